@@ -1,0 +1,93 @@
+// Runs the suites one after the other and counts: tests in vitest's suites, one for each suite that is a program.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { installNeeds, missingOf } from "./machine_needs.mjs";
+import { listSuites } from "./suites.mjs";
+import { run, seconds } from "./toolchain.mjs";
+
+/**
+ * Builds, then runs every suite that this machine can run. Resolves to `{ passed, failed, skipped, notes }`; the notes are lines for
+ * the end: what failed, what was left out and what enables it. `strict` (CI): a suite left out is a failure.
+ */
+export async function runSuites({ strict }) {
+  const total = { passed: 0, failed: 0, skipped: 0, notes: [] };
+  const built = await run("node", ["scripts/build.mjs"]);
+  if (!built.ok) return { ...total, failed: 1, notes: ["failed: the build"] };
+  const suites = listSuites();
+  await installNeeds(suites);
+  for (const suite of suites) {
+    const missing = missingOf(suite);
+    const counts = missing.length > 0 ? leftOut(suite, missing, strict) : await runSuite(suite);
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+    total.notes.push(...counts.notes);
+  }
+  return total;
+}
+
+/** The closing line, the last one of a run and alone. */
+export function closingLine({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`;
+}
+
+function leftOut(suite, missing, strict) {
+  const enable = `apt-get install ${missing.map((need) => need.debian).join(" ")}`;
+  const note = `left out: ${suite.name}; enable it with \`${enable}\``;
+  return { passed: 0, failed: strict ? 1 : 0, skipped: strict ? 0 : 1, notes: [note] };
+}
+
+async function runSuite(suite) {
+  console.log(`\n── ${suite.name} ${"─".repeat(70 - suite.name.length)}`);
+  const result = suite.project ? await runVitest(suite) : await runProgram(suite);
+  console.log(`── ${suite.name}: ${closingLine(result)} in ${seconds(result.ms)}`);
+  if (result.failed > 0) result.notes.push(`failed: ${suite.name} (${result.failed})`);
+  return result;
+}
+
+async function runProgram({ command: [command, ...args], env, boundMs }) {
+  const { ok, detail, ms } = await run(command, args, { boundMs, env });
+  return {
+    passed: ok ? 1 : 0,
+    failed: ok ? 0 : 1,
+    skipped: 0,
+    notes: ok ? [] : [`${[command, ...args].join(" ")}: ${detail}`],
+    ms,
+  };
+}
+
+async function runVitest({ project, env, boundMs }) {
+  const folder = mkdtempSync(join(tmpdir(), "multinode-test-"));
+  const report = join(folder, "report.json");
+  try {
+    const args = ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+    if (!process.stdout.isTTY) args.push("--no-color");
+    const { ok, detail, ms } = await run("vitest", args, { boundMs, env });
+    const counts = existsSync(report)
+      ? countsOf(JSON.parse(readFileSync(report, "utf8")))
+      : { passed: 0, failed: 0, skipped: 0 };
+    // An error outside of any test (a hook, a promise that nobody awaited, the bound) fails no test; it is one failure all the same.
+    const lost = !ok && counts.failed === 0;
+    return {
+      ...counts,
+      failed: counts.failed + (lost ? 1 : 0),
+      notes: lost ? [`vitest --project ${project}: ${detail}`] : [],
+      ms,
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A file that could not even be loaded has no tests to count, and is one failure. */
+function countsOf(report) {
+  const broken = report.testResults.filter(
+    (file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed"),
+  );
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + broken.length,
+    skipped: report.numPendingTests + (report.numTodoTests ?? 0),
+  };
+}

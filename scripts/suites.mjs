@@ -1,0 +1,49 @@
+// Every suite of tests, in the order in which they run. To add one, add an entry; nothing else knows their names.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "./toolchain.mjs";
+
+/** Debian's packages are for Debian's own Python, whatever other stands before it on the PATH. */
+const DEBIAN_PYTHON = "/usr/bin/python3";
+const PYTHON = existsSync("/etc/debian_version") && existsSync(DEBIAN_PYTHON) ? DEBIAN_PYTHON : "python3";
+
+/** A Debian package, and the command that tells whether what it brings is there, on any system. */
+const PYTHON_GRPC = { debian: "python3-grpcio", probe: [PYTHON, "-c", "import grpc, google.protobuf"] };
+const PROTOC = { debian: "protobuf-compiler", probe: ["protoc", "--version"] };
+const PYTHON_PLUGIN = { debian: "protobuf-compiler-grpc", probe: ["sh", "-c", "command -v grpc_python_plugin"] };
+
+/**
+ * name     as printed
+ * source   the suite exists when this does
+ * project  of vitest.config.ts; such a suite counts test by test
+ * command  a program of its own; such a suite counts as one
+ * env      variables for it, beside those of this process
+ * needs    what the machine must have beside Node
+ * boundMs  it is killed after this
+ */
+const SUITES = [
+  { name: "unit", source: "vitest.config.ts", project: "unit", boundMs: 300_000 },
+  { name: "e2e", source: "test/e2e", project: "e2e", boundMs: 420_000 },
+  {
+    name: "python",
+    source: "test/python",
+    project: "python",
+    env: { MULTINODE_TEST_PYTHON: PYTHON },
+    needs: [PYTHON_GRPC, PROTOC, PYTHON_PLUGIN],
+    boundMs: 180_000,
+  },
+  {
+    name: "chaos",
+    source: "test/chaos/main.ts",
+    command: ["node", "build/test/chaos/main.js", "--short"],
+    boundMs: 300_000,
+  },
+];
+
+export function listSuites() {
+  return SUITES.filter(({ source }) => existsSync(join(ROOT, source))).map((suite) => ({
+    env: {},
+    needs: [],
+    ...suite,
+  }));
+}

@@ -1,0 +1,118 @@
+/** What every call gets: the credential, a deadline, retries where they are safe, and errors of the SDK's own classes. */
+
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  type CallOptions,
+  ClientError,
+  type ClientMiddleware,
+  type ClientMiddlewareCall,
+  Metadata,
+  Status,
+} from "nice-grpc-common";
+import { Unavailable } from "./errors.js";
+import { LIMITS } from "./protocol/limits.js";
+import { errorFromCall, STATUS_DETAILS_TRAILER } from "./status_details.js";
+
+export interface CallPolicy {
+  readonly apiUrl: string;
+  /** API key, or the token of an execution. */
+  readonly credential: string;
+  /** How long a call that meets UNAVAILABLE is tried again, in milliseconds. */
+  readonly retryForMs: number;
+}
+
+const FIRST_RETRY_MS = 50;
+const LONGEST_RETRY_MS = 2_000;
+
+/** Unary calls have a deadline and may be retried; streams are their callers' to reopen. */
+export function callPolicy(policy: CallPolicy): ClientMiddleware {
+  return async function* (call, options) {
+    const metadata = Metadata(options.metadata).set("authorization", `Bearer ${policy.credential}`);
+    if (call.requestStream || call.responseStream) {
+      return yield* attempt(policy, call, { ...options, metadata }, options.signal);
+    }
+    const startedAtMs = performance.now();
+    const mayRetry = isRepeatable(call.method.options.idempotencyLevel, call.request);
+    for (let retries = 0; ; retries += 1) {
+      try {
+        return yield* attemptUnary(policy, call, { ...options, metadata }, startedAtMs);
+      } catch (error) {
+        const waitMs = retryWaitMs(retries, Math.random());
+        const isInTime = performance.now() - startedAtMs + waitMs < policy.retryForMs;
+        if (!mayRetry || !(error instanceof Unavailable) || !isInTime) throw error;
+        await delay(waitMs, undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(
+          () => undefined,
+        );
+        options.signal?.throwIfAborted();
+      }
+    }
+  };
+}
+
+/** Full jitter: 0 to 50 ms, then up to twice as long each time, at most 2 s. `random` is 0 to 1. */
+export function retryWaitMs(retries: number, random: number): number {
+  return random * Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(retries, 10));
+}
+
+/** A call may be sent again where its contract says so, or where a request id lets the server know it again. */
+export function isRepeatable(idempotencyLevel: string | undefined, request: unknown): boolean {
+  if (idempotencyLevel === "IDEMPOTENT" || idempotencyLevel === "NO_SIDE_EFFECTS") return true;
+  const id = typeof request === "object" && request !== null && "requestId" in request ? request.requestId : "";
+  return typeof id === "string" && id !== "";
+}
+
+async function* attemptUnary<Request, Response>(
+  policy: CallPolicy,
+  call: ClientMiddlewareCall<Request, Response>,
+  options: CallOptions,
+  startedAtMs: number,
+) {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const ending = new AbortController();
+  const stop = () => ending.abort();
+  const remainingMs = Math.max(1, LIMITS.callDeadlineMs - (performance.now() - startedAtMs));
+  const timer = setTimeout(stop, remainingMs);
+  signal?.addEventListener("abort", stop);
+  try {
+    return yield* attempt(policy, call, { ...options, signal: ending.signal }, signal);
+  } catch (error) {
+    if (ending.signal.aborted && signal?.aborted !== true) {
+      throw new Unavailable(`${policy.apiUrl} did not answer within ${LIMITS.callDeadlineMs / 1_000} s`, {
+        code: Status.DEADLINE_EXCEEDED,
+        cause: error,
+      });
+    }
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
+  }
+}
+
+/** One try, whose failure is thrown as an error of the SDK, or as the reason of the caller's signal. */
+async function* attempt<Request, Response>(
+  policy: CallPolicy,
+  call: ClientMiddlewareCall<Request, Response>,
+  options: CallOptions,
+  callerSignal: AbortSignal | undefined,
+) {
+  let details: Uint8Array | undefined;
+  const onTrailer = (trailer: Metadata): void => {
+    details = trailer.get(STATUS_DETAILS_TRAILER);
+    options.onTrailer?.(trailer);
+  };
+  try {
+    return yield* call.next(call.request, { ...options, onTrailer });
+  } catch (error) {
+    callerSignal?.throwIfAborted();
+    if (!(error instanceof ClientError)) throw error;
+    if (error.code === Status.UNAVAILABLE && details === undefined) {
+      throw new Unavailable(`the Multinode server at ${policy.apiUrl} cannot be reached: ${error.details}`, {
+        code: error.code,
+        cause: error,
+      });
+    }
+    throw errorFromCall(error.code, error.details, details);
+  }
+}

@@ -1,0 +1,123 @@
+import { relative } from "node:path";
+import type { Command } from "commander";
+import type { ProjectBundle } from "../../bundle/bundle_project.js";
+import { ProjectAlreadyExists, ProjectDoesNotExist } from "../../errors.js";
+import { CommandError } from "../command_error.js";
+import type { CommandContext } from "../context.js";
+import { formatBytes, formatDuration } from "../output/format.js";
+import { functionJson, functionTable } from "../output/functions.js";
+import { type Paint, paintFor } from "../output/paint.js";
+import { fieldLines } from "../output/table.js";
+import { writeJson, writeLines } from "../output/write.js";
+import { jsonOption, projectNameOption } from "../parameters.js";
+import { type ProjectDemand, uploadVersion } from "../upload.js";
+
+interface DeployOptions {
+  projectName: string;
+  deploy?: boolean;
+  json?: boolean;
+}
+
+const FOLDER = "folder that holds main.ts, package.json and .env";
+
+/** `deploy` makes a new project and `upgrade` a new version of one that exists; the rest is the same. */
+export function registerDeploy(program: Command, context: CommandContext): void {
+  program
+    .command("deploy")
+    .description("make a new project of a folder")
+    .argument("<dir>", FOLDER)
+    .addOption(projectNameOption().makeOptionMandatory())
+    .addOption(jsonOption())
+    .action((folder: string, options: DeployOptions) => deploy(context, folder, "MUST_BE_NEW", options));
+  program
+    .command("upgrade")
+    .description("make a new version of a project")
+    .argument("<dir>", FOLDER)
+    .addOption(projectNameOption().makeOptionMandatory())
+    .option("--deploy", "make the project if there is none")
+    .addOption(jsonOption())
+    .action((folder: string, options: DeployOptions) =>
+      deploy(context, folder, options.deploy === true ? "CREATE_IF_MISSING" : "MUST_EXIST", options),
+    );
+}
+
+async function deploy(
+  { io, connect }: CommandContext,
+  folder: string,
+  demand: ProjectDemand,
+  { projectName, json }: DeployOptions,
+): Promise<void> {
+  const startedAt = performance.now();
+  // Connecting first tells of missing credentials before any work is done; nothing is sent yet.
+  await using client = await connect();
+  const [{ bundleProject }, sdk] = await Promise.all([
+    import("../../bundle/bundle_project.js"),
+    import("../../index.js"),
+  ]);
+  const bundle = await bundleProject(folder, { sdkNames: Object.keys(sdk), signal: io.signal });
+  const bundledMs = performance.now() - startedAt;
+  const paint = paintFor(io.stdout, io.env);
+  if (json !== true) writeLines(io, bundleLines(bundle, folder, bundledMs, paint));
+
+  const versionId = await uploadVersion(client, bundle, { projectName, demand, signal: io.signal }).catch(
+    (error: unknown) => {
+      throw explained(error, folder, projectName);
+    },
+  );
+  const durationMs = Math.round(performance.now() - startedAt);
+  if (json === true) return writeJson(io, deployJson(bundle, { projectName, versionId, durationMs }));
+  const first = bundle.functions[0]?.functionName ?? "";
+  writeLines(io, [
+    "",
+    `${paint.green("✔")} ${paint.bold(projectName)} is now at version ${paint.bold(versionId)} ${paint.dim(`(${formatDuration(durationMs)})`)}`,
+    `  ${paint.dim("try")}  multinode start --project-name ${projectName} --function-name ${first} --watch`,
+  ]);
+}
+
+function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, paint: Paint): string[] {
+  const { archive, carried, environment, functions, warnings } = bundle;
+  const names = Object.keys(environment).toSorted();
+  const direct = carried.map(
+    ({ name, version, bytes }) => `${name}${version && ` ${version}`} (${formatBytes(bytes)})`,
+  );
+  const place = relative(process.cwd(), folder) || ".";
+  return [
+    ...functionTable(functions, paint),
+    "",
+    ...fieldLines([
+      [
+        paint.dim("bundle"),
+        `${place}/${bundle.mainName} → ${formatBytes(archive.bytes.length)} ${paint.dim(`in ${formatDuration(bundledMs)}`)}`,
+      ],
+      [paint.dim("packages carried"), direct.length === 0 ? undefined : direct.join(", ")],
+      [paint.dim(".env"), names.length === 0 ? undefined : names.join(", ")],
+    ]),
+    ...warnings.map((warning) => `${paint.yellow("warning")} ${warning}`),
+  ];
+}
+
+function deployJson(
+  { archive, carried, environment, functions, warnings }: ProjectBundle,
+  outcome: { projectName: string; versionId: string; durationMs: number },
+): Record<string, unknown> {
+  return {
+    ...outcome,
+    functions: functions.map(functionJson),
+    bundle: { digest: archive.digest, sizeBytes: archive.bytes.length },
+    packages: carried.map(({ name, version, path, bytes }) => ({ name, version, path, sizeBytes: bytes })),
+    environment: Object.keys(environment).toSorted(),
+    warnings,
+  };
+}
+
+function explained(error: unknown, folder: string, projectName: string): unknown {
+  if (error instanceof ProjectAlreadyExists) {
+    const hint = `To make a new version of it: multinode upgrade ${folder} --project-name ${projectName}`;
+    return new CommandError(error.reason, `There is a project "${projectName}" already.`, hint, { cause: error });
+  }
+  if (error instanceof ProjectDoesNotExist) {
+    const hint = `To make it: multinode deploy ${folder} --project-name ${projectName} (or upgrade with --deploy)`;
+    return new CommandError(error.reason, `There is no project "${projectName}".`, hint, { cause: error });
+  }
+  return error;
+}

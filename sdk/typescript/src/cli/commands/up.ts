@@ -1,0 +1,154 @@
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { loginFilePath, multinodeHome, readLoginFile, writeLoginFile } from "../../credentials.js";
+import { CommandError } from "../command_error.js";
+import type { CommandContext } from "../context.js";
+import type { Io } from "../io.js";
+import { formatClockMs } from "../output/format.js";
+import { paintFor } from "../output/paint.js";
+import { fieldLines } from "../output/table.js";
+import { writeJsonLine, writeLines } from "../output/write.js";
+import { jsonOption, parseWholeNumber } from "../parameters.js";
+
+interface UpOptions {
+  port: number;
+  dataDir?: string;
+  host: string;
+  maxWorkers?: number;
+  json?: boolean;
+}
+
+/** A server inside of this process, as `services/embedded` gives it. */
+export interface EmbeddedServer {
+  readonly url: string;
+  /** File that holds the API key made at the first start. */
+  readonly apiKeyFile: string;
+  readonly firstStart: boolean;
+  /** Settles when the server has ended; rejects where it ended by a fault. */
+  readonly closed: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface EmbeddedServerOptions {
+  /** Absolute path. Made where it is missing. */
+  readonly dataDir: string;
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly maxWorkers?: number;
+  /** Told in one line of each thing that happens, such as a deployment or the end of an invocation. */
+  readonly onActivity?: (line: string) => void;
+}
+
+export type StartServer = (options: EmbeddedServerOptions) => Promise<EmbeddedServer>;
+
+/** The server is loaded only here, so that the other commands answer at once. */
+export async function startEmbeddedServer(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
+  const { startEmbedded } = await import("../../../../../services/embedded/embedded.js");
+  return startEmbedded(options);
+}
+
+const DEFAULT_PORT = 7411;
+const MAX_WORKERS = 10_000;
+
+export function registerUp(program: Command, context: CommandContext, start: StartServer): void {
+  program
+    .command("up")
+    .description("run a server of your own on this machine, until Ctrl-C")
+    .addOption(
+      new Option("--port <number>", "port to listen on; 0 takes a free one")
+        .argParser(parseWholeNumber(0, 65_535))
+        .default(DEFAULT_PORT),
+    )
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--data-dir <folder>", "where everything is stored (default: ~/.multinode/server)")
+    .addOption(
+      new Option("--max-workers <number>", "workers at the same time").argParser(parseWholeNumber(1, MAX_WORKERS)),
+    )
+    .addOption(jsonOption("write the address as JSON"))
+    .action((options: UpOptions) => up(context, options, start));
+}
+
+async function up({ io }: CommandContext, options: UpOptions, start: StartServer): Promise<void> {
+  const dataDir = resolve(options.dataDir ?? join(multinodeHome(io.env), "server"));
+  const server = await startServer(io, dataDir, options, start);
+  try {
+    const login = await logIn(io, server);
+    if (options.json === true) {
+      const { url, apiKeyFile, firstStart } = server;
+      writeJsonLine(io, { url, apiKeyFile, dataDir, firstStart, loggedIn: login.isThisServer });
+    } else {
+      greet(io, server, dataDir, login);
+    }
+    await Promise.race([aborted(io.signal), server.closed]);
+  } finally {
+    if (io.signal.aborted && options.json !== true) io.stderr.write("\nStopping. Ctrl-C again ends at once.\n");
+    await server.stop();
+  }
+}
+
+async function startServer(io: Io, dataDir: string, options: UpOptions, start: StartServer): Promise<EmbeddedServer> {
+  const { port, host, maxWorkers, json } = options;
+  const paint = paintFor(io.stdout, io.env);
+  const showsActivity = io.stdout.isTerminal && json !== true;
+  try {
+    return await start({
+      dataDir,
+      host,
+      port,
+      ...(maxWorkers === undefined ? {} : { maxWorkers }),
+      ...(showsActivity
+        ? { onActivity: (line: string) => writeLines(io, [`${paint.dim(formatClockMs(new Date()))}  ${line}`]) }
+        : {}),
+    });
+  } catch (error) {
+    if (!(error instanceof Error) || !isAddressInUse(error)) throw error;
+    const message = `Something already listens on port ${port} of ${host}.`;
+    const hint = 'Perhaps "multinode up" runs already; else choose another: multinode up --port 7412';
+    throw new CommandError("AddressIsInUse", message, hint, { cause: error });
+  }
+}
+
+function isAddressInUse(error: Error): boolean {
+  return ("code" in error && error.code === "EADDRINUSE") || error.message.includes("EADDRINUSE");
+}
+
+interface Login {
+  /** Whether later commands of this user reach this server without being told. */
+  readonly isThisServer: boolean;
+  /** Path of the login file where it was written just now. */
+  readonly writtenTo: string | undefined;
+}
+
+/** Logs this user in where nobody is, and renews the key of this very server; a login elsewhere is left alone. */
+async function logIn(io: Io, { url, apiKeyFile }: EmbeddedServer): Promise<Login> {
+  const apiKey = (await readFile(apiKeyFile, "utf8")).trim();
+  const earlier = await readLoginFile(io.env);
+  const isElsewhere = earlier.apiUrl !== undefined && earlier.apiUrl !== url;
+  if (isElsewhere) return { isThisServer: false, writtenTo: undefined };
+  if (earlier.apiUrl === url && earlier.apiKey === apiKey) return { isThisServer: true, writtenTo: undefined };
+  return { isThisServer: true, writtenTo: await writeLoginFile({ apiUrl: url, apiKey }, io.env) };
+}
+
+function greet(io: Io, { url, apiKeyFile }: EmbeddedServer, dataDir: string, login: Login): void {
+  const paint = paintFor(io.stdout, io.env);
+  const environment = `export MULTINODE_API_URL=${url} MULTINODE_API_KEY="$(cat ${apiKeyFile})"`;
+  writeLines(io, [
+    `${paint.green("✔")} Multinode is up at ${paint.bold(url)}`,
+    ...fieldLines([
+      [`  ${paint.dim("data")}`, dataDir],
+      [`  ${paint.dim("API key")}`, apiKeyFile],
+      [`  ${paint.dim("login")}`, login.writtenTo && `you are logged in to it (${login.writtenTo})`],
+      [`  ${paint.dim("login")}`, login.isThisServer ? undefined : `${loginFilePath(io.env)} is for another server`],
+      [`  ${paint.dim("use it")}`, login.isThisServer ? undefined : environment],
+      [`  ${paint.dim("next")}`, "multinode deploy DIR --project-name my_project"],
+    ]),
+    paint.dim("  Ctrl-C stops it."),
+  ]);
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
+}

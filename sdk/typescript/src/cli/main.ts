@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+import { processIo } from "./process_io.js";
+import { run } from "./run.js";
+
+/** Whatever is still open after a command must not keep its process for longer than this. */
+const LINGER_MS = 2_000;
+
+const interrupted = new AbortController();
+process.on("SIGINT", () => {
+  // A second Ctrl-C ends at once whatever still hangs.
+  if (interrupted.signal.aborted) process.exit(130);
+  interrupted.abort();
+});
+process.on("SIGTERM", () => interrupted.abort());
+
+process.exitCode = await run(process.argv.slice(2), processIo(interrupted.signal));
+setTimeout(() => process.exit(), LINGER_MS).unref();

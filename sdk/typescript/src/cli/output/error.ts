@@ -1,0 +1,89 @@
+import { ProjectError } from "../../bundle/project_error.js";
+import { MultinodeError, type Violation } from "../../errors.js";
+import { CommandError, UsageError } from "../command_error.js";
+import type { Io } from "../io.js";
+import { paintFor } from "./paint.js";
+
+export interface ErrorDescription {
+  /** Name of what happened, such as "ProjectDoesNotExist". */
+  readonly reason: string;
+  readonly message: string;
+  /** What to do next, one line. Empty where nothing can be said. */
+  readonly hint: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly violations: readonly Violation[];
+}
+
+export const USAGE_HINT = 'Add "--help" to see what this command takes.';
+
+export function describeError(error: unknown): ErrorDescription {
+  if (error instanceof CommandError || error instanceof ProjectError) {
+    const cause = error.cause instanceof MultinodeError ? error.cause : undefined;
+    return {
+      reason: error.reason,
+      message: error.message,
+      hint: error.hint,
+      metadata: cause?.metadata ?? {},
+      violations: cause?.violations ?? [],
+    };
+  }
+  if (error instanceof MultinodeError) {
+    const { reason, message, metadata, violations } = error;
+    return { reason, message, hint: hintFor(error), metadata, violations };
+  }
+  const isError = error instanceof Error;
+  return {
+    reason: isError ? error.name : "Error",
+    message: isError ? error.message : String(error),
+    hint: error instanceof UsageError ? USAGE_HINT : "",
+    metadata: {},
+    violations: [],
+  };
+}
+
+/** Writes an error for a person, or, for a program, as one JSON object. */
+export function writeError(io: Io, error: unknown, options: { readonly json: boolean }): void {
+  const { reason, message, hint, metadata, violations } = describeError(error);
+  if (options.json) {
+    const details = {
+      ...(hint === "" ? {} : { hint }),
+      ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
+      ...(violations.length === 0 ? {} : { violations }),
+    };
+    io.stderr.write(`${JSON.stringify({ error: { reason, message, ...details } })}\n`);
+    return;
+  }
+  const paint = paintFor(io.stderr, io.env);
+  io.stderr.write(`${paint.red(paint.bold("error"))} ${message}\n`);
+  for (const { field, description } of violations) {
+    if (!message.includes(description)) io.stderr.write(`      ${paint.bold(field)}: ${description}\n`);
+  }
+  if (hint !== "") io.stderr.write(`${paint.cyan("next ")} ${hint}\n`);
+}
+
+function hintFor({ reason, retryDelayMs }: MultinodeError): string {
+  switch (reason) {
+    case "CredentialsMissingError":
+      return 'Run "multinode login", or "multinode up" for a server of your own.';
+    case "ApiKeyIsInvalid":
+      return 'Run "multinode login" with a good key, or mend MULTINODE_API_KEY.';
+    case "Unavailable":
+      return 'Check that the server runs ("multinode up" starts one here) and that the address is right.';
+    case "ProjectDoesNotExist":
+      return 'Run "multinode list" for the projects there are.';
+    case "VersionDoesNotExist":
+    case "FunctionDoesNotExist":
+      return 'Run "multinode describe --project-name P" for the versions and functions there are.';
+    case "InvocationDoesNotExist":
+    case "ExecutionDoesNotExist":
+      return 'Run "multinode describe --project-name P --function-name F" for the newest invocations.';
+    case "ProjectIsBeingDeleted":
+      return "Wait until the project is gone, or use another name.";
+    case "IdempotencyKeyReused":
+      return "Use another key, or the arguments that the key was first used with.";
+    case "ResourceExhausted":
+      return retryDelayMs === undefined ? "Try again later." : `Try again in ${Math.ceil(retryDelayMs / 1_000)} s.`;
+    default:
+      return "";
+  }
+}

@@ -1,0 +1,311 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { MultinodeClient } from "./client.js";
+import { encodeArguments } from "./codec.js";
+import { IdempotencyKeyReused, InvocationDoesNotExist, PermissionDenied, Unavailable } from "./errors.js";
+import type { StartRequest } from "./invocation_client.js";
+import { FakeServer, unavailable } from "./testing/fake_server.js";
+
+let server: FakeServer;
+let client: MultinodeClient;
+
+beforeEach(async () => {
+  server = new FakeServer();
+  await server.listen();
+  client = new MultinodeClient({ apiUrl: server.url, apiKey: "key-1" });
+});
+
+afterEach(async () => {
+  await client.close();
+  server.stop();
+});
+
+function request(...args: unknown[]): StartRequest {
+  return {
+    projectName: "p",
+    versionId: "",
+    functionName: "f",
+    arguments: encodeArguments(args),
+    idempotencyKey: "",
+    ttlMs: undefined,
+  };
+}
+
+const anything = { projectName: "", functionName: "" };
+
+describe("starts", () => {
+  test("those of one moment travel together, in order, with the credential", async () => {
+    const ids = await Promise.all(Array.from({ length: 1_500 }, (_, n) => client.start(request(n))));
+    expect(server.batches).toStrictEqual([1_000, 500]);
+    expect(new Set(ids).size).toBe(1_500);
+    expect(server.starts.map(({ arguments: args }) => args?.positional?.data.toString()).slice(0, 2)).toStrictEqual([
+      "[0]",
+      "[1]",
+    ]);
+    expect([...server.credentials]).toStrictEqual(["Bearer key-1"]);
+  });
+
+  test("one goes at once; while it is on its way the next gather", async () => {
+    let release: () => void = () => undefined;
+    server.beforeBatch = () => new Promise<void>((resolve) => (release = resolve));
+    const first = client.start(request(0));
+    await vi.waitFor(() => expect(server.batches).toStrictEqual([1]));
+    const later = [client.start(request(1))];
+    await Promise.resolve();
+    later.push(client.start(request(2)));
+    server.beforeBatch = () => undefined;
+    release();
+    await Promise.all([first, ...later]);
+    expect(server.batches).toStrictEqual([1, 2]);
+  });
+
+  test("large arguments are split at 4 MiB", async () => {
+    const large = "x".repeat(200_000);
+    await Promise.all(Array.from({ length: 40 }, () => client.start(request(large))));
+    expect(server.batches).toStrictEqual([20, 20]);
+  });
+
+  test("each has its own outcome", async () => {
+    server.refuse = ({ idempotencyKey }) => (idempotencyKey === "used" ? "IdempotencyKeyReused" : undefined);
+    const good = client.start(request(1));
+    const bad = client.start({ ...request(2), idempotencyKey: "used" });
+    await expect(good).resolves.toMatch(/^inv-/);
+    await expect(bad).rejects.toThrow(IdempotencyKeyReused);
+    await expect(bad).rejects.toMatchObject({
+      reason: "IdempotencyKeyReused",
+      message: "refused: IdempotencyKeyReused",
+    });
+  });
+
+  test("an answer that was lost is asked for again with the same request id", async () => {
+    let failures = 2;
+    server.beforeBatch = () => {
+      failures -= 1;
+      if (failures >= 0) throw unavailable();
+    };
+    await expect(client.start(request(1))).resolves.toMatch(/^inv-/);
+    expect(server.requestIds).toHaveLength(3);
+    expect(new Set(server.requestIds).size).toBe(1);
+    expect(server.requestIds[0]).not.toBe("");
+  });
+
+  test("one that was given up before it was sent is not sent", async () => {
+    let release: () => void = () => undefined;
+    server.beforeBatch = () => new Promise<void>((resolve) => (release = resolve));
+    const first = client.start(request(0));
+    await vi.waitFor(() => expect(server.batches).toHaveLength(1));
+    const abort = new AbortController();
+    const second = client.start(request(1), abort.signal);
+    const third = client.start(request(2));
+    abort.abort(new Error("enough"));
+    await expect(second).rejects.toThrow("enough");
+    server.beforeBatch = () => undefined;
+    release();
+    await Promise.all([first, third]);
+    expect(server.batches).toStrictEqual([1, 1]);
+  });
+});
+
+describe("other calls", () => {
+  test("get, cancel and list", async () => {
+    const id = await client.start(request(1));
+    server.change(id, { error: "Error: first", result: new Map([[1, 2n]]) });
+    await expect(client.get(id, anything)).resolves.toMatchObject({
+      id,
+      status: "PENDING",
+      result: new Map([[1, 2n]]),
+      error: "Error: first",
+      createdAt: new Date(1_000),
+      startedAt: undefined,
+      revision: 2,
+    });
+    await expect(client.cancel(id, anything)).resolves.toMatchObject({ status: "CANCELLED" });
+    await expect(client.cancel(id, anything)).rejects.toMatchObject({ reason: "InvocationIsAlreadyTerminated" });
+    const page = await client.list({
+      projectName: "p",
+      functionName: "f",
+      versionId: "",
+      statuses: ["PENDING"],
+      parentInvocationId: "",
+      createdFromMs: undefined,
+      createdBeforeMs: undefined,
+      pageSize: 0,
+      offset: "",
+    });
+    expect(page).toMatchObject({ invocationIds: [id], offset: undefined });
+  });
+
+  test("a refusal is the class of its reason, with its metadata", async () => {
+    const failed = client.get("inv-none", anything);
+    await expect(failed).rejects.toThrow(InvocationDoesNotExist);
+    await expect(failed).rejects.toMatchObject({ metadata: { invocationId: "inv-none" }, code: 5 });
+  });
+
+  test("an aborted signal rejects with its reason", async () => {
+    const reason = new Error("stop");
+    await expect(client.get("inv-none", anything, AbortSignal.abort(reason))).rejects.toBe(reason);
+    await expect(client.start(request(1), AbortSignal.abort(reason))).rejects.toBe(reason);
+    await expect(client.awaitFinished("inv-none", AbortSignal.abort(reason))).rejects.toBe(reason);
+    expect(server.batches).toStrictEqual([]);
+  });
+});
+
+describe("a server that cannot be reached", () => {
+  test("is named, after the retries", async () => {
+    server.stop();
+    await using impatient = new MultinodeClient({ apiUrl: server.url, apiKey: "k", retryForMs: 300 });
+    const failed = impatient.get("inv-1", anything);
+    await expect(failed).rejects.toThrow(Unavailable);
+    await expect(failed).rejects.toThrow(server.url);
+  });
+
+  test("is met again within the retries", async () => {
+    const id = await client.start(request(1));
+    server.stop();
+    const found = client.get(id, anything);
+    await server.listen();
+    await expect(found).resolves.toMatchObject({ id });
+  });
+
+  test("a peer that never answers is given up on abort", async () => {
+    const silent = createServer().listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const address = silent.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    await using stuck = new MultinodeClient({ apiUrl: `http://127.0.0.1:${port}`, apiKey: "k" });
+    await expect(stuck.get("inv-1", anything, AbortSignal.timeout(200))).rejects.toMatchObject({
+      name: "TimeoutError",
+    });
+    silent.close();
+  });
+
+  test("a bad URL is refused where it is given", () => {
+    expect(() => new MultinodeClient({ apiUrl: "localhost:7411", apiKey: "k" })).toThrow(
+      /apiUrl: "localhost:7411" must be a URL/,
+    );
+  });
+});
+
+describe("waits", () => {
+  test("share one stream, and a batch of starts is one message on it", async () => {
+    server.autoFinish = ([n]) => ({ status: 4, terminated: true, result: n });
+    const results = await Promise.all(
+      Array.from({ length: 300 }, async (_, n) => (await client.awaitFinished(await client.start(request(n)))).result),
+    );
+    expect(results).toStrictEqual(Array.from({ length: 300 }, (_, n) => n));
+    expect(server.streamsOpened).toBe(1);
+    expect(server.watchRequests.length).toBeLessThanOrEqual(3);
+  });
+
+  test("of one invocation share one target, which grows with what is asked", async () => {
+    const id = await client.start(request(1));
+    const ends = [client.awaitFinished(id), client.awaitFinished(id)];
+    const states: string[] = [];
+    const watching = (async () => {
+      for await (const state of client.watch(id, "terminated")) states.push(`${state.status} ${state.terminated}`);
+    })();
+    await vi.waitFor(() => expect(states).toStrictEqual(["PENDING false"]));
+    server.change(id, { status: 4, result: 7 });
+    for (const end of ends) await expect(end).resolves.toMatchObject({ result: 7, terminated: false });
+    const late = client.awaitFinished(id);
+    await expect(late).resolves.toMatchObject({ result: 7 });
+    server.change(id, { terminated: true });
+    await watching;
+    expect(states).toStrictEqual(["PENDING false", "SUCCEEDED false", "SUCCEEDED true"]);
+    expect(server.streamsOpened).toBe(1);
+  });
+
+  test("go on from the last revision when the server comes back", async () => {
+    const [watched, awaited] = [await client.start(request(1)), await client.start(request(2))];
+    const revisions: number[] = [];
+    const watching = (async () => {
+      for await (const state of client.watch(watched, "finished")) revisions.push(state.revision);
+    })();
+    const end = client.awaitFinished(awaited);
+    server.change(watched, { status: 2 });
+    await vi.waitFor(() => expect(revisions.at(-1)).toBe(2));
+    server.stop();
+    const before = server.watchRequests.length;
+    server.change(awaited, { status: 4, terminated: true, result: "there" });
+    await server.listen();
+    await expect(end).resolves.toMatchObject({ result: "there" });
+    const resumed = server.watchRequests[before]?.add.find(({ invocationId }) => invocationId === watched);
+    expect(resumed?.afterRevision).toBe(2);
+    server.succeed(watched, 1);
+    await watching;
+    expect(revisions).toStrictEqual([...new Set(revisions)].toSorted((a, b) => a - b));
+    expect(revisions.at(-1)).toBe(3);
+  });
+
+  test("a slow reader is given the newest state, and the last one always", async () => {
+    const id = await client.start(request(1));
+    const seen: unknown[] = [];
+    for await (const state of client.watch(id, "finished")) {
+      seen.push(state.result);
+      if (seen.length > 1) continue;
+      for (let n = 1; n <= 50; n += 1) server.change(id, { result: n });
+      // The reader is busy until all 50 have come.
+      const other = await client.start(request(2));
+      server.succeed(other, 0);
+      await client.awaitFinished(other);
+      server.succeed(id, "end");
+    }
+    expect(seen.length).toBeLessThanOrEqual(3);
+    expect(seen.at(-1)).toBe("end");
+  });
+
+  test("one that does not exist is refused, the others stay", async () => {
+    const id = await client.start(request(1));
+    const good = client.awaitFinished(id);
+    await expect(client.awaitFinished("inv-none")).rejects.toThrow(InvocationDoesNotExist);
+    server.succeed(id, 1);
+    await expect(good).resolves.toMatchObject({ result: 1 });
+  });
+
+  test("a credential that may not watch fails them all", async () => {
+    server.refuseWatches = "PermissionDenied";
+    const id = await client.start(request(1));
+    await expect(client.awaitFinished(id)).rejects.toThrow(PermissionDenied);
+    expect(server.streamsOpened).toBe(1);
+  });
+
+  test("an abort stops the waiting, tells the server, and leaves the invocation alone", async () => {
+    const id = await client.start(request(1));
+    const keeper = client.awaitFinished(await client.start(request(2)));
+    keeper.catch(() => undefined);
+    const abort = new AbortController();
+    const end = client.awaitFinished(id, abort.signal);
+    await vi.waitFor(() => expect(server.watchRequests.flatMap(({ add }) => add)).toHaveLength(2));
+    const reason = new Error("enough");
+    abort.abort(reason);
+    await expect(end).rejects.toBe(reason);
+    await vi.waitFor(() => expect(server.watchRequests.flatMap(({ remove }) => remove)).toStrictEqual([id]));
+    expect(server.cancelled).toStrictEqual([]);
+  });
+
+  test("the stream is closed when nothing is watched, and opened again", async () => {
+    await client.close();
+    client = new MultinodeClient({ apiUrl: server.url, apiKey: "k", watch: { idleMs: 20 } });
+    server.autoFinish = () => ({ status: 4, terminated: true });
+    await client.awaitFinished(await client.start(request(1)));
+    await vi.waitFor(() => expect(server.openStreams).toBe(0));
+    await client.awaitFinished(await client.start(request(2)));
+    expect(server.streamsOpened).toBe(2);
+  });
+
+  test("a silent stream is replaced", async () => {
+    await client.close();
+    client = new MultinodeClient({ apiUrl: server.url, apiKey: "k", watch: { silenceMs: 50, firstReconnectMs: 1 } });
+    const end = client.awaitFinished(await client.start(request(1)));
+    end.catch(() => undefined);
+    await vi.waitFor(() => expect(server.streamsOpened).toBeGreaterThan(1));
+  });
+
+  test("closing the client fails what is pending", async () => {
+    const end = client.awaitFinished(await client.start(request(1)));
+    await client.close();
+    await expect(end).rejects.toThrow(/closed/);
+    await expect(client.start(request(1))).rejects.toThrow(/closed/);
+  });
+});

@@ -1,0 +1,158 @@
+/**
+ * Values to bytes and back.
+ *
+ * A payload is JSON wherever plain JSON carries the value exactly, so that any language can read and write it. Everything
+ * else is CBOR (RFC 8949) with registered tags; `codec_cbor.ts` lists them. This file and that one import no gRPC: the
+ * services read payloads with them too.
+ */
+import { types } from "node:util";
+import { decodeCbor, encodeCbor } from "./codec_cbor.js";
+import { MAX_VALUE_DEPTH, PayloadIsInvalidError, PayloadSizeLimitExceeded } from "./codec_errors.js";
+import { LIMITS } from "./protocol/limits.js";
+
+export { PayloadIsInvalidError, PayloadSizeLimitExceeded, ValueIsUnsupportedError } from "./codec_errors.js";
+
+export const JSON_CONTENT_TYPE = "application/json";
+export const CBOR_CONTENT_TYPE = "application/cbor";
+
+/** One encoded value. */
+export interface EncodedPayload {
+  /** "application/json", "application/cbor", or empty, which means JSON. */
+  readonly contentType: string;
+  readonly data: Uint8Array;
+}
+
+/** One encoded value in the type of bytes that the generated messages ask for. */
+export interface WirePayload extends EncodedPayload {
+  readonly data: Buffer;
+}
+
+/** Encoded arguments. An absent part means that there are none. */
+export interface EncodedArguments<Payload extends EncodedPayload = EncodedPayload> {
+  readonly positional: Payload | undefined;
+  readonly named: Payload | undefined;
+}
+
+/** Encodes any supported value. Throws ValueIsUnsupportedError. */
+export function encode(value: unknown): WirePayload {
+  if (isPlainJson(value, "", 0)) return { contentType: JSON_CONTENT_TYPE, data: Buffer.from(JSON.stringify(value)) };
+  return { contentType: CBOR_CONTENT_TYPE, data: encodeCbor(value) };
+}
+
+/** Decodes what `encode` wrote, here or in another language. Throws PayloadIsInvalidError. */
+export function decode(payload: EncodedPayload): unknown {
+  switch (payload.contentType) {
+    case "":
+    case JSON_CONTENT_TYPE:
+      return decodeJson(payload.data);
+    case CBOR_CONTENT_TYPE:
+      try {
+        return decodeCbor(payload.data);
+      } catch (error) {
+        throw new PayloadIsInvalidError(`the payload is not CBOR that can be read: ${messageOf(error)}`, {
+          cause: error,
+        });
+      }
+    default:
+      throw new PayloadIsInvalidError(`the content type "${payload.contentType}" is not known`);
+  }
+}
+
+/** Encodes what a function is called with. Nothing is written for no arguments. */
+export function encodeArguments(
+  positional: readonly unknown[],
+  named?: Readonly<Record<string, unknown>>,
+): EncodedArguments<WirePayload> {
+  return {
+    positional: positional.length === 0 ? undefined : encode(positional),
+    named: named === undefined || Object.keys(named).length === 0 ? undefined : encode(named),
+  };
+}
+
+/** The positional arguments, and the named ones, or undefined where there are none. Throws PayloadIsInvalidError. */
+export function decodeArguments(encoded: EncodedArguments | undefined): {
+  positional: unknown[];
+  named: Record<string, unknown> | undefined;
+} {
+  const positional = encoded?.positional === undefined ? [] : decode(encoded.positional);
+  if (!Array.isArray(positional)) throw new PayloadIsInvalidError("the positional arguments must be a list");
+  const named = encoded?.named === undefined ? undefined : decode(encoded.named);
+  if (named !== undefined && !isRecord(named)) throw new PayloadIsInvalidError("the named arguments must be an object");
+  return { positional, named };
+}
+
+/** Size in bytes of one payload, or of all arguments together. */
+export function payloadSizeBytes(encoded: EncodedPayload | EncodedArguments | undefined): number {
+  if (encoded === undefined) return 0;
+  if ("data" in encoded) return encoded.data.byteLength;
+  return (encoded.positional?.data.byteLength ?? 0) + (encoded.named?.data.byteLength ?? 0);
+}
+
+/** Refuses a payload above the limit, in bytes. `what` begins the message, such as "the result". */
+export function checkPayloadSize(
+  encoded: EncodedPayload | EncodedArguments | undefined,
+  what = "the value",
+  limitBytes: number = LIMITS.payloadBytes,
+): void {
+  const sizeBytes = payloadSizeBytes(encoded);
+  if (sizeBytes > limitBytes) throw new PayloadSizeLimitExceeded(what, sizeBytes, limitBytes);
+}
+
+/** Whether JSON carries the value exactly. Cycles are too deep, so they are left to the slower walk, which names them. */
+function isPlainJson(value: unknown, key: string, depth: number): boolean {
+  if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0);
+  if (typeof value === "string" || typeof value === "boolean" || value === null) return true;
+  if (typeof value !== "object") return false;
+  if (depth >= MAX_VALUE_DEPTH) return false;
+  if ("toJSON" in value && typeof value.toJSON === "function") {
+    if (types.isDate(value) || ArrayBuffer.isView(value)) return false;
+    return isPlainJson(value.toJSON(key), key, depth + 1);
+  }
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index += 1) {
+      if (!isPlainJson(value[index], "", depth + 1)) return false;
+    }
+    return true;
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null && isBuiltIn(value)) return false;
+  for (const name of Object.keys(value)) {
+    if (!isPlainJson((value as Record<string, unknown>)[name], name, depth + 1)) return false;
+  }
+  return true;
+}
+
+/** Whether JSON would write this object as less than it is. A class of the user's own is written as its properties. */
+function isBuiltIn(value: object): boolean {
+  return (
+    types.isMap(value) ||
+    types.isSet(value) ||
+    ArrayBuffer.isView(value) ||
+    types.isAnyArrayBuffer(value) ||
+    types.isNativeError(value) ||
+    types.isRegExp(value) ||
+    types.isPromise(value) ||
+    types.isWeakMap(value) ||
+    types.isWeakSet(value) ||
+    types.isBoxedPrimitive(value) ||
+    value instanceof WeakRef ||
+    value instanceof Error
+  );
+}
+
+function decodeJson(data: Uint8Array): unknown {
+  const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8");
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new PayloadIsInvalidError(`the payload is not JSON: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

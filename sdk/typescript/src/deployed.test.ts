@@ -1,0 +1,175 @@
+import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
+import { MultinodeClient } from "./client.js";
+import { type RunningExecution, runInContext } from "./context.js";
+import { getDeployedFunction } from "./deployed.js";
+import { discover } from "./discover.js";
+import {
+  CredentialsMissingError,
+  FunctionInputSizeLimitExceeded,
+  InvocationCancelledError,
+  InvocationTimedOutError,
+  ParameterValidationError,
+} from "./errors.js";
+import type { FunctionHandle } from "./function_handle.js";
+import { FakeServer } from "./testing/fake_server.js";
+import type * as tasks from "./testing/tasks_main.js";
+
+const LOADED = Symbol.for("multinode.testing.tasksMainLoaded");
+
+let server: FakeServer;
+let client: MultinodeClient;
+
+beforeEach(async () => {
+  server = new FakeServer();
+  server.autoFinish = ([a, b]) => ({ status: 4, terminated: true, result: Number(a) + Number(b) });
+  await server.listen();
+  client = new MultinodeClient({ apiUrl: server.url, apiKey: "key" });
+});
+
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await client.close();
+  server.stop();
+});
+
+describe("a deployed function", () => {
+  test("has the types of what main exports, without loading it", async () => {
+    const add = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add", client });
+    expectTypeOf(add).toEqualTypeOf<FunctionHandle<[a: number, b: number], number>>();
+    const count = getDeployedFunction<typeof tasks.count>({ projectName: "p", functionName: "count", client });
+    expectTypeOf(count).toEqualTypeOf<FunctionHandle<[to: number], { n: number }>>();
+    await expect(add.callRemote(2, 3)).resolves.toBe(5);
+    expect(Reflect.get(globalThis, LOADED)).toBeUndefined();
+  });
+
+  test("starts, gets, lists, watches, awaits and cancels", async () => {
+    const add = getDeployedFunction<typeof tasks.add>({
+      projectName: "p",
+      functionName: "add",
+      versionId: "ver-1",
+      client,
+    });
+    const id = await add.start(1, 2);
+    expect(server.starts).toMatchObject([{ projectName: "p", functionName: "add", versionId: "ver-1" }]);
+    await expect(add.get(id)).resolves.toMatchObject({ status: "SUCCEEDED", result: 3 });
+    await expect(add.awaitResult(id)).resolves.toBe(3);
+    const states = [];
+    for await (const { status } of add.watch(id)) states.push(status);
+    expect(states).toStrictEqual(["SUCCEEDED"]);
+    await expect(add.cancel(id)).rejects.toMatchObject({ reason: "InvocationIsAlreadyTerminated" });
+    await add.start(1, 2);
+    const first = await add.list({ pageSize: 1 });
+    expect(first.invocationIds).toHaveLength(1);
+    const second = await add.list({ pageSize: 1, offset: first.offset });
+    expect(second).toMatchObject({ invocationIds: [id], offset: undefined });
+  });
+
+  test("throws how the invocation ended", async () => {
+    server.autoFinish = () => ({ status: 7, terminated: true, error: "Error: slow" });
+    const add = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add", client });
+    const run = add.callRemote(1, 2);
+    await expect(run).rejects.toThrow(InvocationTimedOutError);
+    await expect(run).rejects.toMatchObject({ invocation: { status: "TIMED_OUT" } });
+  });
+
+  test("sends its options with each start", async () => {
+    const add = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add", client });
+    await add.withOptions({ idempotencyKey: "k1", ttl: "1h" }).start(1, 2);
+    expect(server.starts).toMatchObject([{ idempotencyKey: "k1", ttlMs: 3_600_000 }]);
+    expect(() => add.withOptions({ idempotencyKey: "", ttl: "400d" })).toThrow(ParameterValidationError);
+    const abort = new AbortController();
+    server.autoFinish = () => undefined;
+    const run = add.withOptions({ signal: abort.signal }).callRemote(1, 2);
+    abort.abort(new Error("enough"));
+    await expect(run).rejects.toThrow("enough");
+  });
+
+  test("cancels on abort only if asked", async () => {
+    server.autoFinish = () => undefined;
+    const add = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add", client });
+    const id = await add.start(1, 2);
+    const abort = new AbortController();
+    const left = add.awaitResult(id, { signal: abort.signal });
+    const ended = add.awaitResult(id, { signal: abort.signal, cancelOnAbort: true });
+    abort.abort(new Error("enough"));
+    await expect(left).rejects.toThrow("enough");
+    await expect(ended).rejects.toThrow("enough");
+    await vi.waitFor(() => expect(server.cancelled).toStrictEqual([id]));
+  });
+
+  test("refuses input that is too large before it is sent, and bad names where they are written", async () => {
+    const fn = getDeployedFunction<(text: string) => void>({ projectName: "p", functionName: "f", client });
+    const tooLarge = fn.start("x".repeat(250_000));
+    await expect(tooLarge).rejects.toThrow(FunctionInputSizeLimitExceeded);
+    await expect(tooLarge).rejects.toMatchObject({ metadata: { size: "250004", limit: "250000" } });
+    expect(server.batches).toStrictEqual([]);
+    expect(() => getDeployedFunction({ projectName: "1", functionName: "a b" })).toThrow(/projectName.*functionName/);
+  });
+
+  test("looks for credentials at the first call, and shares its client", async () => {
+    vi.stubEnv("MULTINODE_HOME", "/nonexistent");
+    vi.stubEnv("MULTINODE_API_URL", "");
+    vi.stubEnv("MULTINODE_API_KEY", "from-env");
+    const one = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add" });
+    await expect(one.start(1, 2)).rejects.toThrow(CredentialsMissingError);
+    vi.stubEnv("MULTINODE_API_URL", server.url);
+    const two = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "count" });
+    await Promise.all([one.start(1, 2), two.start(3, 4)]);
+    expect(server.batches).toStrictEqual([2]);
+    expect([...server.credentials]).toStrictEqual(["Bearer from-env"]);
+  });
+});
+
+describe("inside a function", () => {
+  function execution(signal: AbortSignal): RunningExecution {
+    return {
+      projectName: "p",
+      versionId: "ver-1",
+      functionName: "addTwice",
+      invocationId: "inv-parent",
+      executionId: "exe-1",
+      attemptNumber: 1,
+      parentInvocationId: undefined,
+      signal,
+      logger: console,
+      apiUrl: server.url,
+      executionToken: "token-1",
+    };
+  }
+
+  test("siblings are called with the token of the execution", async () => {
+    const main = await import("./testing/tasks_main.js");
+    discover(main);
+    const run = runInContext(execution(new AbortController().signal), () => main.addTwice.handler(...([4] as never[])));
+    await expect(run).resolves.toBe(16);
+    expect([...server.credentials]).toStrictEqual(["Bearer token-1"]);
+    expect(server.starts).toMatchObject([
+      { projectName: "", versionId: "", functionName: "add", parentInvocationId: "" },
+      { functionName: "add" },
+    ]);
+    await expect(runInContext(execution(new AbortController().signal), () => main.add.list())).resolves.toBeDefined();
+  });
+
+  test("an interruption rejects what is pending with its reason", async () => {
+    const main = await import("./testing/tasks_main.js");
+    discover(main);
+    server.autoFinish = () => undefined;
+    const interruption = new AbortController();
+    const other = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add", client });
+    const id = await other.start(0, 0);
+    const watching = runInContext(execution(interruption.signal), () => main.add.watch(id));
+    await watching.next();
+    const pending: Promise<unknown>[] = runInContext(execution(interruption.signal), () => [
+      main.add.callRemote(1, 2),
+      main.add.map([1, 2]).next(),
+      main.add.awaitResult(id),
+      watching.next(),
+      other.callRemote(1, 2),
+    ]);
+    const outcomes = Promise.allSettled(pending);
+    await vi.waitFor(() => expect(server.starts.length).toBe(5));
+    const reason = new InvocationCancelledError();
+    interruption.abort(reason);
+    expect(await outcomes).toStrictEqual(pending.map(() => ({ status: "rejected", reason })));
+  });
+});

@@ -1,0 +1,73 @@
+/** Functions of a project that was deployed, as an application calls them. */
+import { currentExecution } from "./context.js";
+import { resolveCredentials } from "./credentials.js";
+import { ParameterValidationError, type Violation } from "./errors.js";
+import type { ResultOf } from "./function.js";
+import { FunctionHandle } from "./function_handle.js";
+import type { InvocationClient } from "./invocation_client.js";
+import { FUNCTION_NAME_RULE, isFunctionName, isProjectName, PROJECT_NAME_RULE } from "./protocol/names.js";
+import { sharedClient } from "./shared_clients.js";
+
+export interface DeployedFunctionOptions {
+  readonly projectName: string;
+  readonly functionName: string;
+  /** Default: the newest version at the moment of each call. */
+  readonly versionId?: string | undefined;
+  /** Default: `MULTINODE_API_URL`, then the login file. */
+  readonly apiUrl?: string | undefined;
+  /** Default: `MULTINODE_API_KEY`, then the login file. */
+  readonly apiKey?: string | undefined;
+  /** Default: one that the whole process shares. */
+  readonly client?: InvocationClient | undefined;
+}
+
+/** The handle of a function, from `typeof` the function that main exports, or from the type of a plain function. */
+export type DeployedFunction<F> = F extends {
+  callRemote(...args: infer Args): Promise<infer Result>;
+}
+  ? FunctionHandle<Args, Result>
+  : F extends (...args: infer Args) => infer Returned
+    ? FunctionHandle<Args, ResultOf<Returned>>
+    : never;
+
+/**
+ * A function that was deployed. Calls nothing by itself: credentials are looked for at the first call.
+ *
+ *     import type * as tasks from "../tasks/main.js";
+ *     const resize = getDeployedFunction<typeof tasks.resize>({ projectName: "images", functionName: "resize" });
+ *     const url = await resize.callRemote("https://example.com/cat.jpg");
+ *
+ * Throws a ParameterValidationError for a bad name.
+ */
+export function getDeployedFunction<F = (...args: unknown[]) => unknown>(
+  options: DeployedFunctionOptions,
+): DeployedFunction<F> {
+  checkNames(options);
+  const { projectName, functionName, versionId = "", apiUrl, apiKey } = options;
+  let client = options.client;
+  const handle = new FunctionHandle<unknown[], unknown>(() => {
+    client ??= sharedClient(resolveCredentials({ apiUrl, apiKey }));
+    return {
+      client,
+      projectName,
+      versionId,
+      functionName,
+      listProjectName: projectName,
+      interruption: currentExecution()?.signal,
+    };
+  });
+  return handle as unknown as DeployedFunction<F>;
+}
+
+function checkNames({ projectName, functionName }: DeployedFunctionOptions): void {
+  const violations: Violation[] = [];
+  if (!isProjectName(projectName)) {
+    violations.push({ field: "projectName", description: `"${projectName}" must be ${PROJECT_NAME_RULE}` });
+  }
+  if (!isFunctionName(functionName)) {
+    violations.push({ field: "functionName", description: `"${functionName}" must be ${FUNCTION_NAME_RULE}` });
+  }
+  if (violations.length === 0) return;
+  const text = violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
+  throw new ParameterValidationError(`getDeployedFunction: ${text}`, { violations });
+}

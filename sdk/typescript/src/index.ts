@@ -1,0 +1,32 @@
+/** The public entry of the package `multinode`. */
+export { PayloadIsInvalidError, ValueIsUnsupportedError } from "./codec_errors.js";
+export { type ExecutionContext, getContext, type Logger } from "./context.js";
+export {
+  type DeployedFunction,
+  type DeployedFunctionOptions,
+  getDeployedFunction,
+} from "./deployed.js";
+export * from "./errors.js";
+export { DefinedFunction, type Handler, isDefinedFunction, type ResultOf } from "./function.js";
+export {
+  type AwaitOptions,
+  type CallOptions,
+  FunctionHandle,
+  type InvocationOptions,
+  type ListOptions,
+  type WatchOptions,
+} from "./function_handle.js";
+export type {
+  Execution,
+  ExecutionOutcome,
+  FinishedStatus,
+  Invocation,
+  InvocationIdsList,
+  InvocationStatus,
+} from "./invocation.js";
+export type { InvocationClient } from "./invocation_client.js";
+export type { MapOptions } from "./map_invocations.js";
+export { isMultinode, Multinode } from "./multinode.js";
+export { type OpenClientOptions, openClient } from "./open_client.js";
+export type { FunctionOptions, RetryDelay } from "./options.js";
+export type { Duration, Size } from "./units.js";

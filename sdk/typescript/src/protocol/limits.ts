@@ -1,0 +1,122 @@
+/**
+ * Every limit of the system, in one place. `docs/limits.md` lists them for users.
+ * Sizes are bytes and times milliseconds unless the name says otherwise.
+ */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Bounds and defaults of function options. `min` and `max` are inclusive; `above` is exclusive. */
+export const OPTION_LIMITS = {
+  cpu: { above: 0, max: 16, default: 0.1 },
+  memoryBytes: { min: MIB, max: 64 * GIB, default: 256 * MIB },
+  timeoutMs: { min: 1, max: DAY_MS, default: HOUR_MS },
+  maxConcurrency: { min: 1, max: 1_000, default: 10 },
+  maxRetries: { min: 0, max: 50, default: 0 },
+  gracePeriodMs: { min: 0, max: 10 * MINUTE_MS, default: 2 * MINUTE_MS },
+  /** 0 on the wire means unbounded, which TypeScript writes as Infinity. */
+  maxInvocationsPerWorker: { min: 1, max: 1_000_000_000, default: 1 },
+  workerConcurrency: { min: 1, max: 1_000, default: 1 },
+  minWorkers: { min: 0, max: 100, default: 0 },
+  idleTimeoutMs: { min: 0, max: HOUR_MS, default: MINUTE_MS },
+  retryInitialMs: { min: 0, max: DAY_MS },
+  retryFactor: { min: 1, max: 100, default: 2 },
+  retryCeilingMs: { max: DAY_MS, default: 5 * MINUTE_MS },
+  retryJitter: { min: 0, max: 1, default: 0.1 },
+} as const;
+
+export const LIMITS = {
+  /** Longest project name, in characters. */
+  projectNameLength: 64,
+  /** Longest function name, in characters. */
+  functionNameLength: 128,
+  /** Longest idempotency key and request id, in characters. */
+  idempotencyKeyLength: 128,
+  /** How long an idempotency key and a request id are honoured. */
+  idempotencyWindowMs: DAY_MS,
+  /** Longest ttl of an invocation. */
+  ttlMs: 365 * DAY_MS,
+  /** Longest display name of an API key, in characters. */
+  apiKeyNameLength: 128,
+
+  /** Largest encoded input, yielded value or result. A server can be told another. */
+  payloadBytes: 250_000,
+  /** Longest stored `error`, in characters, the mark of the cut included. */
+  errorLength: 16_384,
+  /** Largest JSON Schema of an input or output. */
+  schemaBytes: 100_000,
+
+  /** Functions in a version. */
+  functionsPerVersion: 500,
+  /** Environment variables of a version, their number and their size. */
+  environmentVariables: 500,
+  environmentBytes: 100_000,
+  /** Bundle: packed, unpacked, entries, and unpacked size over packed size. */
+  bundleBytes: 50 * MIB,
+  bundleUnpackedBytes: 500 * MIB,
+  bundleEntries: 20_000,
+  bundleRatio: 100,
+  /** Bytes in one message of a bundle upload, and of a download. */
+  uploadChunkBytes: MIB,
+  downloadChunkBytes: 256 * KIB,
+
+  /** Items of a listing where none is asked for, and at most. */
+  pageSize: 50,
+  maxPageSize: 1_000,
+
+  /** Starts in one batch, their number and their encoded size. */
+  startsPerBatch: 1_000,
+  startBatchBytes: 4 * MIB,
+  /** Invocations of one function that may be unfinished and waiting. A server can be told another. */
+  queueDepth: 1_000_000,
+  /** How deep invocations may be nested: a parent at this depth starts no children. */
+  nestingDepth: 64,
+  /** Children that one invocation may have. */
+  childrenPerInvocation: 100_000,
+
+  /** Invocations that one watch stream follows, and targets in one message. */
+  watchTargets: 100_000,
+  watchTargetsPerMessage: 1_000,
+  /** Encoded size at which a message to a watcher is closed. */
+  watchMessageBytes: MIB,
+  /** Longest silence on a watch or log stream. */
+  heartbeatIntervalMs: 15 * SECOND_MS,
+
+  /** Largest gRPC message, sent or received. */
+  messageBytes: 8 * MIB,
+  /** Streams on one connection. */
+  streamsPerConnection: 1_000,
+  /** gRPC metadata of one call. */
+  metadataBytes: 16 * KIB,
+  /** Longest deadline that the SDK sets on one call. */
+  callDeadlineMs: MINUTE_MS,
+
+  /** Stored log of one execution, and one line of it, in characters. */
+  logLinesPerExecution: 10_000,
+  logBytesPerExecution: MIB,
+  logLineLength: 16_384,
+
+  /** How long a lease lasts, how often it is renewed, and when a worker without a scheduler ends itself. */
+  leaseDurationMs: 30 * SECOND_MS,
+  leaseRenewIntervalMs: 8 * SECOND_MS,
+  workerFenceMs: 20 * SECOND_MS,
+  workerStatusIntervalMs: 5 * SECOND_MS,
+  /** A worker from which nothing came for this long is lost. */
+  workerSilenceMs: 15 * SECOND_MS,
+  /** A worker that has not connected this long after its start is given up. */
+  workerBootMs: 60 * SECOND_MS,
+  /** Executions in one lease. */
+  executionsPerLease: 1_000,
+  leaseBytes: 4 * MIB,
+
+  /** How long a revoked API key may still work on another service. */
+  apiKeyCacheMs: 5 * SECOND_MS,
+  /** Bound of a graceful stop. */
+  gracefulStopMs: 20 * SECOND_MS,
+} as const;

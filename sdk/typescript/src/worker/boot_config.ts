@@ -1,0 +1,93 @@
+import { fstatSync, readFileSync, rmSync } from "node:fs";
+import { Socket } from "node:net";
+
+/** What a worker must know to find its scheduler. User code must not see it: it holds the worker's token. */
+export interface BootConfig {
+  /** "http://host:port" or "https://host:port". */
+  readonly schedulerUrl: string;
+  readonly workerId: string;
+  readonly workerToken: string;
+  /** Folder of unpacked bundles, by digest. Workers of one machine share it. */
+  readonly bundleCacheDir: string;
+}
+
+const LIFELINE_FD = 3;
+const MAX_CONFIG_BYTES = 64 * 1024;
+
+export class BootConfigIsInvalidError extends Error {
+  override readonly name = "BootConfigIsInvalidError";
+}
+
+/** Reads the configuration from a file, and removes the file where that is possible. */
+export function readConfigFile(path: string): BootConfig {
+  const text = readFileSync(path, "utf8");
+  try {
+    rmSync(path);
+  } catch {
+    // Mounted by the runtime, which removes it.
+  }
+  return parseConfig(text);
+}
+
+/**
+ * Reads the configuration from file descriptor 3, a socket whose first line is JSON. The socket stays open for as long as
+ * the process that started this worker lives: `onLost` is called once it does not any more, even if it was killed.
+ */
+export function readLifeline(onLost: () => void): Promise<BootConfig> {
+  return new Promise((resolve, reject) => {
+    if (!isStream(LIFELINE_FD)) {
+      reject(new BootConfigIsInvalidError("no configuration: neither file descriptor 3 nor MULTINODE_WORKER_CONFIG"));
+      return;
+    }
+    const socket = new Socket({ fd: LIFELINE_FD, readable: true, writable: false });
+    let text = "";
+    let isRead = false;
+    socket.setEncoding("utf8");
+    socket.on("data", (chunk: string) => {
+      if (isRead) return;
+      text += chunk;
+      const lineEnd = text.indexOf("\n");
+      if (lineEnd < 0 && text.length <= MAX_CONFIG_BYTES) return;
+      isRead = true;
+      try {
+        resolve(parseConfig(text.slice(0, lineEnd)));
+      } catch (error) {
+        reject(error);
+      }
+    });
+    // Reading goes on after the line: only so is the end of the stream seen.
+    socket.on("error", onLost);
+    socket.on("close", onLost);
+  });
+}
+
+function isStream(fd: number): boolean {
+  try {
+    const stat = fstatSync(fd);
+    return stat.isSocket() || stat.isFIFO();
+  } catch {
+    return false;
+  }
+}
+
+function parseConfig(text: string): BootConfig {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw new BootConfigIsInvalidError("the configuration is not JSON");
+  }
+  const read = (key: keyof BootConfig): string => {
+    const value = typeof parsed === "object" && parsed !== null ? Reflect.get(parsed, key) : undefined;
+    if (typeof value !== "string" || value === "") {
+      throw new BootConfigIsInvalidError(`the configuration has no "${key}"`);
+    }
+    return value;
+  };
+  return {
+    schedulerUrl: read("schedulerUrl"),
+    workerId: read("workerId"),
+    workerToken: read("workerToken"),
+    bundleCacheDir: read("bundleCacheDir"),
+  };
+}

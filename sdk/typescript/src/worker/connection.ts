@@ -1,0 +1,189 @@
+import {
+  ConnectRequest,
+  ConnectResponse,
+  type WorkerCommand,
+  type WorkerEvent,
+  type WorkerWelcome,
+} from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import { GrpcCall } from "./grpc_call.js";
+
+export interface ConnectionHandlers {
+  /** The first event of a connection. */
+  readonly hello: () => WorkerEvent;
+  /** A connection is ready: from now until `onLost` events are sent. */
+  readonly onWelcome: (welcome: WorkerWelcome) => void;
+  readonly onCommands: (commands: readonly WorkerCommand[]) => void;
+  /** The connection is gone, or could not be made; another attempt follows by itself. */
+  readonly onLost: () => void;
+}
+
+const CONNECT_PATH = "/multinode.scheduler.v1.WorkerService/Connect";
+
+const FIRST_BACKOFF_MS = 50;
+const LONGEST_BACKOFF_MS = 1_000;
+/** From the attempt to the welcome. A peer that accepts and then says nothing would hold us for ever. */
+const WELCOME_TIMEOUT_MS = 5_000;
+/** Size at which a message to the scheduler is closed. */
+const MESSAGE_BYTES = 1024 * 1024;
+/** What an event and a line take beside their content, in bytes, roughly. */
+const EVENT_BYTES = 100;
+
+/**
+ * The one stream of a worker, made again whenever it breaks, for ever. Events that are sent while there is none are
+ * dropped: whoever holds the state says it again after the welcome.
+ */
+export class SchedulerConnection {
+  readonly #url: string;
+  readonly #token: string;
+  readonly #handlers: ConnectionHandlers;
+  #call: GrpcCall | undefined;
+  #isReady = false;
+  #isBlocked = false;
+  #backoffMs = FIRST_BACKOFF_MS;
+  #timer: NodeJS.Timeout | undefined;
+  #queue: WorkerEvent[] = [];
+  #isFlushScheduled = false;
+  #unwritten = 0;
+  #flushWaiters: (() => void)[] = [];
+
+  /** @param url "http://host:port", or "https://host:port" for TLS */
+  constructor(url: string, token: string, handlers: ConnectionHandlers) {
+    this.#url = url;
+    this.#token = token;
+    this.#handlers = handlers;
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Begins to connect. */
+  open(): void {
+    const call = new GrpcCall(this.#url, CONNECT_PATH, this.#token, {
+      onMessage: (bytes) => this.#receive(call, bytes),
+      onEnd: () => this.#lose(call),
+      onDrain: () => {
+        this.#isBlocked = false;
+        this.#scheduleFlush();
+      },
+    });
+    this.#call = call;
+    this.#timer = setTimeout(() => this.#lose(call), WELCOME_TIMEOUT_MS);
+    call.send(ConnectRequest.encode({ events: [this.#handlers.hello()] }).finish());
+  }
+
+  /** Sends events in this order, those of one turn of the event loop together. */
+  send(events: readonly WorkerEvent[]): void {
+    if (!this.#isReady || events.length === 0) return;
+    for (const event of events) this.#queue.push(event);
+    this.#scheduleFlush();
+  }
+
+  /**
+   * Resolves once everything that was sent is with the operating system. Where the connection is gone, this waits for the
+   * next one and for what is said again on it, so the caller needs a bound of its own.
+   */
+  flushed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#flushWaiters.push(resolve);
+      this.#wakeFlushWaiters();
+    });
+  }
+
+  #receive(call: GrpcCall, bytes: Buffer): void {
+    if (call !== this.#call) return;
+    const { commands } = ConnectResponse.decode(bytes);
+    if (this.#isReady) {
+      this.#handlers.onCommands(commands);
+      return;
+    }
+    const [first, ...others] = commands;
+    if (first?.command?.$case !== "welcome") {
+      this.#lose(call);
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#isReady = true;
+    this.#backoffMs = FIRST_BACKOFF_MS;
+    this.#handlers.onWelcome(first.command.value);
+    if (others.length > 0) this.#handlers.onCommands(others);
+    this.#wakeFlushWaiters();
+  }
+
+  #lose(call: GrpcCall): void {
+    if (call !== this.#call) return;
+    this.#call = undefined;
+    this.#isReady = false;
+    this.#isBlocked = false;
+    this.#queue = [];
+    this.#unwritten = 0;
+    clearTimeout(this.#timer);
+    call.close();
+    this.#handlers.onLost();
+    // Half of the wait is random, so that the workers of a restarted scheduler do not come all at once.
+    this.#timer = setTimeout(() => this.open(), this.#backoffMs * (0.5 + Math.random() / 2));
+    this.#backoffMs = Math.min(this.#backoffMs * 2, LONGEST_BACKOFF_MS);
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled || this.#queue.length === 0) return;
+    this.#isFlushScheduled = true;
+    setImmediate(() => this.#writeQueue());
+  }
+
+  #writeQueue(): void {
+    this.#isFlushScheduled = false;
+    const call = this.#call;
+    let next = 0;
+    while (call !== undefined && !this.#isBlocked && next < this.#queue.length) {
+      const events: WorkerEvent[] = [];
+      for (let sizeBytes = 0; sizeBytes < MESSAGE_BYTES && next < this.#queue.length; next += 1) {
+        const event = this.#queue[next];
+        if (event === undefined) break;
+        events.push(event);
+        sizeBytes += sizeOf(event);
+      }
+      this.#unwritten += 1;
+      this.#isBlocked = !call.send(ConnectRequest.encode({ events }).finish(), () => this.#written(call));
+    }
+    this.#queue = next === this.#queue.length ? [] : this.#queue.slice(next);
+  }
+
+  #written(call: GrpcCall): void {
+    if (call !== this.#call) return;
+    this.#unwritten -= 1;
+    this.#wakeFlushWaiters();
+  }
+
+  #wakeFlushWaiters(): void {
+    if (!this.#isReady || this.#unwritten > 0 || this.#queue.length > 0) return;
+    const waiters = this.#flushWaiters;
+    this.#flushWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+/** Size in bytes, roughly. */
+function sizeOf({ event }: WorkerEvent): number {
+  return EVENT_BYTES + contentSizeOf(event);
+}
+
+function contentSizeOf(event: WorkerEvent["event"]): number {
+  switch (event?.$case) {
+    case "yielded":
+      return event.value.value?.data.byteLength ?? 0;
+    case "ended": {
+      const { result } = event.value;
+      return result?.$case === "returned"
+        ? (result.value.value?.data.byteLength ?? 0)
+        : (result?.value.error.length ?? 0);
+    }
+    case "logs":
+      return event.value.lines.reduce((sum, line) => sum + EVENT_BYTES + line.text.length, 0);
+    case "hello":
+    case "status":
+    case "started":
+    case undefined:
+      return 0;
+  }
+}

@@ -1,0 +1,142 @@
+import { StringDecoder } from "node:string_decoder";
+import { type LogLine, LogStream } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
+import type { Logger } from "../context.js";
+import { LIMITS } from "../protocol/limits.js";
+import { cutText } from "./error_text.js";
+
+export type OutputStream = "stdout" | "stderr";
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** How long the beginning of a line waits for its end. */
+const PARTIAL_LINE_MS = 1_000;
+
+/** The beginning of a line whose end has not been written. Only as much is kept as is shown of a line. */
+interface Partial {
+  readonly stream: LogStream;
+  readonly decoder: StringDecoder;
+  text: string;
+  /** Characters that were not kept. */
+  dropped: number;
+}
+
+/**
+ * The lines of one execution: numbered from 1, each cut at `LIMITS.logLineLength`, and bounded in number and size. The
+ * last line of a log that reached its bound says so.
+ */
+export class ExecutionLog {
+  readonly #executionId: string;
+  readonly #emit: (lines: readonly LogLine[]) => void;
+  readonly #partials: Readonly<Record<OutputStream, Partial>>;
+  #lineNumber = 0;
+  #sizeBytes = 0;
+  #isCut = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param emit is given lines as soon as they are whole */
+  constructor(executionId: string, emit: (lines: readonly LogLine[]) => void) {
+    this.#executionId = executionId;
+    this.#emit = emit;
+    this.#partials = {
+      stdout: { stream: LogStream.STDOUT, decoder: new StringDecoder("utf8"), text: "", dropped: 0 },
+      stderr: { stream: LogStream.STDERR, decoder: new StringDecoder("utf8"), text: "", dropped: 0 },
+    };
+  }
+
+  /** Takes what was written to a stream, in any pieces. */
+  write(stream: OutputStream, chunk: string | Uint8Array): void {
+    if (this.#isCut) return;
+    const partial = this.#partials[stream];
+    const text = typeof chunk === "string" ? chunk : partial.decoder.write(Buffer.from(chunk));
+    const lines: LogLine[] = [];
+    let start = 0;
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", start)) {
+      keep(partial, text.slice(start, end));
+      this.#add(lines, partial.stream, takeLine(partial));
+      start = end + 1;
+    }
+    keep(partial, text.slice(start));
+    if (lines.length > 0) this.#emit(lines);
+    if (partial.text !== "") this.#timer ??= setTimeout(() => this.flush(), PARTIAL_LINE_MS).unref();
+  }
+
+  /** Adds lines of the system's own. */
+  system(text: string): void {
+    this.#addAll(LogStream.SYSTEM, text.split("\n"));
+  }
+
+  /** Ends the lines that were begun. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const lines: LogLine[] = [];
+    for (const partial of [this.#partials.stdout, this.#partials.stderr]) {
+      keep(partial, partial.decoder.end());
+      if (partial.text !== "") this.#add(lines, partial.stream, takeLine(partial));
+    }
+    if (lines.length > 0) this.#emit(lines);
+  }
+
+  /** The logger of the execution's context. */
+  logger(): Logger {
+    const at =
+      (level: LogLevel) =>
+      (message: string, fields?: Readonly<Record<string, unknown>>): void =>
+        this.#addAll(
+          LogStream.LOGGER,
+          [fields === undefined ? String(message) : `${message} ${fieldsText(fields)}`],
+          level,
+        );
+    return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+  }
+
+  #addAll(stream: LogStream, texts: readonly string[], level = ""): void {
+    const lines: LogLine[] = [];
+    for (const text of texts) this.#add(lines, stream, cutText(text, LIMITS.logLineLength), level);
+    if (lines.length > 0) this.#emit(lines);
+  }
+
+  #add(lines: LogLine[], stream: LogStream, text: string, level = ""): void {
+    if (this.#isCut) return;
+    const sizeBytes = this.#sizeBytes + Buffer.byteLength(text);
+    // One line less than allowed: the last one is the mark.
+    if (this.#lineNumber + 1 >= LIMITS.logLinesPerExecution || sizeBytes > LIMITS.logBytesPerExecution) {
+      this.#isCut = true;
+      const mark = `[log cut: an execution keeps ${LIMITS.logLinesPerExecution} lines and ${LIMITS.logBytesPerExecution} bytes]`;
+      lines.push(this.#line(LogStream.SYSTEM, mark, ""));
+      return;
+    }
+    this.#sizeBytes = sizeBytes;
+    lines.push(this.#line(stream, text, level));
+  }
+
+  #line(stream: LogStream, text: string, level: string): LogLine {
+    this.#lineNumber += 1;
+    return { executionId: this.#executionId, lineNumber: this.#lineNumber, timeMs: Date.now(), stream, text, level };
+  }
+}
+
+/** Adds to a line as much as will be shown of it. */
+function keep(partial: Partial, text: string): void {
+  const room = LIMITS.logLineLength + 1 - partial.text.length;
+  partial.text += text.length <= room ? text : text.slice(0, room);
+  partial.dropped += Math.max(text.length - room, 0);
+}
+
+function takeLine(partial: Partial): string {
+  const { text, dropped } = partial;
+  partial.text = "";
+  partial.dropped = 0;
+  const line = text.endsWith("\r") && dropped === 0 ? text.slice(0, -1) : text;
+  return cutText(line, LIMITS.logLineLength, dropped);
+}
+
+function fieldsText(fields: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(fields, (_key, value: unknown) => {
+      if (typeof value === "bigint") return String(value);
+      return value instanceof Error ? `${value.name}: ${value.message}` : value;
+    });
+  } catch {
+    return "[fields that JSON cannot carry]";
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The part of gRPC that a worker needs, over Node's own HTTP/2: a call with a stream of messages each way. A worker boots
+ * for nearly every execution, and loading a whole gRPC library takes longer than all else that this thread does.
+ */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from "node:http2";
+import { LIMITS } from "../protocol/limits.js";
+
+const FRAME_HEADER_BYTES = 5;
+const WINDOW_BYTES = 1024 * 1024;
+const STATUS_OK = "0";
+
+/** How often a connection is tried, and how long the answer may take: together well below the fence. */
+const PING_INTERVAL_MS = 5_000;
+const PING_TIMEOUT_MS = 4_000;
+
+/** A call that ended with another status than OK. */
+export class CallFailedError extends Error {
+  override readonly name = "CallFailedError";
+}
+
+export interface CallHandlers {
+  readonly onMessage: (bytes: Buffer) => void;
+  /** The call is over: with status OK, or with the error. Called once. */
+  readonly onEnd: (error: CallFailedError | undefined) => void;
+  /** There is room for more after `send` answered that there is none. */
+  readonly onDrain: () => void;
+}
+
+/** One connection with one call on it. */
+export class GrpcCall {
+  readonly #session: ClientHttp2Session;
+  readonly #stream: ClientHttp2Stream;
+  readonly #handlers: CallHandlers;
+  #received: Buffer = Buffer.alloc(0);
+  #status: string | undefined;
+  #statusMessage = "";
+  #hasEnded = false;
+  #pingTimer: NodeJS.Timeout | undefined;
+
+  /**
+   * @param url "http://host:port", or "https://host:port" for TLS
+   * @param path "/package.Service/Method"
+   */
+  constructor(url: string, path: string, token: string, handlers: CallHandlers) {
+    this.#handlers = handlers;
+    this.#session = connect(url, { settings: { enablePush: false, initialWindowSize: WINDOW_BYTES } });
+    this.#session.on("connect", () => this.#session.setLocalWindowSize(2 * WINDOW_BYTES));
+    this.#session.on("error", (error) => this.#end(error.message));
+    this.#session.on("close", () => this.#end("the connection was closed"));
+    this.#session.on("goaway", () => this.#end("the server is going away"));
+    this.#stream = this.#session.request({
+      [constants.HTTP2_HEADER_METHOD]: constants.HTTP2_METHOD_POST,
+      [constants.HTTP2_HEADER_PATH]: path,
+      [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
+      [constants.HTTP2_HEADER_TE]: "trailers",
+      [constants.HTTP2_HEADER_AUTHORIZATION]: `Bearer ${token}`,
+    });
+    this.#stream.on("response", (headers) => this.#readHeaders(headers));
+    this.#stream.on("trailers", (headers) => this.#readHeaders(headers));
+    this.#stream.on("data", (chunk: Buffer) => this.#receive(chunk));
+    this.#stream.on("drain", () => this.#handlers.onDrain());
+    this.#stream.on("error", (error) => this.#end(error.message));
+    this.#stream.on("close", () => this.#end("the call was closed"));
+    this.#stream.on("end", () => this.#end("the call ended without a status"));
+    this.#pingTimer = setTimeout(() => this.#ping(), PING_INTERVAL_MS);
+  }
+
+  /**
+   * Sends a message. False: wait for `onDrain` before the next one.
+   *
+   * @param onWritten is called when the bytes are with the operating system
+   */
+  send(message: Uint8Array, onWritten?: () => void): boolean {
+    const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + message.byteLength);
+    frame.writeUInt8(0, 0);
+    frame.writeUInt32BE(message.byteLength, 1);
+    frame.set(message, FRAME_HEADER_BYTES);
+    return this.#stream.write(frame, () => onWritten?.());
+  }
+
+  /** Says that no message follows. */
+  finishSending(): void {
+    this.#stream.end();
+  }
+
+  /** Ends the call and its connection, without a call of `onEnd`. */
+  close(): void {
+    this.#hasEnded = true;
+    clearTimeout(this.#pingTimer);
+    this.#session.destroy();
+  }
+
+  #readHeaders(headers: IncomingHttpHeaders): void {
+    const status = headers["grpc-status"];
+    if (typeof status !== "string") return;
+    this.#status = status;
+    const message = headers["grpc-message"];
+    this.#statusMessage = typeof message === "string" ? decodeMessage(message) : "";
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#received = this.#received.byteLength === 0 ? chunk : Buffer.concat([this.#received, chunk]);
+    while (!this.#hasEnded && this.#received.byteLength >= FRAME_HEADER_BYTES) {
+      const sizeBytes = this.#received.readUInt32BE(1);
+      if (this.#received.readUInt8(0) !== 0 || sizeBytes > LIMITS.messageBytes) {
+        this.#end("a message was compressed or too large");
+        return;
+      }
+      const end = FRAME_HEADER_BYTES + sizeBytes;
+      if (this.#received.byteLength < end) return;
+      const message = this.#received.subarray(FRAME_HEADER_BYTES, end);
+      this.#received = this.#received.subarray(end);
+      this.#handlers.onMessage(message);
+    }
+  }
+
+  #ping(): void {
+    this.#pingTimer = setTimeout(() => this.#end("the server does not answer"), PING_TIMEOUT_MS);
+    this.#session.ping(() => {
+      if (this.#hasEnded) return;
+      clearTimeout(this.#pingTimer);
+      this.#pingTimer = setTimeout(() => this.#ping(), PING_INTERVAL_MS);
+    });
+  }
+
+  #end(problem: string): void {
+    if (this.#hasEnded) return;
+    this.close();
+    if (this.#status === STATUS_OK) this.#handlers.onEnd(undefined);
+    else this.#handlers.onEnd(new CallFailedError(this.#statusMessage === "" ? problem : this.#statusMessage));
+  }
+}
+
+/** grpc-message is percent-encoded. */
+function decodeMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

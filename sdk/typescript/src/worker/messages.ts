@@ -1,0 +1,82 @@
+/**
+ * What the two threads of a worker say to each other. The main thread runs user code; the supervisor thread holds the
+ * connection to the scheduler. Both post arrays of messages, in order.
+ *
+ * Bytes are copied by the structured clone together with the whole buffer that they lie in, so every `data` here has a
+ * buffer of its own (`ownBytes`).
+ */
+import type { MessagePort } from "node:worker_threads";
+import type { LogLine } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
+import type { EncodedArguments, EncodedPayload } from "../codec.js";
+
+export type InterruptKind = "cancelled" | "timedOut";
+
+/** Code and function that the worker is for. */
+export interface BindMessage {
+  readonly kind: "bind";
+  readonly projectName: string;
+  readonly versionId: string;
+  readonly functionName: string;
+  /** Folder that holds `main.mjs`, or why there is none: "ClassName: message". */
+  readonly code: { readonly folder: string } | { readonly error: string };
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface AssignMessage {
+  readonly kind: "assign";
+  readonly executionId: string;
+  readonly invocationId: string;
+  readonly attemptNumber: number;
+  /** Empty: none. */
+  readonly parentInvocationId: string;
+  readonly executionToken: string;
+  readonly arguments: EncodedArguments;
+}
+
+export type ToMain =
+  /** What the scheduler said in its welcome; repeated on each connection. */
+  | { readonly kind: "server"; readonly apiUrl: string; readonly maxPayloadBytes: number }
+  | BindMessage
+  | AssignMessage
+  | { readonly kind: "interrupt"; readonly executionId: string; readonly reason: InterruptKind }
+  /** So many yielded values have been taken over; the main thread may post as many more. */
+  | { readonly kind: "yieldsTaken"; readonly count: number };
+
+export type Outcome =
+  | { readonly kind: "returned"; readonly value: EncodedPayload | undefined }
+  | { readonly kind: "threw"; readonly error: string };
+
+export type ToSupervisor =
+  /** `index` counts from 1. */
+  | { readonly kind: "yielded"; readonly executionId: string; readonly index: number; readonly value: EncodedPayload }
+  | {
+      readonly kind: "ended";
+      readonly executionId: string;
+      readonly outcome: Outcome;
+      readonly interrupted: boolean;
+    }
+  | { readonly kind: "lines"; readonly lines: readonly LogLine[] }
+  /** The process is about to exit and waits for SENT_ALL in `exitFlag`. */
+  | { readonly kind: "exiting" };
+
+/** Yielded values that the main thread may have posted without the supervisor having taken them. */
+export const YIELDS_IN_FLIGHT = 32;
+
+/** Value of `exitFlag[0]` once everything that was posted before "exiting" is with the operating system. */
+export const SENT_ALL = 1;
+
+/** What the supervisor thread is started with. */
+export interface SupervisorData {
+  readonly port: MessagePort;
+  /** One Int32 of shared memory, 0 at first. */
+  readonly exitFlag: Int32Array<SharedArrayBuffer>;
+  /** File with the configuration; undefined: it comes on file descriptor 3, which is the lifeline too. */
+  readonly configFile: string | undefined;
+  /** Folder of the code where the code is a container image. */
+  readonly imageCodeFolder: string;
+}
+
+/** A payload whose bytes have a buffer of their own. */
+export function ownBytes(payload: EncodedPayload): EncodedPayload {
+  return { contentType: payload.contentType, data: new Uint8Array(payload.data) };
+}

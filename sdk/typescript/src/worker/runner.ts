@@ -1,0 +1,144 @@
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
+import { currentExecution } from "../context.js";
+import { MultinodeError } from "../errors.js";
+import type { DefinedFunction } from "../function.js";
+import { LIMITS } from "../protocol/limits.js";
+import { Execution, type ExecutionHost, type ExecutionSettings } from "./execution.js";
+import type { ExecutionLog } from "./execution_log.js";
+import { loadFunction } from "./load_code.js";
+import { type BindMessage, SENT_ALL, type ToMain } from "./messages.js";
+import { Outbox } from "./outbox.js";
+import { YieldFlow } from "./yield_flow.js";
+
+/** How long a process that crashed, and one that exits, may take to say its last words. */
+const CRASH_FLUSH_MS = 2_000;
+const EXIT_FLUSH_MS = 200;
+
+/** The main thread's half of a worker: loads the code and runs what is assigned, side by side. */
+export class Runner {
+  readonly #port: MessagePort;
+  readonly #exitFlag: Int32Array<SharedArrayBuffer>;
+  readonly #outbox: Outbox;
+  readonly #host: ExecutionHost;
+  readonly #yieldFlow: YieldFlow;
+  /** Those that have not ended. */
+  readonly #executions = new Map<string, Execution>();
+  #settings: ExecutionSettings = {
+    projectName: "",
+    versionId: "",
+    functionName: "",
+    apiUrl: "",
+    maxPayloadBytes: LIMITS.payloadBytes,
+  };
+  #loaded: { readonly target: DefinedFunction } | { readonly error: unknown } | undefined;
+  #isLeaving = false;
+
+  constructor(port: MessagePort, exitFlag: Int32Array<SharedArrayBuffer>) {
+    this.#port = port;
+    this.#exitFlag = exitFlag;
+    this.#outbox = new Outbox(port);
+    this.#yieldFlow = new YieldFlow(this.#outbox, () => this.#receiveNow());
+    this.#host = {
+      outbox: this.#outbox,
+      yieldFlow: this.#yieldFlow,
+      onEnded: (execution) => this.#executions.delete(execution.id),
+    };
+  }
+
+  /** Does from now on what the supervisor says; what it said before has waited. */
+  start(): void {
+    this.#port.on("message", (messages: readonly ToMain[]) => this.#handle(messages));
+  }
+
+  /** The log for what is written here: of the execution that writes or, where that is not known, of the only one. */
+  findLog(): ExecutionLog | undefined {
+    const context = currentExecution();
+    if (context !== undefined) return this.#executions.get(context.executionId)?.log;
+    if (this.#executions.size !== 1) return undefined;
+    const [only] = this.#executions.values();
+    return only?.log;
+  }
+
+  /** An error that nobody caught: everything that runs ends with it, and then so does the process. */
+  crash(error: unknown): void {
+    for (const execution of this.#executions.values()) execution.fail(error);
+    this.#waitUntilSent(CRASH_FLUSH_MS);
+    process.exit(1);
+  }
+
+  /** The process exits now, by user code's will: what was said before still gets out. */
+  leave(): void {
+    for (const execution of this.#executions.values()) execution.log.flush();
+    this.#waitUntilSent(EXIT_FLUSH_MS);
+  }
+
+  #waitUntilSent(timeoutMs: number): void {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    this.#outbox.pushNow({ kind: "exiting" });
+    // This thread stands still, so that user code does not go on.
+    if (Atomics.load(this.#exitFlag, 0) !== SENT_ALL) Atomics.wait(this.#exitFlag, 0, 0, timeoutMs);
+  }
+
+  #receiveNow(): void {
+    for (;;) {
+      const received: { message: readonly ToMain[] } | undefined = receiveMessageOnPort(this.#port);
+      if (received === undefined) return;
+      this.#handle(received.message);
+    }
+  }
+
+  #handle(messages: readonly ToMain[]): void {
+    for (const message of messages) {
+      switch (message.kind) {
+        case "server":
+          this.#settings = {
+            ...this.#settings,
+            apiUrl: message.apiUrl,
+            maxPayloadBytes: message.maxPayloadBytes === 0 ? LIMITS.payloadBytes : message.maxPayloadBytes,
+          };
+          break;
+        case "bind":
+          void this.#bind(message);
+          break;
+        case "assign": {
+          const execution = new Execution(message, this.#host);
+          this.#executions.set(execution.id, execution);
+          this.#begin(execution);
+          break;
+        }
+        case "interrupt":
+          this.#executions.get(message.executionId)?.interrupt(message.reason);
+          break;
+        case "yieldsTaken":
+          this.#yieldFlow.taken(message.count);
+          break;
+      }
+    }
+  }
+
+  async #bind({ projectName, versionId, functionName, code, environment }: BindMessage): Promise<void> {
+    this.#settings = { ...this.#settings, projectName, versionId, functionName };
+    try {
+      if ("error" in code) throw new CodeIsUnavailableError(code.error);
+      this.#loaded = { target: await loadFunction(code.folder, environment, functionName) };
+    } catch (error) {
+      this.#loaded = { error };
+    }
+    for (const execution of this.#executions.values()) this.#begin(execution);
+  }
+
+  /** Runs an execution if the code is there. */
+  #begin(execution: Execution): void {
+    if (this.#loaded === undefined) return;
+    if ("error" in this.#loaded) execution.fail(this.#loaded.error);
+    else void execution.run(this.#loaded.target, this.#settings);
+  }
+}
+
+/** The bundle could not be fetched, or is not what it should be. */
+class CodeIsUnavailableError extends MultinodeError {
+  constructor(problem: string) {
+    super("CodeIsUnavailableError", problem);
+  }
+}

@@ -1,0 +1,93 @@
+import { expect, test } from "vitest";
+import type { WorkerEvent } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import { encode } from "../codec.js";
+import { Session } from "./session.js";
+
+const returned = { kind: "returned", value: undefined } as const;
+
+/** Short form of events: "started a", "yielded a 2=20", "ended a returned". */
+function brief(events: readonly WorkerEvent[]): string[] {
+  return events.map(({ event }) => {
+    switch (event?.$case) {
+      case "started":
+        return `started ${event.value.executionId}`;
+      case "yielded":
+        return `yielded ${event.value.executionId} ${event.value.index}=${event.value.value?.data.toString()}`;
+      case "ended":
+        return `ended ${event.value.executionId} ${event.value.result?.$case}`;
+      case "hello":
+      case "status":
+      case "logs":
+      case undefined:
+        return event?.$case ?? "";
+    }
+  });
+}
+
+function running(...ids: string[]): Session {
+  const session = new Session("wrk-1", "test");
+  session.startAssigned();
+  for (const id of ids) session.assign(id, `token-${id}`);
+  return session;
+}
+
+test("starts what is assigned once the code is there", () => {
+  const session = new Session("wrk-1", "test");
+  expect(brief(session.assign("a", "t").events)).toEqual([]);
+  expect(brief(session.startAssigned())).toEqual(["started a"]);
+  expect(brief(session.assign("b", "t").events)).toEqual(["started b"]);
+});
+
+test("sends one yielded value at a time and merges the others into the newest", () => {
+  const session = running("a");
+  expect(brief(session.yielded("a", 1, encode(10)))).toEqual(["yielded a 1=10"]);
+  expect(session.yielded("a", 2, encode(20))).toEqual([]);
+  expect(session.yielded("a", 3, encode(30))).toEqual([]);
+  expect(brief(session.acknowledgeYielded(["a", "unknown"]))).toEqual(["yielded a 3=30"]);
+  expect(session.acknowledgeYielded(["a"])).toEqual([]);
+  expect(brief(session.yielded("a", 4, encode(40)))).toEqual(["yielded a 4=40"]);
+});
+
+test("sends the last yielded value before the end", () => {
+  const session = running("a");
+  session.yielded("a", 1, encode(10));
+  session.yielded("a", 2, encode(20));
+  expect(brief(session.ended("a", returned, false))).toEqual(["yielded a 2=20", "ended a returned"]);
+  expect(session.yielded("a", 3, encode(30))).toEqual([]);
+  expect(session.ended("a", { kind: "threw", error: "late" }, false)).toEqual([]);
+});
+
+test("brings what it holds to another connection until the end is acknowledged", () => {
+  const session = running("a", "b", "c");
+  session.yielded("b", 1, encode(1));
+  session.yielded("b", 2, encode(2));
+  session.ended("c", returned, false);
+  expect(session.hello().event).toMatchObject({
+    value: {
+      executions: [
+        { executionId: "a", executionToken: "token-a" },
+        { executionId: "b", executionToken: "token-b" },
+        { executionId: "c", executionToken: "token-c" },
+      ],
+    },
+  });
+  expect(brief(session.resend())).toEqual(["started a", "started b", "yielded b 2=2", "started c", "ended c returned"]);
+  expect(session.runningIds()).toEqual(["a", "b"]);
+  session.acknowledgeEnded(["a", "c"]);
+  expect(brief(session.resend())).toEqual(["started a", "started b", "yielded b 2=2"]);
+});
+
+test("does not run an execution twice", () => {
+  const session = running("a");
+  expect(session.assign("a", "t")).toEqual({ isNew: false, events: [] });
+  session.ended("a", returned, false);
+  const again = session.assign("a", "t");
+  expect(again.isNew).toBe(false);
+  expect(brief(again.events)).toEqual(["ended a returned"]);
+});
+
+test("ends everything that runs", () => {
+  const session = running("a", "b");
+  session.ended("a", returned, false);
+  expect(brief(session.endAll("OutOfMemoryError: x"))).toEqual(["ended b threw"]);
+});

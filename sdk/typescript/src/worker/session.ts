@@ -1,0 +1,182 @@
+import type { WorkerEvent } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
+import type { EncodedPayload } from "../codec.js";
+import type { Outcome } from "./messages.js";
+
+type YieldedEvent = { index: number; value: Payload };
+
+/** An execution from `assign` until its end is acknowledged. */
+interface Held {
+  readonly token: string;
+  started: boolean;
+  /** The value that was sent and is not acknowledged. */
+  sentYield: YieldedEvent | undefined;
+  /** The newest value that waits for that. */
+  nextYield: YieldedEvent | undefined;
+  /** Its end, once it has ended. */
+  ended: WorkerEvent | undefined;
+}
+
+/**
+ * What a worker holds, as the scheduler must know it. Pure: it turns what happens into events to send, and what it holds
+ * into what must be said again on another connection.
+ *
+ * S1 An execution is held from its assignment until its end is acknowledged, over any number of connections.
+ * S2 It ends once: what comes after its end is dropped.
+ * S3 At most one yielded value of an execution is on its way; those that follow are merged into the newest.
+ * S4 The last yielded value is sent before the end.
+ */
+export class Session {
+  readonly #workerId: string;
+  readonly #sdk: string;
+  readonly #held = new Map<string, Held>();
+  #canStart = false;
+
+  constructor(workerId: string, sdk: string) {
+    this.#workerId = workerId;
+    this.#sdk = sdk;
+  }
+
+  /** The first event of a connection. */
+  hello(): WorkerEvent {
+    const executions = Array.from(this.#held, ([executionId, held]) => ({ executionId, executionToken: held.token }));
+    return {
+      event: { $case: "hello", value: { workerId: this.#workerId, protocolVersion: 1, sdk: this.#sdk, executions } },
+    };
+  }
+
+  /** All that the scheduler may have missed, to be sent after its welcome. Saying it twice changes nothing. */
+  resend(): WorkerEvent[] {
+    const events: WorkerEvent[] = [];
+    for (const [executionId, held] of this.#held) {
+      if (held.started) events.push(startedEvent(executionId));
+      const newest = held.nextYield ?? held.sentYield;
+      if (newest !== undefined) {
+        held.sentYield = newest;
+        held.nextYield = undefined;
+        events.push(yieldedEvent(executionId, newest));
+      }
+      if (held.ended !== undefined) events.push(held.ended);
+    }
+    return events;
+  }
+
+  status(memoryBytes: number): WorkerEvent {
+    return { event: { $case: "status", value: { executionIds: this.runningIds(), memoryBytes } } };
+  }
+
+  runningIds(): string[] {
+    const ids: string[] = [];
+    for (const [executionId, held] of this.#held) if (held.ended === undefined) ids.push(executionId);
+    return ids;
+  }
+
+  isRunning(executionId: string): boolean {
+    const held = this.#held.get(executionId);
+    return held !== undefined && held.ended === undefined;
+  }
+
+  /** Takes an execution, unless it is held already. */
+  assign(executionId: string, token: string): { isNew: boolean; events: WorkerEvent[] } {
+    const known = this.#held.get(executionId);
+    if (known !== undefined) return { isNew: false, events: known.ended === undefined ? [] : [known.ended] };
+    this.#held.set(executionId, {
+      token,
+      started: this.#canStart,
+      sentYield: undefined,
+      nextYield: undefined,
+      ended: undefined,
+    });
+    return { isNew: true, events: this.#canStart ? [startedEvent(executionId)] : [] };
+  }
+
+  /** The code is there: from now on user code begins to run as soon as an execution is assigned. */
+  startAssigned(): WorkerEvent[] {
+    this.#canStart = true;
+    const events: WorkerEvent[] = [];
+    for (const [executionId, held] of this.#held) {
+      if (held.started || held.ended !== undefined) continue;
+      held.started = true;
+      events.push(startedEvent(executionId));
+    }
+    return events;
+  }
+
+  yielded(executionId: string, index: number, value: EncodedPayload): WorkerEvent[] {
+    const held = this.#held.get(executionId);
+    if (held === undefined || held.ended !== undefined) return []; // S2
+    const event: YieldedEvent = { index, value: toPayload(value) };
+    if (held.sentYield !== undefined) {
+      held.nextYield = event; // S3
+      return [];
+    }
+    held.sentYield = event;
+    return [yieldedEvent(executionId, event)];
+  }
+
+  acknowledgeYielded(executionIds: readonly string[]): WorkerEvent[] {
+    const events: WorkerEvent[] = [];
+    for (const executionId of executionIds) {
+      const held = this.#held.get(executionId);
+      if (held === undefined) continue;
+      held.sentYield = held.nextYield;
+      held.nextYield = undefined;
+      if (held.sentYield !== undefined) events.push(yieldedEvent(executionId, held.sentYield));
+    }
+    return events;
+  }
+
+  ended(executionId: string, outcome: Outcome, interrupted: boolean): WorkerEvent[] {
+    const held = this.#held.get(executionId);
+    if (held === undefined || held.ended !== undefined) return []; // S2
+    const events: WorkerEvent[] = [];
+    if (held.nextYield !== undefined) {
+      events.push(yieldedEvent(executionId, held.nextYield)); // S4
+      held.sentYield = held.nextYield;
+      held.nextYield = undefined;
+    }
+    held.ended = endedEvent(executionId, outcome, interrupted);
+    events.push(held.ended);
+    return events;
+  }
+
+  /** Ends everything that runs, because the process is about to die. */
+  endAll(error: string): WorkerEvent[] {
+    return this.runningIds().flatMap((executionId) => this.ended(executionId, { kind: "threw", error }, false));
+  }
+
+  /** Whether an execution has ended whose end is not acknowledged. */
+  get owesEnds(): boolean {
+    for (const held of this.#held.values()) if (held.ended !== undefined) return true;
+    return false;
+  }
+
+  acknowledgeEnded(executionIds: readonly string[]): void {
+    for (const executionId of executionIds) {
+      if (this.#held.get(executionId)?.ended !== undefined) this.#held.delete(executionId); // S1
+    }
+  }
+}
+
+function startedEvent(executionId: string): WorkerEvent {
+  return { event: { $case: "started", value: { executionId } } };
+}
+
+function yieldedEvent(executionId: string, { index, value }: YieldedEvent): WorkerEvent {
+  return { event: { $case: "yielded", value: { executionId, index, value } } };
+}
+
+function endedEvent(executionId: string, outcome: Outcome, interrupted: boolean): WorkerEvent {
+  if (outcome.kind === "threw") {
+    const result = { $case: "threw", value: { error: outcome.error } } as const;
+    return { event: { $case: "ended", value: { executionId, result, interrupted } } };
+  }
+  const value = outcome.value === undefined ? undefined : toPayload(outcome.value);
+  return {
+    event: { $case: "ended", value: { executionId, result: { $case: "returned", value: { value } }, interrupted } },
+  };
+}
+
+function toPayload({ contentType, data }: EncodedPayload): Payload {
+  return { contentType, data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+}

@@ -1,0 +1,44 @@
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { killOwnGroup } from "./fence.js";
+import type { SupervisorData } from "./messages.js";
+
+/** Variables of the worker's own environment that user code keeps. Its own are added to them when the worker is bound. */
+const KEPT_VARIABLES = new Set(["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"]);
+const DEFAULT_IMAGE_CODE_FOLDER = "/app";
+
+export interface SupervisorLink {
+  readonly port: MessagePort;
+  readonly exitFlag: Int32Array<SharedArrayBuffer>;
+}
+
+/**
+ * Starts the supervisor thread and takes from the environment everything that is not for user code.
+ *
+ * @param mainUrl URL of the running entry: `worker.js` of the package or `main.js` of the plain build
+ */
+export function startSupervisor(mainUrl: string): SupervisorLink {
+  const { port1, port2 } = new MessageChannel();
+  const exitFlag = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  const data: SupervisorData = {
+    port: port2,
+    exitFlag,
+    configFile: process.env["MULTINODE_WORKER_CONFIG"],
+    imageCodeFolder: process.env["MULTINODE_CODE_DIR"] ?? DEFAULT_IMAGE_CODE_FOLDER,
+  };
+  const supervisor = new Worker(supervisorUrl(mainUrl), {
+    workerData: data,
+    transferList: [port2],
+    env: {},
+    execArgv: [],
+    name: "supervisor",
+  });
+  // Without its supervisor the worker could be neither reached nor stopped.
+  supervisor.on("error", killOwnGroup);
+  supervisor.on("exit", killOwnGroup);
+  for (const name of Object.keys(process.env)) if (!KEPT_VARIABLES.has(name)) delete process.env[name];
+  return { port: port1, exitFlag };
+}
+
+function supervisorUrl(mainUrl: string): URL {
+  return new URL(mainUrl.endsWith("/worker.js") ? "worker_supervisor.js" : "supervisor.js", mainUrl);
+}

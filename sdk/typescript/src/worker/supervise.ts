@@ -1,0 +1,257 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { InterruptReason } from "../../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type {
+  AssignExecution,
+  BindWorker,
+  InterruptExecution,
+  WorkerCommand,
+  WorkerEvent,
+  WorkerWelcome,
+} from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
+import type { EncodedPayload } from "../codec.js";
+import { LIMITS, OPTION_LIMITS } from "../protocol/limits.js";
+import type { BootConfig } from "./boot_config.js";
+import { ensureCode } from "./code_cache.js";
+import { SchedulerConnection } from "./connection.js";
+import { errorText } from "./error_text.js";
+import { Fence, killOwnGroup } from "./fence.js";
+import { fetchBundle } from "./fetch_bundle.js";
+import { LogShipper } from "./log_shipper.js";
+import { watchMemory } from "./memory_watch.js";
+import {
+  type BindMessage,
+  ownBytes,
+  SENT_ALL,
+  type SupervisorData,
+  type ToMain,
+  type ToSupervisor,
+} from "./messages.js";
+import { Session } from "./session.js";
+
+const SDK = "typescript/0.1.0";
+/** How long the last words of a worker that used too much memory may take. */
+const LAST_WORDS_MS = 500;
+/** From the last write to the end of the process. */
+const LINGER_MS = 10;
+/** Yielded values after which the main thread is told that they were taken. Below YIELDS_IN_FLIGHT. */
+const YIELDS_PER_RECEIPT = 8;
+
+/** Stands between the scheduler and the main thread: what one says is turned into what the other understands. */
+export class Supervisor {
+  readonly #data: SupervisorData;
+  readonly #config: BootConfig;
+  readonly #session: Session;
+  readonly #logs = new LogShipper(() => this.#shipLogs());
+  readonly #fence = new Fence(killOwnGroup);
+  readonly #connection: SchedulerConnection;
+  #statusTimer: NodeJS.Timeout | undefined;
+  #fenceAfterMs: number = LIMITS.workerBootMs;
+  #isBound = false;
+  #isDying = false;
+  #takenYields = 0;
+  #toMain: ToMain[] = [];
+  readonly #endWaiters: (() => void)[] = [];
+
+  constructor(data: SupervisorData, config: BootConfig) {
+    this.#data = data;
+    this.#config = config;
+    this.#session = new Session(config.workerId, SDK);
+    this.#connection = new SchedulerConnection(config.schedulerUrl, config.workerToken, {
+      hello: () => this.#session.hello(),
+      onWelcome: (welcome) => this.#onWelcome(welcome),
+      onCommands: (commands) => this.#onCommands(commands),
+      onLost: () => this.#onLost(),
+    });
+  }
+
+  start(): void {
+    this.#fence.up(this.#fenceAfterMs);
+    this.#data.port.on("message", (messages: readonly ToSupervisor[]) => this.#onMainMessages(messages));
+    this.#connection.open();
+  }
+
+  #onWelcome(welcome: WorkerWelcome): void {
+    this.#fence.down();
+    this.#fenceAfterMs = welcome.fenceAfterMs;
+    this.#toMain.push({ kind: "server", apiUrl: welcome.apiUrl, maxPayloadBytes: welcome.maxPayloadBytes });
+    this.#postToMain();
+    this.#shipLogs();
+    this.#send(this.#session.resend());
+    clearInterval(this.#statusTimer);
+    this.#statusTimer = setInterval(() => this.#sendStatus(), welcome.statusIntervalMs);
+    this.#sendStatus();
+  }
+
+  #onLost(): void {
+    clearInterval(this.#statusTimer);
+    this.#fence.up(this.#fenceAfterMs);
+  }
+
+  #sendStatus(): void {
+    this.#connection.send([this.#session.status(process.memoryUsage.rss())]);
+  }
+
+  #onCommands(commands: readonly WorkerCommand[]): void {
+    for (const { command } of commands) {
+      switch (command?.$case) {
+        case "bind":
+          void this.#bind(command.value);
+          break;
+        case "assign":
+          this.#assign(command.value);
+          break;
+        case "interrupt":
+          this.#interrupt(command.value);
+          break;
+        case "acknowledge":
+          this.#session.acknowledgeEnded(command.value.executionIds);
+          if (!this.#session.owesEnds) this.#wakeEndWaiters();
+          break;
+        case "acknowledgeYielded":
+          this.#send(this.#session.acknowledgeYielded(command.value.executionIds));
+          break;
+        case "welcome":
+        case undefined:
+          break;
+      }
+    }
+    this.#postToMain();
+  }
+
+  async #bind(bind: BindWorker): Promise<void> {
+    if (this.#isBound) return;
+    this.#isBound = true;
+    const code = await this.#prepareCode(bind);
+    this.#toMain.push({
+      kind: "bind",
+      projectName: bind.projectName,
+      versionId: bind.versionId,
+      functionName: bind.function?.functionName ?? "",
+      code,
+      environment: bind.code?.environment ?? {},
+    });
+    this.#postToMain();
+    if ("error" in code) return;
+    this.#send(this.#session.startAssigned());
+    const memoryLimitBytes = bind.function?.options?.memoryBytes ?? OPTION_LIMITS.memoryBytes.default;
+    watchMemory(memoryLimitBytes, (error) => void this.#endAllAndDie(error));
+  }
+
+  async #prepareCode(bind: BindWorker): Promise<BindMessage["code"]> {
+    if (bind.code?.source?.$case !== "bundle") return { folder: this.#data.imageCodeFolder };
+    try {
+      const { digest } = bind.code.source.value;
+      const { schedulerUrl, workerToken, bundleCacheDir } = this.#config;
+      const fetch = (): Promise<Uint8Array> => fetchBundle(schedulerUrl, workerToken, digest);
+      return { folder: await ensureCode(bundleCacheDir, digest, fetch) };
+    } catch (error) {
+      return { error: errorText(error) };
+    }
+  }
+
+  #assign(assign: AssignExecution): void {
+    const { isNew, events } = this.#session.assign(assign.executionId, assign.executionToken);
+    this.#send(events);
+    if (!isNew) return;
+    this.#toMain.push({
+      kind: "assign",
+      executionId: assign.executionId,
+      invocationId: assign.invocationId,
+      attemptNumber: assign.attemptNumber,
+      parentInvocationId: assign.parentInvocationId,
+      executionToken: assign.executionToken,
+      arguments: {
+        positional: ownPayload(assign.arguments?.positional),
+        named: ownPayload(assign.arguments?.named),
+      },
+    });
+  }
+
+  #interrupt({ executionId, reason }: InterruptExecution): void {
+    if (!this.#session.isRunning(executionId)) return;
+    const kind = reason === InterruptReason.TIMED_OUT ? "timedOut" : "cancelled";
+    this.#toMain.push({ kind: "interrupt", executionId, reason: kind });
+  }
+
+  #onMainMessages(messages: readonly ToSupervisor[]): void {
+    const events: WorkerEvent[] = [];
+    for (const message of messages) {
+      switch (message.kind) {
+        case "yielded":
+          this.#takenYields += 1;
+          events.push(...this.#session.yielded(message.executionId, message.index, message.value));
+          break;
+        case "ended":
+          events.push(...this.#session.ended(message.executionId, message.outcome, message.interrupted));
+          break;
+        case "lines":
+          this.#logs.add(message.lines);
+          break;
+        case "exiting":
+          void this.#sendAllForExit(events.splice(0));
+          break;
+      }
+    }
+    this.#send(events);
+    if (this.#takenYields >= YIELDS_PER_RECEIPT) {
+      this.#toMain.push({ kind: "yieldsTaken", count: this.#takenYields });
+      this.#takenYields = 0;
+    }
+    this.#postToMain();
+  }
+
+  /** Sends events; where they say that something ended, what it printed goes before them. */
+  #send(events: readonly WorkerEvent[]): void {
+    if (events.some(({ event }) => event?.$case === "ended")) this.#shipLogs();
+    this.#connection.send(events);
+  }
+
+  /** Lines stay here while there is no connection. */
+  #shipLogs(): void {
+    if (this.#connection.isReady) this.#connection.send(this.#logs.take());
+  }
+
+  #postToMain(): void {
+    if (this.#toMain.length === 0) return;
+    this.#data.port.postMessage(this.#toMain);
+    this.#toMain = [];
+  }
+
+  /** The main thread stands still until it is told that all was sent. */
+  async #sendAllForExit(events: readonly WorkerEvent[]): Promise<void> {
+    this.#send(events);
+    this.#shipLogs();
+    await this.#connection.flushed();
+    await this.#endsAcknowledged();
+    // What is with the operating system is still lost if the scheduler sees the end of the connection first.
+    await delay(LINGER_MS);
+    Atomics.store(this.#data.exitFlag, 0, SENT_ALL);
+    Atomics.notify(this.#data.exitFlag, 0);
+  }
+
+  /** Resolves once every end is acknowledged. The caller needs a bound of its own. */
+  #endsAcknowledged(): Promise<void> {
+    if (!this.#session.owesEnds) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#endWaiters.push(resolve);
+    });
+  }
+
+  #wakeEndWaiters(): void {
+    for (const wake of this.#endWaiters.splice(0)) wake();
+  }
+
+  async #endAllAndDie(error: string): Promise<void> {
+    if (this.#isDying) return;
+    this.#isDying = true;
+    setTimeout(killOwnGroup, LAST_WORDS_MS);
+    this.#send(this.#session.endAll(error));
+    await this.#endsAcknowledged();
+    killOwnGroup();
+  }
+}
+
+function ownPayload(payload: Payload | undefined): EncodedPayload | undefined {
+  return payload === undefined ? undefined : ownBytes(payload);
+}

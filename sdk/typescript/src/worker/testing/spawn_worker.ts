@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const WORKER_FOLDER = fileURLToPath(new URL("..", import.meta.url));
+/** CommonJS packages that are bundled into an ES module still call `require` for modules of Node. */
+const BANNER = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
+
+/** Bundles the worker into a new temporary folder, as the package does, and answers the path of `worker.js`. */
+export async function buildWorker(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "multinode-worker-build-"));
+  await build({
+    entryPoints: { worker: join(WORKER_FOLDER, "main.ts"), worker_supervisor: join(WORKER_FOLDER, "supervisor.ts") },
+    outdir: folder,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node22",
+    keepNames: true,
+    minifySyntax: true,
+    minifyWhitespace: true,
+    banner: { js: BANNER },
+    logLevel: "error",
+  });
+  return join(folder, "worker.js");
+}
+
+export interface WorkerProcess {
+  readonly pid: number;
+  /** Code or signal, once it has ended. */
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** What it wrote to its own standard streams. */
+  output(): string;
+  /** Ends the lifeline, as the death of the server does. */
+  cutLifeline(): void;
+  /** Kills it with all that it started. */
+  kill(): void;
+}
+
+/** Starts a worker as a runtime does: leader of its own process group, configuration and lifeline on descriptor 3. */
+export function spawnWorker(
+  workerFile: string,
+  config: { schedulerUrl: string; bundleCacheDir: string },
+): WorkerProcess {
+  const child: ChildProcess = spawn(process.execPath, [workerFile], {
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe", "pipe"],
+    env: { PATH: process.env["PATH"], HOME: tmpdir(), SECRET_OF_THE_SERVER: "secret" },
+  });
+  let output = "";
+  child.stdout?.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  child.stderr?.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  const lifeline = child.stdio[3] as Socket;
+  lifeline.on("error", () => {});
+  lifeline.write(`${JSON.stringify({ ...config, workerId: "wrk-test", workerToken: "worker-token" })}\n`);
+  const pid = child.pid ?? 0;
+  return {
+    pid,
+    exited: once(child, "exit").then(([code, signal]) => ({ code, signal })),
+    output: () => output,
+    cutLifeline: () => lifeline.destroy(),
+    kill: () => {
+      try {
+        process.kill(-pid, "SIGKILL");
+      } catch {
+        // It has ended already.
+      }
+    },
+  };
+}
+
+/** Whether a process lives; one that has ended and was not collected does not. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}

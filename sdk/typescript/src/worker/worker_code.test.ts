@@ -1,0 +1,48 @@
+/** How a worker process gets its code. */
+import { createHash } from "node:crypto";
+import { readdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { zipSync } from "fflate";
+import { describe, expect, test } from "vitest";
+import { createArchive } from "../bundle/archive.js";
+import { EXAMPLE, useWorker } from "./testing/worker_fixture.js";
+
+const fixture = useWorker();
+
+const BROKEN_MAIN = `console.log("loading"); throw new SyntaxError("broken on purpose");`;
+
+describe("the code", () => {
+  async function runArchive(bytes: Uint8Array, digest: string): Promise<string | undefined> {
+    fixture.scheduler.bundles.set(digest, bytes);
+    fixture.scheduler.bind("add", digest);
+    fixture.scheduler.assign("e1", [1, 2]);
+    return (await fixture.scheduler.outcome("e1")).error;
+  }
+
+  test("that throws while it is loaded fails what was assigned", async () => {
+    const broken = createArchive(new Map([["main.mjs", { data: Buffer.from(BROKEN_MAIN) }]]));
+    expect(await runArchive(broken.bytes, broken.digest)).toBe("SyntaxError: broken on purpose");
+    expect(fixture.scheduler.lines("e1")[0]?.text).toBe("loading");
+    fixture.scheduler.assign("e2", [1, 2]);
+    expect((await fixture.scheduler.outcome("e2")).error).toBe("SyntaxError: broken on purpose");
+  });
+
+  test("is refused where its digest is another", async () => {
+    expect(await runArchive(EXAMPLE.bytes, "a".repeat(64))).toMatch(/^CodeIsUnavailableError: .*has the digest/);
+    expect(fixture.scheduler.of("started")).toEqual([]);
+  });
+
+  test("is refused where it would be written outside of its folder", async () => {
+    const slip = zipSync({ "../slip.mjs": Buffer.from("x"), "main.mjs": Buffer.from("") });
+    const digest = createHash("sha256").update(slip).digest("hex");
+    expect(await runArchive(slip, digest)).toMatch(/outside of the folder/);
+    expect((await readdir(fixture.cacheDir)).filter((name) => name.startsWith("."))).toEqual([]);
+    expect(await readdir(dirname(fixture.cacheDir))).not.toContain("slip.mjs");
+  });
+
+  test("that the scheduler does not have fails what was assigned", async () => {
+    fixture.scheduler.bind("add", "b".repeat(64));
+    fixture.scheduler.assign("e1", [1, 2]);
+    expect((await fixture.scheduler.outcome("e1")).error).toMatch(/^CodeIsUnavailableError: .*BundleDoesNotExist/);
+  });
+});

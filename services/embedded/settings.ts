@@ -1,0 +1,48 @@
+/** What an embedded server keeps between its runs, and what it refuses to be. */
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { InvocationServiceDefinition } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import { LogServiceDefinition } from "../../gen/multinode/invocation/v1/log_service.pb.js";
+import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
+import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/registry_service.pb.js";
+import { SchedulerServiceDefinition } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
+import { WorkerServiceDefinition } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import type { IdSource } from "../platform/ids.js";
+
+/** What is reached from outside. */
+export const PUBLIC_SERVICES = {
+  registry: RegistryServiceDefinition,
+  apiKeys: ApiKeyServiceDefinition,
+  invocations: InvocationServiceDefinition,
+  logs: LogServiceDefinition,
+  operators: SchedulerServiceDefinition,
+  workers: WorkerServiceDefinition,
+} as const;
+
+export interface StableSecrets {
+  /** The same after a restart, so that what was leased before can be told from what others hold. */
+  readonly schedulerId: string;
+  readonly pageOffsets: Uint8Array;
+}
+
+export function stableSecrets(file: string, ids: IdSource): StableSecrets {
+  if (!existsSync(file)) {
+    const made = { schedulerId: ids.next("sch"), pageOffsets: randomBytes(32).toString("base64") };
+    writeFileSync(file, JSON.stringify(made), { mode: 0o600 });
+  }
+  const { schedulerId, pageOffsets } = JSON.parse(readFileSync(file, "utf8")) as {
+    schedulerId: string;
+    pageOffsets: string;
+  };
+  return { schedulerId, pageOffsets: Buffer.from(pageOffsets, "base64") };
+}
+
+/** Without TLS the API key travels as it is: only this machine may hear it, unless that was spelled out. */
+export function refuseUnprotected(host: string, insecure: boolean): void {
+  const isLoopback = host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+  if (isLoopback || insecure) return;
+  throw new Error(
+    `${host} is not a loopback address, and this server speaks without TLS: listen on 127.0.0.1 behind a proxy with TLS, ` +
+      "or say --insecure where the network is trusted",
+  );
+}

@@ -1,0 +1,251 @@
+/** The transaction of a start: everything that can still refuse it, and then the rows. */
+import { createHash } from "node:crypto";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { projectIsBeingDeleted, Refusal } from "../../platform/errors.js";
+import type { Principal } from "../../platform/rpc/principal.js";
+import { show } from "../../platform/rpc/validation.js";
+import type { WriteTransaction } from "../../platform/store/db.js";
+import type { InvocationDeps } from "../deps.js";
+import { isFinished, type Life, NEW_LIFE } from "../domain/life.js";
+import { advance } from "../domain/transitions.js";
+import type { NewInvocation, StoredInvocation } from "../store.js";
+import type { ResolvedStart } from "./resolve.js";
+
+type Started = string | Refusal;
+
+export async function storeStarts(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  starts: readonly (ResolvedStart | Refusal)[],
+  principal: Principal,
+): Promise<Started[]> {
+  const now = deps.clock.now();
+  const parents = await loadParents(deps, tx, starts);
+  const cancelled = await cancelledProjects(deps, tx, starts);
+  const children = await ChildCounter.load(deps, tx, [...parents.keys()]);
+  const room = new QueueRoom(deps, tx);
+  const inserts: NewInvocation[] = [];
+  const byKey = new Map<string, { id: string; bodyHash: Uint8Array }>();
+  const started: Started[] = [];
+  for (const start of starts) {
+    if (start instanceof Refusal) {
+      started.push(start);
+      continue;
+    }
+    const { command, resolved } = start;
+    const parent = command.parentId === null ? undefined : parents.get(command.parentId);
+    const refusal = cancelled.has(resolved.projectId)
+      ? projectIsBeingDeleted(resolved.projectName)
+      : parentRefusal(start, parent, children, principal);
+    if (refusal !== undefined) {
+      started.push(refusal);
+      continue;
+    }
+    const idempotency = idempotencyOf(start);
+    if (idempotency !== null) {
+      const place = `${resolved.projectId}/${idempotency.key}`;
+      const first = byKey.get(place) ?? (await findFirst(deps, tx, resolved.projectId, idempotency.key, now));
+      if (first !== undefined) {
+        started.push(sameBody(first.bodyHash, idempotency.bodyHash) ? first.id : keyReused(idempotency.key, first.id));
+        continue;
+      }
+    }
+    const full = await room.take(start);
+    if (full !== undefined) {
+      started.push(full);
+      continue;
+    }
+    if (command.parentId !== null) children.add(command.parentId);
+    const id = deps.ids.next("inv");
+    if (idempotency !== null) byKey.set(`${resolved.projectId}/${idempotency.key}`, { id, ...idempotency });
+    inserts.push({
+      identity: {
+        id,
+        projectId: resolved.projectId,
+        projectName: resolved.projectName,
+        functionName: command.functionName,
+        versionId: resolved.versionId,
+        parentId: command.parentId,
+        depth: parent === undefined ? 0 : parent.identity.depth + 1,
+        createdAt: now,
+        expiresAt: command.ttlMs === null ? null : now + command.ttlMs,
+      },
+      life: firstLife(start, parent, now),
+      input: command.encodedArguments,
+      idempotency,
+    });
+    if (command.ttlMs !== null) deps.announcer.deadline(now + command.ttlMs);
+    started.push(id);
+  }
+  if (inserts.length > 0) await deps.store.insert(tx, inserts);
+  await children.flush(deps, tx);
+  return started;
+}
+
+/** A child that is started while its parent is being cancelled is cancelled with it, before any worker is provisioned. */
+function firstLife(start: ResolvedStart, parent: StoredInvocation | undefined, now: number): Life {
+  const life = { ...NEW_LIFE, availableAt: now };
+  if (parent === undefined || parent.life.cancelRequestedAt === null) return life;
+  const advanced = advance(life, { type: "cancel" }, now, start.known.policy);
+  return typeof advanced === "string" ? life : advanced.life;
+}
+
+async function loadParents(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  starts: readonly (ResolvedStart | Refusal)[],
+): Promise<Map<string, StoredInvocation>> {
+  const ids = new Set<string>();
+  for (const start of starts) {
+    if (!(start instanceof Refusal) && start.command.parentId !== null) ids.add(start.command.parentId);
+  }
+  const parents = ids.size === 0 ? [] : await deps.store.load(tx, [...ids]);
+  return new Map(parents.map((parent) => [parent.identity.id, parent]));
+}
+
+async function cancelledProjects(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  starts: readonly (ResolvedStart | Refusal)[],
+): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for (const start of starts) if (!(start instanceof Refusal)) ids.add(start.resolved.projectId);
+  const cancelled = new Set<string>();
+  for (const id of ids) if (await deps.store.isProjectCancelled(tx, id)) cancelled.add(id);
+  return cancelled;
+}
+
+function parentRefusal(
+  { command, resolved }: ResolvedStart,
+  parent: StoredInvocation | undefined,
+  children: ChildCounter,
+  principal: Principal,
+): Refusal | undefined {
+  if (command.parentId === null) return undefined;
+  const metadata = { invocationId: command.parentId };
+  if (principal.kind === "execution") {
+    if (command.parentId !== principal.invocationId) {
+      return new Refusal("PermissionDenied", "an execution starts children of its own invocation only");
+    }
+    if (parent?.life.current?.id !== principal.executionId) {
+      return new Refusal("ExecutionIsNotCurrent", `execution "${principal.executionId}" is not current any more`, {
+        metadata: { executionId: principal.executionId },
+      });
+    }
+  }
+  if (parent === undefined || parent.identity.projectId !== resolved.projectId) {
+    const message = `parent invocation "${command.parentId}" does not exist in project "${resolved.projectName}"`;
+    return new Refusal("ParentInvocationDoesNotExist", message, { metadata });
+  }
+  if (isFinished(parent.life)) {
+    const message = `parent invocation "${command.parentId}" is ${parent.life.status}: it starts no children any more`;
+    return new Refusal("InvocationIsAlreadyTerminated", message, { metadata });
+  }
+  if (children.count(command.parentId) >= LIMITS.childrenPerInvocation) {
+    const limit = String(LIMITS.childrenPerInvocation);
+    return new Refusal("ResourceExhausted", `an invocation has at most ${limit} children`, { metadata: { limit } });
+  }
+  if (parent.identity.depth >= LIMITS.nestingDepth) {
+    const limit = String(LIMITS.nestingDepth);
+    return new Refusal("ResourceExhausted", `invocations are nested at most ${limit} deep`, { metadata: { limit } });
+  }
+  return undefined;
+}
+
+function idempotencyOf({ command, resolved }: ResolvedStart): { key: string; bodyHash: Uint8Array } | null {
+  if (command.idempotencyKey === null) return null;
+  const bodyHash = createHash("sha256")
+    .update(JSON.stringify([resolved.projectId, command.functionName, command.parentId]))
+    .update(command.encodedArguments)
+    .digest();
+  return { key: command.idempotencyKey, bodyHash };
+}
+
+async function findFirst(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  projectId: string,
+  key: string,
+  now: number,
+): Promise<{ id: string; bodyHash: Uint8Array } | undefined> {
+  const [first] = await deps.store.findIdempotent(tx, projectId, [key]);
+  if (first === undefined || first.createdAt + LIMITS.idempotencyWindowMs > now) return first;
+  await deps.store.forgetIdempotencyKey(tx, first.id);
+  return undefined;
+}
+
+function sameBody(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
+function keyReused(idempotencyKey: string, invocationId: string): Refusal {
+  const message = `the idempotency key ${show(idempotencyKey)} was used with other arguments, for ${invocationId}`;
+  return new Refusal("IdempotencyKeyReused", message, { metadata: { idempotencyKey, invocationId } });
+}
+
+/** Counts the children of each parent. */
+class ChildCounter {
+  readonly #counts = new Map<string, { stored: number; added: number }>();
+
+  static async load(deps: InvocationDeps, tx: WriteTransaction, parentIds: readonly string[]): Promise<ChildCounter> {
+    const counter = new ChildCounter();
+    for (const id of parentIds) {
+      counter.#counts.set(id, { stored: await deps.store.countChildren(tx, id), added: 0 });
+    }
+    return counter;
+  }
+
+  count(parentId: string): number {
+    const count = this.#counts.get(parentId);
+    return count === undefined ? 0 : count.stored + count.added;
+  }
+
+  add(parentId: string): void {
+    const count = this.#counts.get(parentId);
+    if (count !== undefined) count.added += 1;
+  }
+
+  async flush(deps: InvocationDeps, tx: WriteTransaction): Promise<void> {
+    for (const [id, { added }] of this.#counts) if (added > 0) await deps.store.addChildren(tx, id, added);
+  }
+}
+
+/** Makes the queues of the functions that are started, and counts what still fits into each. */
+class QueueRoom {
+  readonly #deps: InvocationDeps;
+  readonly #tx: WriteTransaction;
+  readonly #left = new Map<string, number>();
+
+  constructor(deps: InvocationDeps, tx: WriteTransaction) {
+    this.#deps = deps;
+    this.#tx = tx;
+  }
+
+  async take(start: ResolvedStart): Promise<Refusal | undefined> {
+    const { projectId, versionId } = start.resolved;
+    const { functionName } = start.command;
+    const key = `${projectId}/${versionId}/${functionName}`;
+    const left = this.#left.get(key) ?? (await this.#open(start));
+    this.#left.set(key, left - 1);
+    if (left > 0) return undefined;
+    const limit = String(this.#deps.limits.queueDepth);
+    return new Refusal(
+      "ResourceExhausted",
+      `${limit} invocations of "${functionName}" are waiting: no more are taken`,
+      {
+        metadata: { limit },
+        retryAfterMs: 5_000,
+      },
+    );
+  }
+
+  async #open({ resolved, known, command }: ResolvedStart): Promise<number> {
+    const { projectId, projectName, versionId } = resolved;
+    const { functionName } = command;
+    const { store, limits } = this.#deps;
+    await store.putFunction(this.#tx, { projectId, projectName, versionId, functionName, spec: known.encodedSpec });
+    await store.ensureQueue(this.#tx, { projectId, functionName, versionId, slotLimit: known.maxConcurrency });
+    const queue = await store.queue(this.#tx, projectId, functionName);
+    return limits.queueDepth - (queue?.queued ?? 0);
+  }
+}

@@ -1,0 +1,55 @@
+/** After a commit: tells watchers, schedulers and the sweeper what changed. All of it is hints. */
+import type { Bus } from "../platform/bus/bus.js";
+import { isQueued } from "./domain/life.js";
+import type { Change } from "./store.js";
+import { progressOf, type WatchHub } from "./watch_hub.js";
+
+export class Announcer {
+  readonly #bus: Bus;
+  readonly #hub: WatchHub;
+  readonly #deadlineListeners = new Set<(at: number) => void>();
+
+  constructor(bus: Bus, hub: WatchHub) {
+    this.#bus = bus;
+    this.#hub = hub;
+  }
+
+  /** Calls `listener` with each deadline that is set. */
+  onDeadline(listener: (at: number) => void): void {
+    this.#deadlineListeners.add(listener);
+  }
+
+  changed(changes: readonly Change[]): void {
+    if (changes.length === 0) return;
+    this.#hub.offer(changes);
+    const invocations = [];
+    const schedulerIds = new Set<string>();
+    let queueChanged = false;
+    let deadline = Number.POSITIVE_INFINITY;
+    for (const { identity, before, after } of changes) {
+      invocations.push({ invocationId: identity.id, ...progressOf(after) });
+      if (after.held < before.held || (isQueued(after) && !isQueued(before))) queueChanged = true;
+      const { current } = after;
+      if (current === null) continue;
+      if (current.interrupt !== null && before.current?.interrupt === null) schedulerIds.add(current.schedulerId);
+      if (current.deadlineAt !== null && before.current?.deadlineAt === null) {
+        deadline = Math.min(deadline, current.deadlineAt);
+      }
+    }
+    this.#bus.publish({ $case: "invocations", value: { invocations } });
+    if (queueChanged) this.queued();
+    if (schedulerIds.size > 0) {
+      this.#bus.publish({ $case: "interruptions", value: { schedulerIds: [...schedulerIds] } });
+    }
+    if (deadline < Number.POSITIVE_INFINITY) this.deadline(deadline);
+  }
+
+  /** Invocations may be leased that could not be before. */
+  queued(): void {
+    this.#bus.publish({ $case: "queue", value: {} });
+  }
+
+  deadline(at: number): void {
+    for (const listener of this.#deadlineListeners) listener(at);
+  }
+}

@@ -1,0 +1,42 @@
+/** Cancelling invocations and what descends from them. */
+import type { WriteTransaction } from "../platform/store/db.js";
+import type { InvocationDeps } from "./deps.js";
+import type { Change, StoredInvocation } from "./store.js";
+import { WorkingSet } from "./working_set.js";
+
+/** Invocations that one transaction cancels, so that it stays short. */
+const CASCADE_CHUNK = 500;
+
+/** Cancels these invocations, whatever they are; answers what changed. */
+export async function cancelAll(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  invocations: readonly StoredInvocation[],
+): Promise<Change[]> {
+  const working = new WorkingSet(invocations);
+  const now = deps.clock.now();
+  for (const { identity } of invocations) {
+    const { policy } = await deps.functions.load(tx, identity.versionId, identity.functionName);
+    working.apply(identity.id, { type: "cancel" }, now, policy);
+  }
+  const changes = working.changes();
+  await deps.store.save(tx, changes);
+  return changes;
+}
+
+/** Cancels descendants of an invocation. Where they are many, the rest is noted for `continueCascades`. */
+export async function cancelDescendants(deps: InvocationDeps, tx: WriteTransaction, id: string): Promise<Change[]> {
+  const descendants = await deps.store.loadUncancelledDescendants(tx, id, CASCADE_CHUNK);
+  if (descendants.length === CASCADE_CHUNK) await deps.store.putCascade(tx, id);
+  else await deps.store.forgetCascade(tx, id);
+  return await cancelAll(deps, tx, descendants);
+}
+
+/** Goes on with cancellations that have not reached all descendants. Answers whether any is left. */
+export async function continueCascades(deps: InvocationDeps): Promise<boolean> {
+  const ids = await deps.db.read((tx) => deps.store.loadCascades(tx, 10));
+  for (const id of ids) {
+    deps.announcer.changed(await deps.db.write((tx) => cancelDescendants(deps, tx, id)));
+  }
+  return ids.length > 0;
+}

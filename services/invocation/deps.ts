@@ -1,0 +1,36 @@
+/** What the use cases of this service stand on. */
+import type { Bus } from "../platform/bus/bus.js";
+import type { Clock } from "../platform/clock.js";
+import type { IdSource } from "../platform/ids.js";
+import type { Logger } from "../platform/log.js";
+import type { PageOffsets } from "../platform/page_offset.js";
+import type { Db } from "../platform/store/db.js";
+import type { Announcer } from "./announcer.js";
+import type { ExecutionTokens } from "./execution_token.js";
+import type { Functions } from "./functions.js";
+import type { Projects } from "./projects.js";
+import type { InvocationStore } from "./store.js";
+import type { WatchHub } from "./watch_hub.js";
+
+export interface InvocationLimits {
+  /** Largest encoded input, yielded value or result, in bytes. */
+  readonly payloadBytes: number;
+  /** Invocations of one function that may wait. */
+  readonly queueDepth: number;
+}
+
+export interface InvocationDeps {
+  readonly db: Db;
+  readonly store: InvocationStore;
+  readonly functions: Functions;
+  readonly projects: Projects;
+  readonly bus: Bus;
+  readonly hub: WatchHub;
+  readonly announcer: Announcer;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly tokens: ExecutionTokens;
+  readonly offsets: PageOffsets;
+  readonly limits: InvocationLimits;
+  readonly log: Logger;
+}

@@ -1,0 +1,32 @@
+/** AppendLogs: stores what executions printed. */
+import type {
+  AppendLogsRequest,
+  DispatchServiceImplementation,
+} from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { badRequest } from "../../platform/errors.js";
+import type { Caller } from "../../platform/rpc/principal.js";
+import type { InvocationDeps } from "../deps.js";
+
+const MOST_LINES = 10_000;
+
+export function appendLogsHandler({
+  db,
+  store,
+  bus,
+}: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "appendLogs"> {
+  return {
+    async appendLogs({ lines }: AppendLogsRequest) {
+      if (lines.length > MOST_LINES) {
+        throw badRequest([{ field: "lines", description: `has more than ${MOST_LINES} items` }]);
+      }
+      const rows = lines
+        .filter(({ lineNumber }) => lineNumber >= 1 && lineNumber <= LIMITS.logLinesPerExecution + 1)
+        .map((line) => ({ ...line, text: line.text.slice(0, LIMITS.logLineLength).replaceAll("\0", "\uFFFD") }));
+      await db.write((tx) => store.appendLogs(tx, rows));
+      const executionIds = [...new Set(rows.map(({ executionId }) => executionId))];
+      bus.publish({ $case: "logs", value: { executionIds } });
+      return {};
+    },
+  };
+}

@@ -1,0 +1,100 @@
+/** ReportExecutions: what happened to executions, many with one commit. */
+import type {
+  DispatchServiceImplementation,
+  ExecutionReport,
+} from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { badRequest } from "../../platform/errors.js";
+import type { Caller } from "../../platform/rpc/principal.js";
+import type { WriteTransaction } from "../../platform/store/db.js";
+import type { InvocationDeps } from "../deps.js";
+import type { LifeEvent, Rejection } from "../domain/transitions.js";
+import type { KnownFunction } from "../functions.js";
+import { WorkingSet } from "../working_set.js";
+import { toEvent } from "./report_event.js";
+
+const MOST_REPORTS = 5_000;
+
+type Refused = Exclude<Rejection, "ignored"> | "ExecutionDoesNotExist";
+
+export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "reportExecutions"> {
+  return {
+    async reportExecutions({ reports }) {
+      if (reports.length > MOST_REPORTS) {
+        throw badRequest([{ field: "reports", description: `has more than ${MOST_REPORTS} items` }]);
+      }
+      const { changes, refusals } = await deps.db.write(async (tx) => {
+        const ids = new Set(reports.map(({ ref }) => ref?.invocationId ?? ""));
+        const working = new WorkingSet(await deps.store.load(tx, [...ids]));
+        const now = deps.clock.now();
+        const refusals = [];
+        for (const [index, report] of reports.entries()) {
+          const reason = await record(deps, tx, working, report, now);
+          if (reason !== undefined) refusals.push({ index, executionId: report.ref?.executionId ?? "", reason });
+        }
+        const changes = working.changes();
+        await deps.store.save(tx, changes);
+        return { changes, refusals };
+      });
+      deps.announcer.changed(changes);
+      return { refusals };
+    },
+  };
+}
+
+async function record(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  working: WorkingSet,
+  report: ExecutionReport,
+  now: number,
+): Promise<Refused | undefined> {
+  const { ref } = report;
+  const stored = ref === undefined ? undefined : working.get(ref.invocationId);
+  if (ref === undefined || stored === undefined) return "ExecutionDoesNotExist";
+  const { identity, life } = stored;
+  const known = await deps.functions.load(tx, identity.versionId, identity.functionName);
+  const releases =
+    report.event?.$case === "released" || (report.event?.$case === "ended" && report.event.value.released);
+  if (life.current?.id !== ref.executionId) {
+    const attempt = await endedAttempt(deps, tx, working, report);
+    if (attempt === undefined) return "ExecutionIsNotCurrent";
+    if (releases) working.release(identity.id, attempt, now, known.policy);
+    return report.event?.$case === "released" ? undefined : "ExecutionHasAlreadyFinished";
+  }
+  if (life.current.epoch !== ref.epoch) return "ExecutionIsNotCurrent";
+  const event = toEvent(report, deps.limits.payloadBytes, known);
+  // A worker that is gone before its execution has ended is a failed attempt.
+  if (event === undefined) return releases ? lose(working, identity.id, life.attempts, now, known) : undefined;
+  const reason = refused(working.apply(identity.id, event, now, known.policy));
+  if (reason === undefined && releases) working.release(identity.id, life.attempts, now, known.policy);
+  return reason;
+}
+
+/** The number of an attempt that has ended, by what names it and the right to speak for it. */
+async function endedAttempt(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  working: WorkingSet,
+  { ref }: ExecutionReport,
+): Promise<number | undefined> {
+  if (ref === undefined) return undefined;
+  const now = working.ended(ref.invocationId, ref.executionId);
+  const earlier = now ?? (await deps.store.loadEnded(tx, ref.invocationId)).find(({ id }) => id === ref.executionId);
+  return earlier?.epoch === ref.epoch ? earlier.attemptNumber : undefined;
+}
+
+function lose(working: WorkingSet, id: string, attempt: number, now: number, known: KnownFunction): undefined {
+  const event: LifeEvent = {
+    type: "throw",
+    error: "WorkerLostError: the worker ended before the execution did",
+    interrupted: false,
+    killed: true,
+  };
+  working.apply(id, event, now, known.policy);
+  working.release(id, attempt, now, known.policy);
+  return undefined;
+}
+
+function refused(rejection: Rejection | undefined): Refused | undefined {
+  return rejection === "ignored" ? undefined : rejection;
+}

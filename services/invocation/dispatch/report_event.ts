@@ -1,0 +1,71 @@
+/** A report of the wire as an event of the state machine, its values checked. */
+import type { ExecutionEnded, ExecutionReport } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { Payload } from "../../../gen/multinode/type/v1/payload.pb.js";
+import { decode } from "../../../sdk/typescript/src/codec.js";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { violationsOf } from "../admission/schema_check.js";
+import type { LifeEvent } from "../domain/transitions.js";
+import type { KnownFunction } from "../functions.js";
+
+type ThrowEvent = Extract<LifeEvent, { type: "throw" }>;
+
+/** Undefined: the report says only that the worker is gone. */
+export function toEvent(report: ExecutionReport, payloadBytes: number, known: KnownFunction): LifeEvent | undefined {
+  switch (report.event?.$case) {
+    case "started":
+      return { type: "start", workerId: report.event.value.workerId };
+    case "yielded": {
+      const { index, value } = report.event.value;
+      const tooLarge = sizeError(value, payloadBytes, "yielded value");
+      if (tooLarge !== undefined) return failure(tooLarge, false);
+      return { type: "yield", index, value: Payload.encode(value ?? Payload.fromPartial({})).finish() };
+    }
+    case "ended":
+      return endEvent(report.event.value, payloadBytes, known);
+    case "released":
+    case undefined:
+      return undefined;
+  }
+}
+
+function endEvent(ended: ExecutionEnded, payloadBytes: number, known: KnownFunction): LifeEvent {
+  const { interrupted, killed, result } = ended;
+  if (result?.$case !== "returned") {
+    const error = result?.value.error ?? "";
+    return { type: "throw", error: cutError(error === "" ? "Error: (no message)" : error), interrupted, killed };
+  }
+  const { value } = result.value;
+  const wrong = sizeError(value, payloadBytes, "result") ?? schemaError(value, known);
+  if (wrong !== undefined) return failure(wrong, interrupted);
+  return { type: "return", value: value === undefined ? null : Payload.encode(value).finish(), interrupted };
+}
+
+function failure(error: string, interrupted: boolean): ThrowEvent {
+  return { type: "throw", error: cutError(error), interrupted, killed: false };
+}
+
+function sizeError(value: Payload | undefined, limit: number, what: string): string | undefined {
+  const size = value?.data.byteLength ?? 0;
+  if (size <= limit) return undefined;
+  return `FunctionOutputSizeLimitExceeded: the ${what} has ${size} bytes, more than the limit of ${limit}`;
+}
+
+function schemaError(value: Payload | undefined, known: KnownFunction): string | undefined {
+  if (known.outputCheck === undefined) return undefined;
+  let decoded: unknown;
+  try {
+    decoded = value === undefined ? undefined : decode(value);
+  } catch (error) {
+    return `FunctionOutputIsInvalid: the result cannot be decoded: ${String(error)}`;
+  }
+  const violations = violationsOf(known.outputCheck, decoded, "result");
+  if (violations.length === 0) return undefined;
+  const list = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
+  return `FunctionOutputIsInvalid: the result does not match the output schema: ${list}`;
+}
+
+export function cutError(error: string): string {
+  if (error.length <= LIMITS.errorLength) return error;
+  const mark = `… [cut: ${error.length} characters]`;
+  return error.slice(0, LIMITS.errorLength - mark.length) + mark;
+}

@@ -1,0 +1,24 @@
+/** Wire messages of schedulers as checked commands. */
+import { z } from "zod";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { idField, text } from "../../platform/rpc/validation.js";
+
+const schedulerId = idField("sch");
+const leaseDurationMs = z.number().int().min(5_000).max(300_000);
+
+export const leaseRequest = z.object({
+  schedulerId,
+  maxCount: z.number().int().min(1).max(LIMITS.executionsPerLease),
+  leaseDurationMs,
+  excludedQueues: z.array(text(1, 200)).max(1_000),
+});
+
+export const renewRequest = z.object({ schedulerId, leaseDurationMs });
+
+export const listLeasesRequest = z.object({ schedulerId });
+
+export const adoptRequest = z.object({
+  schedulerId,
+  leaseDurationMs,
+  executions: z.array(z.object({ executionToken: z.string().max(200) })).max(1_000),
+});

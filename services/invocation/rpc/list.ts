@@ -1,0 +1,37 @@
+/** ListInvocations: one page, newest first. */
+import type { InvocationServiceImplementation } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import { isLatest } from "../../../sdk/typescript/src/protocol/names.js";
+import { pageSizeOf } from "../../platform/page_offset.js";
+import type { Caller } from "../../platform/rpc/principal.js";
+import { parse } from "../../platform/rpc/validation.js";
+import { requireKey } from "../access.js";
+import { toSummary } from "../convert.js";
+import type { InvocationDeps } from "../deps.js";
+import { listRequest } from "../requests.js";
+import type { ListFilter } from "../store.js";
+
+export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImplementation<Caller>, "listInvocations"> {
+  const { db, store, offsets, projects } = deps;
+  return {
+    async listInvocations(message, { principal, signal }) {
+      requireKey(principal);
+      const request = parse(listRequest, message);
+      const filter: ListFilter = {
+        projectId: await projects.idOf(request.projectName, signal),
+        functionName: request.functionName,
+        versionId: isLatest(request.versionId) ? "" : request.versionId,
+        statuses: request.statuses,
+        parentId: request.parentInvocationId,
+        createdFrom: request.createdFromMs ?? null,
+        createdBefore: request.createdBeforeMs ?? null,
+      };
+      const listing = ["invocations", filter];
+      const before = offsets.decode(listing, request.offset) ?? null;
+      const page = await db.read((tx) => store.list(tx, filter, before, pageSizeOf(request.pageSize)));
+      return {
+        invocations: page.items.map(toSummary),
+        nextOffset: page.position === null ? "" : offsets.encode(listing, page.position),
+      };
+    },
+  };
+}

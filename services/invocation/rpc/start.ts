@@ -1,0 +1,113 @@
+/** StartInvocation and BatchStartInvocations: from requests to stored invocations. */
+import { createHash } from "node:crypto";
+import {
+  BatchStartInvocationsRequest,
+  BatchStartInvocationsResponse,
+  type InvocationServiceImplementation,
+  type StartInvocationRequest,
+  type StartOutcome,
+} from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { badRequest, Refusal } from "../../platform/errors.js";
+import { toRpcStatus } from "../../platform/rpc/error_status.js";
+import type { Caller, Principal } from "../../platform/rpc/principal.js";
+import { parse, show } from "../../platform/rpc/validation.js";
+import type { WriteTransaction } from "../../platform/store/db.js";
+import { resolveStarts } from "../admission/resolve.js";
+import { storeStarts } from "../admission/store_starts.js";
+import type { InvocationDeps } from "../deps.js";
+import { parseStart, requestIdField, type StartCommand } from "../requests.js";
+
+/** What became of one start: the id of its invocation, or why there is none. */
+export type Started = string | Refusal;
+
+type Handlers = Pick<InvocationServiceImplementation<Caller>, "startInvocation" | "batchStartInvocations">;
+
+export function startHandlers(deps: InvocationDeps): Handlers {
+  return {
+    async startInvocation(request, { principal, signal }) {
+      const [command] = parseAll(deps, [request], principal);
+      if (command === undefined || command instanceof Refusal) throw command;
+      const [resolved] = await resolveStarts(deps, [command], signal);
+      if (resolved === undefined || resolved instanceof Refusal) throw resolved;
+      const [started] = await deps.db.write((tx) => storeStarts(deps, tx, [resolved], principal));
+      if (started === undefined || started instanceof Refusal) throw started;
+      deps.announcer.queued();
+      return { invocationId: started };
+    },
+
+    async batchStartInvocations(request, { principal, signal }) {
+      const { requestId } = parse(requestIdField, { requestId: request.requestId });
+      checkCount(request.requests.length);
+      const commands = parseAll(deps, request.requests, principal);
+      const resolved = await resolveStarts(deps, commands, signal);
+      const store = async (tx: WriteTransaction) => toOutcomes(await storeStarts(deps, tx, resolved, principal));
+      const outcomes = await deps.db.write((tx) =>
+        requestId === "" ? store(tx) : onceOnly(deps, tx, request, principal, () => store(tx)),
+      );
+      deps.announcer.queued();
+      return { outcomes };
+    },
+  };
+}
+
+function checkCount(count: number): void {
+  if (count >= 1 && count <= LIMITS.startsPerBatch) return;
+  throw badRequest([{ field: "requests", description: `${count} items is not from 1 to ${LIMITS.startsPerBatch}` }]);
+}
+
+function parseAll(
+  deps: InvocationDeps,
+  requests: readonly StartInvocationRequest[],
+  principal: Principal,
+): (StartCommand | Refusal)[] {
+  const scope = principal.kind === "execution" ? principal : undefined;
+  return requests.map((request) => refusalOr(() => parseStart(request, scope, deps.limits.payloadBytes)));
+}
+
+export function refusalOr<T>(work: () => T): T | Refusal {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Refusal) return error;
+    throw error;
+  }
+}
+
+function toOutcomes(started: readonly Started[]): StartOutcome[] {
+  return started.map((outcome) => ({
+    outcome:
+      typeof outcome === "string"
+        ? { $case: "invocationId", value: outcome }
+        : { $case: "error", value: toRpcStatus(outcome) },
+  }));
+}
+
+/** A request that comes again, because its answer was lost, is answered as it was the first time. */
+async function onceOnly(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  request: BatchStartInvocationsRequest,
+  principal: Principal,
+  store: () => Promise<StartOutcome[]>,
+): Promise<StartOutcome[]> {
+  const { requestId } = request;
+  const earlier = await deps.store.findRequest(tx, requestId);
+  const bodyHash = hashOf(request, principal);
+  if (earlier !== undefined) {
+    if (!bodyHash.equals(earlier.bodyHash)) {
+      const message = `the request id ${show(requestId)} was used for another request`;
+      throw new Refusal("IdempotencyKeyReused", message, { metadata: { idempotencyKey: requestId } });
+    }
+    return BatchStartInvocationsResponse.decode(earlier.outcomes).outcomes;
+  }
+  const outcomes = await store();
+  const encoded = BatchStartInvocationsResponse.encode({ outcomes }).finish();
+  await deps.store.putRequest(tx, { requestId, bodyHash, outcomes: encoded, createdAt: deps.clock.now() });
+  return outcomes;
+}
+
+function hashOf(request: BatchStartInvocationsRequest, principal: Principal): Buffer {
+  const caller = principal.kind === "execution" ? principal.executionId : principal.kind;
+  return createHash("sha256").update(caller).update(BatchStartInvocationsRequest.encode(request).finish()).digest();
+}

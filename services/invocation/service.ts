@@ -1,0 +1,109 @@
+/** The invocation service, put together. */
+import { randomBytes } from "node:crypto";
+import type { DispatchServiceImplementation } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type { InvocationServiceImplementation } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import type { LogServiceImplementation } from "../../gen/multinode/invocation/v1/log_service.pb.js";
+import type { TeardownServiceImplementation } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
+import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import type { Bus } from "../platform/bus/bus.js";
+import type { Clock } from "../platform/clock.js";
+import type { IdSource } from "../platform/ids.js";
+import type { Logger } from "../platform/log.js";
+import { PageOffsets } from "../platform/page_offset.js";
+import type { Authority, Caller } from "../platform/rpc/principal.js";
+import type { Db } from "../platform/store/db.js";
+import { Announcer } from "./announcer.js";
+import { executionAuthority } from "./authority.js";
+import type { InvocationDeps, InvocationLimits } from "./deps.js";
+import { adoptHandler } from "./dispatch/adopt.js";
+import { appendLogsHandler } from "./dispatch/append_logs.js";
+import { leaseHandler } from "./dispatch/lease.js";
+import { listLeasesHandler } from "./dispatch/list_leases.js";
+import { renewHandler } from "./dispatch/renew.js";
+import { reportHandler } from "./dispatch/report.js";
+import { ExecutionTokens } from "./execution_token.js";
+import { Functions } from "./functions.js";
+import { Projects } from "./projects.js";
+import { cancelHandler } from "./rpc/cancel.js";
+import { getHandler } from "./rpc/get.js";
+import { listHandler } from "./rpc/list.js";
+import { logHandlers } from "./rpc/logs.js";
+import { startHandlers } from "./rpc/start.js";
+import { teardownHandlers } from "./rpc/teardown.js";
+import { watchHandler } from "./rpc/watch.js";
+import { sqlStore } from "./sql/store.js";
+import { Sweeper } from "./sweeper.js";
+import { WatchHub } from "./watch_hub.js";
+
+export interface InvocationSettings {
+  /** With the tables of `sql/schema.ts`. */
+  readonly db: Db;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly log: Logger;
+  readonly catalog: Pick<CatalogServiceClient, "resolveFunctions" | "resolveProject">;
+  readonly limits?: Partial<InvocationLimits>;
+}
+
+export interface InvocationService {
+  readonly invocations: InvocationServiceImplementation<Caller>;
+  readonly logs: LogServiceImplementation<Caller>;
+  readonly dispatch: DispatchServiceImplementation<Caller>;
+  readonly teardown: TeardownServiceImplementation<Caller>;
+  /** Knows the tokens of executions. */
+  readonly authority: Authority;
+  /** Begins to sweep. */
+  start(): void;
+  /** Ends what `start` began. The database and the bus stay open. */
+  stop(): Promise<void>;
+}
+
+export async function createInvocationService(settings: InvocationSettings): Promise<InvocationService> {
+  const { db, bus, clock, ids, log, catalog } = settings;
+  const store = sqlStore;
+  const secret = (name: string) => db.write((tx) => store.secret(tx, name, () => randomBytes(32)));
+  const hub = new WatchHub(bus);
+  const deps: InvocationDeps = {
+    db,
+    store,
+    functions: new Functions(catalog, store),
+    projects: new Projects(catalog),
+    bus,
+    hub,
+    announcer: new Announcer(bus, hub),
+    clock,
+    ids,
+    tokens: new ExecutionTokens(await secret("execution-tokens")),
+    offsets: new PageOffsets(await secret("page-offsets")),
+    limits: { payloadBytes: LIMITS.payloadBytes, queueDepth: LIMITS.queueDepth, ...settings.limits },
+    log,
+  };
+  const sweeper = new Sweeper(deps);
+  return {
+    invocations: {
+      ...startHandlers(deps),
+      ...getHandler(deps),
+      ...listHandler(deps),
+      ...cancelHandler(deps),
+      ...watchHandler(deps),
+    },
+    logs: logHandlers(deps),
+    dispatch: {
+      ...leaseHandler(deps),
+      ...renewHandler(deps),
+      ...reportHandler(deps),
+      ...adoptHandler(deps),
+      ...listLeasesHandler(deps),
+      ...appendLogsHandler(deps),
+    },
+    teardown: teardownHandlers(deps),
+    authority: executionAuthority(deps),
+    start: () => sweeper.start(),
+    stop: async () => {
+      await sweeper.stop();
+      hub.close();
+    },
+  };
+}

@@ -1,0 +1,122 @@
+/** Functions that were called, requests that were made, projects that are being deleted, and secrets. */
+import type { ReadTransaction, WriteTransaction } from "../../platform/store/db.js";
+import type { StoredFunction } from "../store.js";
+import { FIRST_FINISHED_CODE } from "./codes.js";
+import { allIn } from "./reads.js";
+
+export async function putFunction(tx: WriteTransaction, fn: StoredFunction): Promise<void> {
+  await tx.run(
+    `INSERT INTO functions (version_id, function_name, project_id, project_name, spec) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (version_id, function_name) DO NOTHING`,
+    fn.versionId,
+    fn.functionName,
+    fn.projectId,
+    fn.projectName,
+    fn.spec,
+  );
+}
+
+export async function getFunction(
+  tx: ReadTransaction,
+  versionId: string,
+  functionName: string,
+): Promise<StoredFunction | undefined> {
+  return await tx.get<StoredFunction>(
+    `SELECT version_id AS "versionId", function_name AS "functionName", project_id AS "projectId",
+       project_name AS "projectName", spec FROM functions WHERE version_id = ? AND function_name = ?`,
+    versionId,
+    functionName,
+  );
+}
+
+export async function findRequest(
+  tx: ReadTransaction,
+  requestId: string,
+): Promise<{ bodyHash: Uint8Array; outcomes: Uint8Array } | undefined> {
+  return await tx.get(`SELECT body_hash AS "bodyHash", outcomes FROM start_requests WHERE request_id = ?`, requestId);
+}
+
+export async function putRequest(
+  tx: WriteTransaction,
+  request: { requestId: string; bodyHash: Uint8Array; outcomes: Uint8Array; createdAt: number },
+): Promise<void> {
+  await tx.run(
+    "INSERT INTO start_requests (request_id, body_hash, outcomes, created_at) VALUES (?, ?, ?, ?)",
+    request.requestId,
+    request.bodyHash,
+    request.outcomes,
+    request.createdAt,
+  );
+}
+
+export async function forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void> {
+  await tx.run("DELETE FROM start_requests WHERE created_at < ?", createdBefore);
+}
+
+export async function forgetIdempotencyKey(tx: WriteTransaction, invocationId: string): Promise<void> {
+  await tx.run("UPDATE invocations SET idempotency_key = NULL WHERE id = ?", invocationId);
+}
+
+export async function putCascade(tx: WriteTransaction, invocationId: string): Promise<void> {
+  await tx.run(
+    "INSERT INTO cancel_cascades (invocation_id) VALUES (?) ON CONFLICT (invocation_id) DO NOTHING",
+    invocationId,
+  );
+}
+
+export async function loadCascades(tx: ReadTransaction, atMost: number): Promise<string[]> {
+  const rows = await tx.all<{ id: string }>("SELECT invocation_id AS id FROM cancel_cascades LIMIT ?", atMost);
+  return rows.map(({ id }) => id);
+}
+
+export async function forgetCascade(tx: WriteTransaction, invocationId: string): Promise<void> {
+  await tx.run("DELETE FROM cancel_cascades WHERE invocation_id = ?", invocationId);
+}
+
+export async function cancelProject(tx: WriteTransaction, projectId: string): Promise<void> {
+  await tx.run("INSERT INTO cancelled_projects (project_id) VALUES (?) ON CONFLICT (project_id) DO NOTHING", projectId);
+}
+
+export async function isProjectCancelled(tx: ReadTransaction, projectId: string): Promise<boolean> {
+  const row = await tx.get("SELECT 1 AS found FROM cancelled_projects WHERE project_id = ?", projectId);
+  return row !== undefined;
+}
+
+export async function isProjectTerminated(tx: ReadTransaction, projectId: string): Promise<boolean> {
+  const row = await tx.get(
+    "SELECT 1 AS found FROM queues WHERE project_id = ? AND (used > 0 OR queued > 0) LIMIT 1",
+    projectId,
+  );
+  return row === undefined;
+}
+
+export async function purgeProject(tx: WriteTransaction, projectId: string, atMost: number): Promise<boolean> {
+  const rows = await tx.all<{ id: string }>(
+    `SELECT id FROM invocations WHERE project_id = ? AND status >= ${FIRST_FINISHED_CODE} LIMIT ?`,
+    projectId,
+    atMost,
+  );
+  const ids = rows.map(({ id }) => id);
+  if (ids.length > 0) {
+    const executions = await allIn<{ id: string }>(tx, "SELECT id FROM executions WHERE invocation_id IN", ids);
+    await tx.runMany(
+      "DELETE FROM log_lines WHERE execution_id = ?",
+      executions.map(({ id }) => [id]),
+    );
+    const keys = ids.map((id) => [id]);
+    await tx.runMany("DELETE FROM executions WHERE invocation_id = ?", keys);
+    await tx.runMany("DELETE FROM large_inputs WHERE invocation_id = ?", keys);
+    await tx.runMany("DELETE FROM invocations WHERE id = ?", keys);
+    return true;
+  }
+  await tx.run("DELETE FROM queues WHERE project_id = ?", projectId);
+  await tx.run("DELETE FROM functions WHERE project_id = ?", projectId);
+  return false;
+}
+
+export async function secret(tx: WriteTransaction, name: string, make: () => Uint8Array): Promise<Uint8Array> {
+  await tx.run("INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, make());
+  const row = await tx.get<{ value: Uint8Array }>("SELECT value FROM secrets WHERE name = ?", name);
+  if (row === undefined) throw new Error(`the secret ${name} is not stored`);
+  return row.value;
+}

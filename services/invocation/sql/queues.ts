@@ -1,0 +1,166 @@
+/** Queues, slots, the leases of schedulers, and deadlines. */
+import type { ReadTransaction, WriteTransaction } from "../../platform/store/db.js";
+import type { QueueRow, StoredExecution, StoredInvocation } from "../store.js";
+import { STATUS_CODE } from "./codes.js";
+import { loadLargeInput } from "./reads.js";
+import { COLUMNS, type ExecutionRow, type InvocationRow, storedExecution, storedInvocation } from "./rows.js";
+
+const QUEUE_COLUMNS = `project_id AS "projectId", function_name AS "functionName", slot_limit AS "slotLimit", used, queued`;
+
+/** What waits in a queue: the condition of the partial index. */
+const QUEUED = `status = ${STATUS_CODE.PENDING} AND execution_id IS NULL`;
+
+export async function leasableQueues(tx: WriteTransaction): Promise<QueueRow[]> {
+  return await tx.all<QueueRow>(
+    `SELECT ${QUEUE_COLUMNS} FROM queues WHERE queued > 0 AND used < slot_limit${tx.dialect.forUpdate}`,
+  );
+}
+
+export async function queue(
+  tx: ReadTransaction,
+  projectId: string,
+  functionName: string,
+): Promise<QueueRow | undefined> {
+  return await tx.get<QueueRow>(
+    `SELECT ${QUEUE_COLUMNS} FROM queues WHERE project_id = ? AND function_name = ?`,
+    projectId,
+    functionName,
+  );
+}
+
+export async function ensureQueue(
+  tx: WriteTransaction,
+  queue: { projectId: string; functionName: string; slotLimit: number; versionId: string },
+): Promise<void> {
+  // Version ids are time-ordered, so that a start on an old version does not bring back its limit.
+  await tx.run(
+    `INSERT INTO queues (project_id, function_name, slot_limit, limit_version, used, queued) VALUES (?, ?, ?, ?, 0, 0)
+     ON CONFLICT (project_id, function_name) DO UPDATE
+     SET slot_limit = excluded.slot_limit, limit_version = excluded.limit_version
+     WHERE queues.limit_version < excluded.limit_version`,
+    queue.projectId,
+    queue.functionName,
+    queue.slotLimit,
+    queue.versionId,
+  );
+}
+
+export async function loadQueued(
+  tx: WriteTransaction,
+  projectId: string,
+  functionName: string,
+  now: number,
+  atMost: number,
+): Promise<{ invocation: StoredInvocation; input: Uint8Array }[]> {
+  const rows = await tx.all<InvocationRow & { input: Uint8Array | null }>(
+    `SELECT ${COLUMNS}, input FROM invocations
+     WHERE project_id = ? AND function_name = ? AND ${QUEUED} AND available_at <= ?
+     ORDER BY available_at, id LIMIT ?${tx.dialect.skipLocked}`,
+    projectId,
+    functionName,
+    now,
+    atMost,
+  );
+  const queued = [];
+  for (const row of rows) {
+    queued.push({ invocation: storedInvocation(row), input: row.input ?? (await loadLargeInput(tx, row.id)) });
+  }
+  return queued;
+}
+
+export async function nextAvailableAt(tx: ReadTransaction, now: number): Promise<number | null> {
+  const queues = await tx.all<{ project_id: string; function_name: string }>(
+    "SELECT project_id, function_name FROM queues WHERE queued > 0",
+  );
+  let next: number | null = null;
+  for (const { project_id, function_name } of queues) {
+    const row = await tx.get<{ available_at: number }>(
+      `SELECT available_at FROM invocations WHERE project_id = ? AND function_name = ? AND ${QUEUED} AND available_at > ?
+       ORDER BY available_at LIMIT 1`,
+      project_id,
+      function_name,
+      now,
+    );
+    if (row !== undefined && (next === null || row.available_at < next)) next = row.available_at;
+  }
+  return next;
+}
+
+export async function renewScheduler(
+  tx: WriteTransaction,
+  schedulerId: string,
+  leaseUntil: number,
+): Promise<{ before: number | null }> {
+  const row = await tx.get<{ before: number }>(
+    "SELECT lease_until AS before FROM schedulers WHERE id = ?",
+    schedulerId,
+  );
+  await tx.run(
+    "INSERT INTO schedulers (id, lease_until) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until",
+    schedulerId,
+    leaseUntil,
+  );
+  return { before: row?.before ?? null };
+}
+
+export async function expiredSchedulers(tx: ReadTransaction, now: number): Promise<string[]> {
+  const rows = await tx.all<{ id: string }>("SELECT id FROM schedulers WHERE lease_until < ?", now);
+  return rows.map(({ id }) => id);
+}
+
+export async function forgetScheduler(tx: WriteTransaction, schedulerId: string): Promise<void> {
+  await tx.run("DELETE FROM schedulers WHERE id = ?", schedulerId);
+}
+
+export async function loadLeased(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]> {
+  const rows = await tx.all<InvocationRow>(
+    `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND execution_id IS NOT NULL`,
+    schedulerId,
+  );
+  return rows.map(storedInvocation);
+}
+
+export async function loadInterrupted(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]> {
+  const rows = await tx.all<InvocationRow>(
+    `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND execution_id IS NOT NULL AND interrupt IS NOT NULL`,
+    schedulerId,
+  );
+  return rows.map(storedInvocation);
+}
+
+export async function loadHeldEnded(tx: ReadTransaction, schedulerId: string): Promise<StoredExecution[]> {
+  const rows = await tx.all<ExecutionRow>("SELECT * FROM executions WHERE scheduler_id = ? AND held = 1", schedulerId);
+  return rows.map(storedExecution);
+}
+
+const EXPIRING = `expires_at IS NOT NULL AND status = ${STATUS_CODE.PENDING} AND attempts = 0`;
+const DUE = "deadline_at IS NOT NULL AND interrupt IS NULL";
+
+export async function loadExpired(tx: ReadTransaction, now: number, atMost: number): Promise<StoredInvocation[]> {
+  const rows = await tx.all<InvocationRow>(
+    `SELECT ${COLUMNS} FROM invocations WHERE ${EXPIRING} AND expires_at <= ? ORDER BY expires_at LIMIT ?`,
+    now,
+    atMost,
+  );
+  return rows.map(storedInvocation);
+}
+
+export async function loadPastDeadline(tx: ReadTransaction, now: number, atMost: number): Promise<StoredInvocation[]> {
+  const rows = await tx.all<InvocationRow>(
+    `SELECT ${COLUMNS} FROM invocations WHERE ${DUE} AND deadline_at <= ? ORDER BY deadline_at LIMIT ?`,
+    now,
+    atMost,
+  );
+  return rows.map(storedInvocation);
+}
+
+export async function nextDeadline(tx: ReadTransaction): Promise<number | null> {
+  const expiry = await tx.get<{ at: number }>(
+    `SELECT expires_at AS at FROM invocations WHERE ${EXPIRING} ORDER BY expires_at LIMIT 1`,
+  );
+  const deadline = await tx.get<{ at: number }>(
+    `SELECT deadline_at AS at FROM invocations WHERE ${DUE} ORDER BY deadline_at LIMIT 1`,
+  );
+  if (expiry === undefined) return deadline?.at ?? null;
+  return deadline === undefined ? expiry.at : Math.min(expiry.at, deadline.at);
+}

@@ -1,0 +1,132 @@
+/**
+ * The tables of the invocation service.
+ *
+ * `invocations` holds the current execution in its own row, so that the way of a call touches one row; `executions` holds
+ * those that have ended. Statuses and causes are the numbers of codes.ts. Partial indexes keep the queue, the deadlines
+ * and the leases as small as what is unfinished, whatever is stored.
+ */
+import type { Migration } from "../../platform/store/db.js";
+
+export const MIGRATIONS: readonly Migration[] = [
+  {
+    name: "invocation-1",
+    statements: ({ bytes, integer, clustered }) => [
+      `CREATE TABLE invocations (
+        id TEXT NOT NULL PRIMARY KEY,
+        project_id TEXT NOT NULL,
+        project_name TEXT NOT NULL,
+        function_name TEXT NOT NULL,
+        version_id TEXT NOT NULL,
+        parent_id TEXT,
+        depth ${integer} NOT NULL,
+        children ${integer} NOT NULL,
+        idempotency_key TEXT,
+        body_hash ${bytes},
+        input ${bytes},
+        created_at ${integer} NOT NULL,
+        expires_at ${integer},
+        status ${integer} NOT NULL,
+        revision ${integer} NOT NULL,
+        attempts ${integer} NOT NULL,
+        failed_attempts ${integer} NOT NULL,
+        held ${integer} NOT NULL,
+        terminated ${integer} NOT NULL,
+        result ${bytes},
+        error TEXT NOT NULL,
+        started_at ${integer},
+        finished_at ${integer},
+        cancel_requested_at ${integer},
+        available_at ${integer} NOT NULL,
+        execution_id TEXT,
+        epoch ${integer},
+        scheduler_id TEXT,
+        worker_id TEXT,
+        execution_created_at ${integer},
+        execution_started_at ${integer},
+        deadline_at ${integer},
+        interrupt ${integer},
+        interrupted_at ${integer},
+        yield_index ${integer}
+      ) ${clustered}`,
+      "CREATE INDEX invocations_of_function ON invocations (project_id, function_name, id)",
+      `CREATE INDEX invocations_queued ON invocations (project_id, function_name, available_at, id)
+        WHERE status = 1 AND execution_id IS NULL`,
+      "CREATE INDEX invocations_of_parent ON invocations (parent_id, id) WHERE parent_id IS NOT NULL",
+      `CREATE INDEX invocations_expiring ON invocations (expires_at)
+        WHERE expires_at IS NOT NULL AND status = 1 AND attempts = 0`,
+      `CREATE INDEX invocations_deadline ON invocations (deadline_at)
+        WHERE deadline_at IS NOT NULL AND interrupt IS NULL`,
+      "CREATE INDEX invocations_leased ON invocations (scheduler_id) WHERE execution_id IS NOT NULL",
+      `CREATE UNIQUE INDEX invocations_idempotent ON invocations (project_id, idempotency_key)
+        WHERE idempotency_key IS NOT NULL`,
+      `CREATE TABLE large_inputs (
+        invocation_id TEXT NOT NULL PRIMARY KEY,
+        input ${bytes} NOT NULL
+      )`,
+      `CREATE TABLE executions (
+        invocation_id TEXT NOT NULL,
+        attempt ${integer} NOT NULL,
+        id TEXT NOT NULL,
+        epoch ${integer} NOT NULL,
+        scheduler_id TEXT NOT NULL,
+        worker_id TEXT NOT NULL,
+        outcome ${integer} NOT NULL,
+        error TEXT NOT NULL,
+        created_at ${integer} NOT NULL,
+        started_at ${integer},
+        finished_at ${integer} NOT NULL,
+        held ${integer} NOT NULL,
+        PRIMARY KEY (invocation_id, attempt)
+      ) ${clustered}`,
+      "CREATE INDEX executions_held ON executions (scheduler_id) WHERE held = 1",
+      `CREATE TABLE queues (
+        project_id TEXT NOT NULL,
+        function_name TEXT NOT NULL,
+        slot_limit ${integer} NOT NULL,
+        limit_version TEXT NOT NULL,
+        used ${integer} NOT NULL CHECK (used >= 0),
+        queued ${integer} NOT NULL CHECK (queued >= 0),
+        PRIMARY KEY (project_id, function_name)
+      )`,
+      "CREATE INDEX queues_waiting ON queues (project_id, function_name) WHERE queued > 0",
+      `CREATE TABLE functions (
+        version_id TEXT NOT NULL,
+        function_name TEXT NOT NULL,
+        project_id TEXT NOT NULL,
+        project_name TEXT NOT NULL,
+        spec ${bytes} NOT NULL,
+        PRIMARY KEY (version_id, function_name)
+      )`,
+      `CREATE TABLE schedulers (
+        id TEXT NOT NULL PRIMARY KEY,
+        lease_until ${integer} NOT NULL
+      )`,
+      `CREATE TABLE start_requests (
+        request_id TEXT NOT NULL PRIMARY KEY,
+        body_hash ${bytes} NOT NULL,
+        outcomes ${bytes} NOT NULL,
+        created_at ${integer} NOT NULL
+      )`,
+      "CREATE INDEX start_requests_by_age ON start_requests (created_at)",
+      `CREATE TABLE cancel_cascades (
+        invocation_id TEXT NOT NULL PRIMARY KEY
+      )`,
+      `CREATE TABLE cancelled_projects (
+        project_id TEXT NOT NULL PRIMARY KEY
+      )`,
+      `CREATE TABLE log_lines (
+        execution_id TEXT NOT NULL,
+        line_number ${integer} NOT NULL,
+        time_ms ${integer} NOT NULL,
+        stream ${integer} NOT NULL,
+        level TEXT NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (execution_id, line_number)
+      ) ${clustered}`,
+      `CREATE TABLE secrets (
+        name TEXT NOT NULL PRIMARY KEY,
+        value ${bytes} NOT NULL
+      )`,
+    ],
+  },
+];

@@ -1,0 +1,181 @@
+/**
+ * The port to what is stored of invocations. Methods that change take a write transaction, so that a use case decides
+ * what belongs together; none of them decides anything itself.
+ */
+import type { ReadTransaction, WriteTransaction } from "../platform/store/db.js";
+import type { EndedExecution, Life } from "./domain/life.js";
+
+/** What never changes of an invocation. */
+export interface Identity {
+  readonly id: string;
+  readonly projectId: string;
+  readonly projectName: string;
+  readonly functionName: string;
+  readonly versionId: string;
+  readonly parentId: string | null;
+  /** 0 for one that was started from outside. */
+  readonly depth: number;
+  readonly createdAt: number;
+  readonly expiresAt: number | null;
+}
+
+/** A stored invocation. */
+export interface StoredInvocation {
+  readonly identity: Identity;
+  readonly life: Life;
+}
+
+export interface NewInvocation extends StoredInvocation {
+  /** Encoded `Arguments`. */
+  readonly input: Uint8Array;
+  readonly idempotency: { readonly key: string; readonly bodyHash: Uint8Array } | null;
+}
+
+/** A change of one invocation, as the state machine made it. */
+export interface Change {
+  readonly identity: Identity;
+  readonly before: Life;
+  readonly after: Life;
+  readonly ended: readonly EndedExecution[];
+  /** Attempt numbers of ended executions that gave back their worker. */
+  readonly released: readonly number[];
+}
+
+export interface StoredExecution extends EndedExecution {
+  readonly invocationId: string;
+  readonly held: boolean;
+}
+
+export interface StoredFunction {
+  readonly projectId: string;
+  readonly projectName: string;
+  readonly versionId: string;
+  readonly functionName: string;
+  /** Encoded `FunctionSpec`, every default filled in. */
+  readonly spec: Uint8Array;
+}
+
+export interface QueueRow {
+  readonly projectId: string;
+  readonly functionName: string;
+  readonly slotLimit: number;
+  readonly used: number;
+  readonly queued: number;
+}
+
+export interface ListFilter {
+  readonly projectId: string;
+  readonly functionName: string;
+  readonly versionId: string;
+  /** Empty: all. */
+  readonly statuses: readonly Life["status"][];
+  readonly parentId: string;
+  readonly createdFrom: number | null;
+  readonly createdBefore: number | null;
+}
+
+export interface LogLineRow {
+  readonly executionId: string;
+  readonly lineNumber: number;
+  readonly timeMs: number;
+  readonly stream: number;
+  readonly level: string;
+  readonly text: string;
+}
+
+export interface InvocationStore {
+  // Invocations
+  insert(tx: WriteTransaction, invocations: readonly NewInvocation[]): Promise<void>;
+  /** Answers those that exist, in no order. */
+  load(tx: ReadTransaction, ids: readonly string[]): Promise<StoredInvocation[]>;
+  /** Saves changes, the ended executions and the counters of the queues with them. */
+  save(tx: WriteTransaction, changes: readonly Change[]): Promise<void>;
+  /** Encoded `Arguments`. */
+  loadInput(tx: ReadTransaction, id: string): Promise<Uint8Array>;
+  loadEnded(tx: ReadTransaction, invocationId: string): Promise<StoredExecution[]>;
+  findIdempotent(
+    tx: ReadTransaction,
+    projectId: string,
+    keys: readonly string[],
+  ): Promise<{ key: string; id: string; bodyHash: Uint8Array; createdAt: number }[]>;
+  forgetIdempotencyKey(tx: WriteTransaction, invocationId: string): Promise<void>;
+  countChildren(tx: ReadTransaction, parentId: string): Promise<number>;
+  addChildren(tx: WriteTransaction, parentId: string, count: number): Promise<void>;
+  /** Unfinished descendants whose cancellation was not asked for, through finished ones too. */
+  loadUncancelledDescendants(tx: ReadTransaction, id: string, atMost: number): Promise<StoredInvocation[]>;
+  /** Newest first, after `beforeId` where that is given, at most `scan` rows looked at. */
+  list(
+    tx: ReadTransaction,
+    filter: ListFilter,
+    beforeId: string | null,
+    pageSize: number,
+  ): Promise<{ items: StoredInvocation[]; position: string | null }>;
+
+  // Queues and leases
+  /** Queues with queued invocations and free slots. */
+  leasableQueues(tx: WriteTransaction): Promise<QueueRow[]>;
+  queue(tx: ReadTransaction, projectId: string, functionName: string): Promise<QueueRow | undefined>;
+  /** Makes the queue of a function; takes over the slot limit of a newer version. */
+  ensureQueue(
+    tx: WriteTransaction,
+    queue: { projectId: string; functionName: string; slotLimit: number; versionId: string },
+  ): Promise<void>;
+  /** Oldest first, those that may be leased at `now`. */
+  loadQueued(
+    tx: WriteTransaction,
+    projectId: string,
+    functionName: string,
+    now: number,
+    atMost: number,
+  ): Promise<{ invocation: StoredInvocation; input: Uint8Array }[]>;
+  /** When the next queued invocation that is not yet available becomes so. */
+  nextAvailableAt(tx: ReadTransaction, now: number): Promise<number | null>;
+  renewScheduler(tx: WriteTransaction, schedulerId: string, leaseUntil: number): Promise<{ before: number | null }>;
+  expiredSchedulers(tx: ReadTransaction, now: number): Promise<string[]>;
+  forgetScheduler(tx: WriteTransaction, schedulerId: string): Promise<void>;
+  loadLeased(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]>;
+  loadInterrupted(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]>;
+  loadHeldEnded(tx: ReadTransaction, schedulerId: string): Promise<StoredExecution[]>;
+
+  // Deadlines
+  loadExpired(tx: ReadTransaction, now: number, atMost: number): Promise<StoredInvocation[]>;
+  loadPastDeadline(tx: ReadTransaction, now: number, atMost: number): Promise<StoredInvocation[]>;
+  /** The earliest deadline or expiry. */
+  nextDeadline(tx: ReadTransaction): Promise<number | null>;
+
+  // Functions
+  putFunction(tx: WriteTransaction, fn: StoredFunction): Promise<void>;
+  getFunction(tx: ReadTransaction, versionId: string, functionName: string): Promise<StoredFunction | undefined>;
+
+  // Cancellations that have not reached all descendants
+  putCascade(tx: WriteTransaction, invocationId: string): Promise<void>;
+  loadCascades(tx: ReadTransaction, atMost: number): Promise<string[]>;
+  forgetCascade(tx: WriteTransaction, invocationId: string): Promise<void>;
+
+  // Requests to start
+  findRequest(
+    tx: ReadTransaction,
+    requestId: string,
+  ): Promise<{ bodyHash: Uint8Array; outcomes: Uint8Array } | undefined>;
+  putRequest(
+    tx: WriteTransaction,
+    request: { requestId: string; bodyHash: Uint8Array; outcomes: Uint8Array; createdAt: number },
+  ): Promise<void>;
+  forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void>;
+
+  // Projects that are being deleted
+  cancelProject(tx: WriteTransaction, projectId: string): Promise<void>;
+  isProjectCancelled(tx: ReadTransaction, projectId: string): Promise<boolean>;
+  loadUncancelledOfProject(tx: ReadTransaction, projectId: string, atMost: number): Promise<StoredInvocation[]>;
+  isProjectTerminated(tx: ReadTransaction, projectId: string): Promise<boolean>;
+  /** Removes a part of the project; answers whether anything is left. */
+  purgeProject(tx: WriteTransaction, projectId: string, atMost: number): Promise<boolean>;
+
+  // Logs
+  appendLogs(tx: WriteTransaction, lines: readonly LogLineRow[]): Promise<void>;
+  /** Lines of one execution after a line number, oldest first. */
+  loadLogs(tx: ReadTransaction, executionId: string, afterLine: number, atMost: number): Promise<LogLineRow[]>;
+
+  /** The secret of this name, made with `make` where there is none. */
+  secret(tx: WriteTransaction, name: string, make: () => Uint8Array): Promise<Uint8Array>;
+}

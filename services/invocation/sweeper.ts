@@ -1,0 +1,164 @@
+/**
+ * What happens because time passes: invocations that did not begin in time, executions that run too long, schedulers
+ * that fell silent, requests that are old. It takes no input and does what is due, so that being called too often, or
+ * after a crash, or on several replicas at once, is no harm.
+ */
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import type { ReadTransaction, WriteTransaction } from "../platform/store/db.js";
+import { continueCascades } from "./cancelling.js";
+import type { InvocationDeps } from "./deps.js";
+import type { LifeEvent } from "./domain/transitions.js";
+import type { Change, StoredInvocation } from "./store.js";
+import { WorkingSet } from "./working_set.js";
+
+/** Longest time between two sweeps. */
+const INTERVAL_MS = 1_000;
+/** Invocations that one transaction of a sweep changes. */
+const CHUNK = 500;
+const FORGET_INTERVAL_MS = 60 * 60 * 1_000;
+
+const LOST: LifeEvent = {
+  type: "throw",
+  error: "WorkerLostError: the scheduler of the execution was lost",
+  interrupted: false,
+  killed: true,
+};
+
+export class Sweeper {
+  readonly #deps: InvocationDeps;
+  #timer: NodeJS.Timeout | undefined;
+  #wakeAt = Number.POSITIVE_INFINITY;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+  #forgotAt = 0;
+
+  constructor(deps: InvocationDeps) {
+    this.#deps = deps;
+    deps.announcer.onDeadline((at) => this.#wakeBy(at));
+  }
+
+  start(): void {
+    this.#wakeBy(this.#deps.clock.now());
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  /** One sweep. */
+  async sweep(): Promise<void> {
+    const { store } = this.#deps;
+    await this.#sweepAll((tx, now) => store.loadExpired(tx, now, CHUNK), { type: "expire" });
+    await this.#sweepAll((tx, now) => store.loadPastDeadline(tx, now, CHUNK), { type: "timeout" });
+    await this.#sweepSchedulers();
+    while (await continueCascades(this.#deps));
+    await this.#forgetRequests();
+  }
+
+  #wakeBy(at: number): void {
+    if (this.#stopped || at >= this.#wakeAt) return;
+    this.#wakeAt = at;
+    clearTimeout(this.#timer);
+    const delay = Math.min(Math.max(at - this.#deps.clock.now(), 0), INTERVAL_MS);
+    this.#timer = setTimeout(() => {
+      this.#running ??= this.#run().finally(() => {
+        this.#running = undefined;
+      });
+    }, delay);
+  }
+
+  async #run(): Promise<void> {
+    this.#wakeAt = Number.POSITIVE_INFINITY;
+    const { clock, db, store, log } = this.#deps;
+    let next: number | null = null;
+    try {
+      await this.sweep();
+      next = await db.read((tx) => store.nextDeadline(tx));
+    } catch (err) {
+      log.warn({ err }, "a sweep failed and will be repeated");
+    }
+    this.#wakeBy(Math.min(next ?? Number.POSITIVE_INFINITY, clock.now() + INTERVAL_MS));
+  }
+
+  async #sweepAll(
+    load: (tx: ReadTransaction, now: number) => Promise<StoredInvocation[]>,
+    event: LifeEvent,
+  ): Promise<void> {
+    const { db, clock, announcer } = this.#deps;
+    for (;;) {
+      // Most sweeps find nothing: they read, and do not wait for a commit.
+      const found = await db.read((tx) => load(tx, clock.now()));
+      if (found.length === 0) return;
+      const changes = await db.write(async (tx) => {
+        const now = clock.now();
+        return await this.#applyAll(tx, await load(tx, now), event, now);
+      });
+      announcer.changed(changes);
+      if (changes.length < CHUNK) return;
+    }
+  }
+
+  async #sweepSchedulers(): Promise<void> {
+    const { db, store, clock, announcer, log } = this.#deps;
+    const expired = await db.read((tx) => store.expiredSchedulers(tx, clock.now()));
+    for (const schedulerId of expired) {
+      const changes = await db.write(async (tx) => {
+        const now = clock.now();
+        if (!(await store.expiredSchedulers(tx, now)).includes(schedulerId)) return [];
+        const leased = await store.loadLeased(tx, schedulerId);
+        const working = new WorkingSet(leased);
+        for (const { identity, life } of leased) {
+          const { policy } = await this.#deps.functions.load(tx, identity.versionId, identity.functionName);
+          working.apply(identity.id, LOST, now, policy);
+          working.release(identity.id, life.attempts, now, policy);
+        }
+        await store.save(tx, working.changes());
+        const held = await store.loadHeldEnded(tx, schedulerId);
+        const others = new WorkingSet(
+          await store.load(
+            tx,
+            held.map(({ invocationId }) => invocationId),
+          ),
+        );
+        for (const { invocationId, attemptNumber } of held) {
+          const stored = others.get(invocationId);
+          if (stored === undefined) continue;
+          const { versionId, functionName } = stored.identity;
+          const { policy } = await this.#deps.functions.load(tx, versionId, functionName);
+          others.release(invocationId, attemptNumber, now, policy);
+        }
+        await store.save(tx, others.changes());
+        await store.forgetScheduler(tx, schedulerId);
+        return [...working.changes(), ...others.changes()];
+      });
+      if (changes.length > 0) log.warn({ schedulerId, executions: changes.length }, "a scheduler was lost");
+      announcer.changed(changes);
+    }
+  }
+
+  async #applyAll(
+    tx: WriteTransaction,
+    invocations: readonly StoredInvocation[],
+    event: LifeEvent,
+    now: number,
+  ): Promise<Change[]> {
+    const working = new WorkingSet(invocations);
+    for (const { identity } of invocations) {
+      const { policy } = await this.#deps.functions.load(tx, identity.versionId, identity.functionName);
+      working.apply(identity.id, event, now, policy);
+    }
+    const changes = working.changes();
+    await this.#deps.store.save(tx, changes);
+    return changes;
+  }
+
+  async #forgetRequests(): Promise<void> {
+    const { db, store, clock } = this.#deps;
+    const now = clock.now();
+    if (now - this.#forgotAt < FORGET_INTERVAL_MS) return;
+    this.#forgotAt = now;
+    await db.write((tx) => store.forgetRequests(tx, now - LIMITS.idempotencyWindowMs));
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * Who watches what. A watch is level-triggered: the hub remembers for each watcher which of its invocations may have
+ * changed, never what has changed, so that a slow watcher costs one mark an invocation and nothing more.
+ *
+ * W1. A mark is set before the state is read, so that a change between the two is seen in the next round.
+ * W2. What a commit of this process changed is offered with its state, and read from the store otherwise.
+ * W3. Marks come from hints, which may be lost; so each watcher also looks at all of its invocations now and then.
+ */
+import type { InvocationRevision } from "../../gen/multinode/event/v1/event.pb.js";
+import type { Bus } from "../platform/bus/bus.js";
+import { isFinished, type Life } from "./domain/life.js";
+import type { Change, StoredInvocation } from "./store.js";
+
+/** How far an invocation has come, as far as is known. */
+export type Progress = Pick<InvocationRevision, "revision" | "finished" | "terminated">;
+
+export interface Watcher {
+  /** An invocation of the watcher may have changed. `state` where it is at hand. */
+  mark(invocationId: string, progress: Progress, state?: StoredInvocation): void;
+}
+
+export class WatchHub {
+  readonly #watchers = new Map<string, Set<Watcher>>();
+  readonly #unsubscribe: () => void;
+
+  constructor(bus: Bus) {
+    this.#unsubscribe = bus.subscribe("invocation", (event) => {
+      if (event.$case !== "invocations" || this.#watchers.size === 0) return;
+      for (const revision of event.value.invocations) this.#mark(revision.invocationId, revision);
+    });
+  }
+
+  add(invocationId: string, watcher: Watcher): void {
+    const watchers = this.#watchers.get(invocationId);
+    if (watchers === undefined) this.#watchers.set(invocationId, new Set([watcher]));
+    else watchers.add(watcher);
+  }
+
+  remove(invocationId: string, watcher: Watcher): void {
+    const watchers = this.#watchers.get(invocationId);
+    if (watchers?.delete(watcher) && watchers.size === 0) this.#watchers.delete(invocationId);
+  }
+
+  offer(changes: readonly Change[]): void {
+    if (this.#watchers.size === 0) return;
+    for (const { identity, after } of changes) this.#mark(identity.id, progressOf(after), { identity, life: after });
+  }
+
+  close(): void {
+    this.#unsubscribe();
+  }
+
+  #mark(invocationId: string, progress: Progress, state?: StoredInvocation): void {
+    const watchers = this.#watchers.get(invocationId);
+    if (watchers === undefined) return;
+    for (const watcher of watchers) watcher.mark(invocationId, progress, state);
+  }
+}
+
+export function progressOf(life: Life): Progress {
+  return { revision: life.revision, finished: isFinished(life), terminated: life.terminated };
+}

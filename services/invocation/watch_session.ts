@@ -1,0 +1,188 @@
+/** One watch stream: what it follows, what of that may have changed, and what to send next. */
+import type { Invocation } from "../../gen/multinode/invocation/v1/invocation.pb.js";
+import {
+  WatchDetail,
+  type WatchInvocationsResponse,
+  type WatchTarget,
+  WatchUntil,
+} from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { Refusal } from "../platform/errors.js";
+import { toRpcStatus } from "../platform/rpc/error_status.js";
+import { toInvocation } from "./convert.js";
+import type { StoredInvocation } from "./store.js";
+import { type Progress, progressOf, type Watcher, type WatchHub } from "./watch_hub.js";
+
+interface Target {
+  /** Revision that the watcher has. */
+  revision: number;
+  readonly endOnly: boolean;
+  readonly untilTerminated: boolean;
+  /** The newest state that was offered, if it is newer than the watcher's. */
+  offered: StoredInvocation | undefined;
+}
+
+export interface WatchSource {
+  load(ids: readonly string[]): Promise<readonly StoredInvocation[]>;
+  /** Why this caller may not see the invocation; undefined: it may. */
+  refusal(invocation: StoredInvocation): Refusal | undefined;
+}
+
+export class WatchSession implements Watcher {
+  readonly #hub: WatchHub;
+  readonly #source: WatchSource;
+  readonly #targets = new Map<string, Target>();
+  readonly #marked = new Set<string>();
+  readonly #refusals: { invocationId: string; error: ReturnType<typeof toRpcStatus> }[] = [];
+  #wake: (() => void) | undefined;
+
+  constructor(hub: WatchHub, source: WatchSource) {
+    this.#hub = hub;
+    this.#source = source;
+  }
+
+  get size(): number {
+    return this.#targets.size;
+  }
+
+  get hasWork(): boolean {
+    return this.#marked.size > 0 || this.#refusals.length > 0;
+  }
+
+  add(target: WatchTarget): void {
+    const id = target.invocationId;
+    if (!this.#targets.has(id) && this.#targets.size >= LIMITS.watchTargets) {
+      const limit = String(LIMITS.watchTargets);
+      this.#refuse(id, new Refusal("ResourceExhausted", `a stream follows at most ${limit}`, { metadata: { limit } }));
+      return;
+    }
+    this.#targets.set(id, {
+      revision: target.afterRevision,
+      endOnly: target.detail === WatchDetail.END,
+      untilTerminated: target.until === WatchUntil.TERMINATED,
+      offered: undefined,
+    });
+    this.#hub.add(id, this);
+    this.#marked.add(id);
+    this.wake();
+  }
+
+  remove(id: string): void {
+    if (this.#targets.delete(id)) this.#hub.remove(id, this);
+    this.#marked.delete(id);
+  }
+
+  /** Looks at everything again, in case that hints were lost. */
+  markAll(): void {
+    for (const id of this.#targets.keys()) this.#marked.add(id);
+    this.wake();
+  }
+
+  mark(id: string, progress: Progress, state?: StoredInvocation): void {
+    const target = this.#targets.get(id);
+    if (target === undefined || progress.revision <= target.revision) return;
+    if (target.endOnly && !isAtEnd(progress, target)) return;
+    if (state !== undefined) target.offered = state;
+    else if (target.offered !== undefined && target.offered.life.revision >= progress.revision) return;
+    this.#marked.add(id);
+    this.wake();
+  }
+
+  wake(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  /** Answers when there is something to send, when `wake` is called, or after `atMostMs`. */
+  async wait(atMostMs: number, signal: AbortSignal): Promise<void> {
+    if (this.hasWork || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, atMostMs);
+      signal.addEventListener("abort", done);
+      this.#wake = done;
+    });
+  }
+
+  /** The next message; undefined where nothing that was marked has changed for this watcher. */
+  async next(): Promise<WatchInvocationsResponse | undefined> {
+    const ids = this.#takeMarked();
+    const missing = ids.filter((id) => this.#targets.get(id)?.offered === undefined);
+    const loaded = new Map<string, StoredInvocation>();
+    if (missing.length > 0) {
+      for (const state of await this.#source.load(missing)) loaded.set(state.identity.id, state);
+    }
+    const invocations: Invocation[] = [];
+    let bytes = 0;
+    for (const id of ids) {
+      const target = this.#targets.get(id);
+      if (target === undefined) continue;
+      if (bytes >= LIMITS.watchMessageBytes) {
+        this.#marked.add(id);
+        continue;
+      }
+      const state = newer(target.offered, loaded.get(id));
+      target.offered = undefined;
+      const message = this.#messageOf(id, target, state);
+      if (message === undefined) continue;
+      invocations.push(message);
+      bytes += 256 + (message.result?.data.byteLength ?? 0) + message.error.length;
+    }
+    const refusals = this.#refusals.splice(0);
+    return invocations.length === 0 && refusals.length === 0 ? undefined : { invocations, refusals };
+  }
+
+  close(): void {
+    for (const id of this.#targets.keys()) this.#hub.remove(id, this);
+    this.#targets.clear();
+    this.#marked.clear();
+    this.wake();
+  }
+
+  #takeMarked(): string[] {
+    const ids = [];
+    for (const id of this.#marked) {
+      ids.push(id);
+      if (ids.length === LIMITS.watchTargetsPerMessage) break;
+    }
+    for (const id of ids) this.#marked.delete(id);
+    return ids;
+  }
+
+  #messageOf(id: string, target: Target, state: StoredInvocation | undefined): Invocation | undefined {
+    const refusal =
+      state === undefined
+        ? new Refusal("InvocationDoesNotExist", `invocation "${id}" does not exist`, { metadata: { invocationId: id } })
+        : this.#source.refusal(state);
+    if (state === undefined || refusal !== undefined) {
+      if (refusal !== undefined) this.#refuse(id, refusal);
+      return undefined;
+    }
+    const atEnd = isAtEnd(progressOf(state.life), target);
+    const isNews = state.life.revision > target.revision && (atEnd || !target.endOnly);
+    if (!isNews && !atEnd) return undefined;
+    target.revision = Math.max(target.revision, state.life.revision);
+    // What has ended is sent even if the watcher has it, since it is waiting for the end.
+    if (atEnd) this.remove(id);
+    return toInvocation(state);
+  }
+
+  #refuse(id: string, refusal: Refusal): void {
+    this.remove(id);
+    this.#refusals.push({ invocationId: id, error: toRpcStatus(refusal) });
+    this.wake();
+  }
+}
+
+function isAtEnd(progress: Progress, target: Target): boolean {
+  return target.untilTerminated ? progress.terminated : progress.finished;
+}
+
+function newer(a: StoredInvocation | undefined, b: StoredInvocation | undefined): StoredInvocation | undefined {
+  if (a === undefined) return b;
+  return b !== undefined && b.life.revision > a.life.revision ? b : a;
+}

@@ -1,0 +1,61 @@
+/** Invocations that a transaction has loaded and is changing: events go in, changes to save come out. */
+
+import type { EndedExecution, Life, LifePolicy } from "./domain/life.js";
+import { advance, type LifeEvent, type Rejection } from "./domain/transitions.js";
+import type { Change, Identity, StoredInvocation } from "./store.js";
+
+interface Entry {
+  readonly identity: Identity;
+  readonly before: Life;
+  after: Life;
+  readonly ended: EndedExecution[];
+  readonly released: number[];
+}
+
+export class WorkingSet {
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(loaded: readonly StoredInvocation[]) {
+    for (const { identity, life } of loaded) {
+      this.#entries.set(identity.id, { identity, before: life, after: life, ended: [], released: [] });
+    }
+  }
+
+  get(id: string): StoredInvocation | undefined {
+    const entry = this.#entries.get(id);
+    return entry === undefined ? undefined : { identity: entry.identity, life: entry.after };
+  }
+
+  /** The execution of an invocation that ended in this transaction. */
+  ended(id: string, executionId: string): EndedExecution | undefined {
+    return this.#entries.get(id)?.ended.find((execution) => execution.id === executionId);
+  }
+
+  /** Answers why nothing changed, or undefined where something did. */
+  apply(id: string, event: LifeEvent, now: number, policy: LifePolicy): Rejection | undefined {
+    const entry = this.#entry(id);
+    const advanced = advance(entry.after, event, now, policy);
+    if (typeof advanced === "string") return advanced;
+    entry.after = advanced.life;
+    if (advanced.ended !== undefined) entry.ended.push(advanced.ended);
+    return undefined;
+  }
+
+  /** Records that an ended execution holds no worker any more. */
+  release(id: string, attemptNumber: number, now: number, policy: LifePolicy): void {
+    const entry = this.#entry(id);
+    if (entry.released.includes(attemptNumber)) return;
+    if (this.apply(id, { type: "release" }, now, policy) === undefined) entry.released.push(attemptNumber);
+  }
+
+  /** Those that changed. */
+  changes(): Change[] {
+    return [...this.#entries.values()].filter(({ before, after }) => before !== after);
+  }
+
+  #entry(id: string): Entry {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw new Error(`${id} was not loaded`);
+    return entry;
+  }
+}

@@ -1,0 +1,52 @@
+/** Refusals: errors that a caller can do something about. Everything else that is thrown is an internal error. */
+import type { Reason } from "../../sdk/typescript/src/protocol/reasons.js";
+
+export interface FieldViolation {
+  /** Path of the field in the request, such as "functions[2].options.cpu". */
+  readonly field: string;
+  /** What is wrong: the value and the bound. */
+  readonly description: string;
+}
+
+export interface RefusalDetails {
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly violations?: readonly FieldViolation[];
+  /** Present where trying again later can help. */
+  readonly retryAfterMs?: number;
+}
+
+export class Refusal extends Error {
+  readonly reason: Reason;
+  readonly details: RefusalDetails;
+
+  constructor(reason: Reason, message: string, details: RefusalDetails = {}) {
+    super(message);
+    this.name = "Refusal";
+    this.reason = reason;
+    this.details = details;
+  }
+}
+
+/** Refuses a request for all of its bad fields at once. */
+export function badRequest(violations: readonly FieldViolation[]): Refusal {
+  const message = violations.map((violation) => `${violation.field}: ${violation.description}`).join("; ");
+  return new Refusal("ParameterValidationError", message, { violations });
+}
+
+export function projectDoesNotExist(projectName: string): Refusal {
+  return new Refusal("ProjectDoesNotExist", `project "${projectName}" does not exist`, { metadata: { projectName } });
+}
+
+export function projectIsBeingDeleted(projectName: string): Refusal {
+  return new Refusal("ProjectIsBeingDeleted", `project "${projectName}" is being deleted`, {
+    metadata: { projectName },
+  });
+}
+
+export function permissionDenied(message: string): Refusal {
+  return new Refusal("PermissionDenied", message);
+}
+
+export function apiKeyIsInvalid(): Refusal {
+  return new Refusal("ApiKeyIsInvalid", 'the API key is missing or not valid: send "authorization: Bearer <key>"');
+}

@@ -1,0 +1,56 @@
+/**
+ * Identifiers: a prefix and 26 characters of Crockford's base 32, of which 10 are the time in milliseconds and 16 are 80
+ * random bits. Within one source they grow strictly, also within a millisecond and when the clock steps back.
+ */
+import { randomBytes } from "node:crypto";
+import type { IdPrefix } from "../../sdk/typescript/src/protocol/names.js";
+import type { Clock } from "./clock.js";
+
+const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
+const HALF = 2 ** 40;
+
+export class IdSource {
+  readonly #clock: Clock;
+  #timeMs = 0;
+  #timeText = "";
+  // The 80 random bits as two halves of 40.
+  #high = 0;
+  #low = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  next(prefix: IdPrefix): string {
+    const now = this.#clock.now();
+    if (now > this.#timeMs) {
+      this.#timeMs = now;
+      this.#timeText = base32(now, 10);
+      const random = randomBytes(10);
+      this.#high = random.readUIntBE(0, 5);
+      this.#low = random.readUIntBE(5, 5);
+    } else {
+      this.#low += 1;
+      if (this.#low >= HALF) {
+        this.#low = 0;
+        this.#high = (this.#high + 1) % HALF;
+      }
+    }
+    return `${prefix}-${this.#timeText}${base32(this.#high, 8)}${base32(this.#low, 8)}`;
+  }
+}
+
+/** The first identifier that could have been made at this time, for bounds of a listing. */
+export function firstIdAt(prefix: IdPrefix, timeMs: number): string {
+  return `${prefix}-${base32(Math.min(Math.max(timeMs, 0), 2 ** 48 - 1), 10)}${"0".repeat(16)}`;
+}
+
+function base32(value: number, length: number): string {
+  let text = "";
+  let rest = value;
+  for (let i = 0; i < length; i++) {
+    text = (ALPHABET[rest % 32] ?? "") + text;
+    rest = Math.floor(rest / 32);
+  }
+  return text;
+}

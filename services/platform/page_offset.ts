@@ -1,0 +1,46 @@
+/**
+ * Offsets of listings: opaque to callers, signed, and bound to the listing that they were given for, so that one from
+ * another listing, or a forged one, is refused and never misread.
+ */
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { badRequest, Refusal } from "./errors.js";
+
+export class PageOffsets {
+  readonly #secret: Uint8Array;
+
+  constructor(secret: Uint8Array) {
+    this.#secret = secret;
+  }
+
+  /** `listing` is everything that must be the same in the next request; `position` is the last item of this page. */
+  encode(listing: readonly unknown[], position: string): string {
+    return `${this.#sign(listing, position)}.${Buffer.from(position).toString("base64url")}`;
+  }
+
+  /** Answers the position, or undefined for the first page. */
+  decode(listing: readonly unknown[], offset: string): string | undefined {
+    if (offset === "") return undefined;
+    const [signature = "", encoded = "", ...rest] = offset.split(".");
+    const position = Buffer.from(encoded, "base64url").toString();
+    const given = Buffer.from(signature);
+    const expected = Buffer.from(this.#sign(listing, position));
+    if (rest.length > 0 || given.length !== expected.length || !timingSafeEqual(given, expected)) {
+      throw new Refusal("OffsetIsInvalid", "the offset was not given by this server for this listing");
+    }
+    return position;
+  }
+
+  #sign(listing: readonly unknown[], position: string): string {
+    const content = JSON.stringify([...listing, position]);
+    return createHmac("sha256", this.#secret).update(content).digest("base64url").slice(0, 16);
+  }
+}
+
+/** 0 means the default, and more than the most means the most. */
+export function pageSizeOf(requested: number, defaultSize: number = LIMITS.pageSize): number {
+  if (requested < 0) {
+    throw badRequest([{ field: "page_size", description: `${requested} is below 0` }]);
+  }
+  return requested === 0 ? defaultSize : Math.min(requested, LIMITS.maxPageSize);
+}

@@ -1,0 +1,29 @@
+/** Who calls, and what each kind of caller may call. */
+import type { CallContext } from "nice-grpc";
+
+export type Principal =
+  | { readonly kind: "key"; readonly keyId: string }
+  | ExecutionPrincipal
+  | { readonly kind: "worker"; readonly workerId: string }
+  | { readonly kind: "service" };
+
+/** Code of a function, which shows the token of the execution that it runs in. */
+export interface ExecutionPrincipal {
+  readonly kind: "execution";
+  readonly executionId: string;
+  readonly invocationId: string;
+  readonly projectName: string;
+  readonly versionId: string;
+}
+
+export type PrincipalKind = Principal["kind"];
+
+/** What handlers find in their context. */
+export interface Caller {
+  readonly principal: Principal;
+}
+
+export type Call = CallContext & Caller;
+
+/** Answers who shows this bearer token, or undefined where this authority does not know it. */
+export type Authority = (token: string) => Promise<Principal | undefined>;

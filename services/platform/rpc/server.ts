@@ -1,0 +1,93 @@
+/** The gRPC server of a service: limits, keepalive, who calls, errors, one access line a call. */
+import { randomBytes } from "node:crypto";
+import { type CallContext, createServer, type Server, ServerError, type ServerMiddleware, Status } from "nice-grpc";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { apiKeyIsInvalid, permissionDenied, Refusal } from "../errors.js";
+import type { Logger } from "../log.js";
+import { internalError, toServerError } from "./error_status.js";
+import type { Authority, Caller, Principal, PrincipalKind } from "./principal.js";
+
+export interface ServerSettings {
+  readonly log: Logger;
+  /** Asked in order; the first that knows the token says who calls. */
+  readonly authorities: readonly Authority[];
+  /** Who may call the methods of each service, by its full name, and by "/service/method" where one differs. */
+  readonly access: Readonly<Record<string, readonly PrincipalKind[]>>;
+  /** Aborts when the server is to stop: streams then end with Unavailable, so that their readers go elsewhere. */
+  readonly stopping: AbortSignal;
+}
+
+const SERVER_OPTIONS = {
+  "grpc.max_receive_message_length": LIMITS.messageBytes,
+  "grpc.max_send_message_length": LIMITS.messageBytes,
+  "grpc.max_concurrent_streams": LIMITS.streamsPerConnection,
+  "grpc.max_metadata_size": LIMITS.metadataBytes,
+  "grpc-node.max_session_memory": 128,
+  "grpc.keepalive_time_ms": 20_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  "grpc.enable_channelz": 0,
+};
+
+/** Anybody may ask whether the server lives, and what it offers. */
+const OPEN_SERVICES = new Set(["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
+const OPEN_PREFIX = "grpc.reflection.";
+
+export function createRpcServer(settings: ServerSettings): Server<Caller> {
+  return createServer(SERVER_OPTIONS).use(middleware(settings));
+}
+
+function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
+  return async function* handleCall(call, context) {
+    const startedAt = performance.now();
+    let code: Status = Status.OK;
+    try {
+      const principal = await authenticate(settings, call.method.path, context);
+      if (!call.responseStream) return yield* call.next(call.request, { ...context, principal });
+      const signal = AbortSignal.any([context.signal, settings.stopping]);
+      yield* call.next(call.request, { ...context, signal, principal });
+      if (settings.stopping.aborted) throw new Refusal("Unavailable", "the server is stopping", { retryAfterMs: 500 });
+      return;
+    } catch (error) {
+      const answer = toAnswer(error, context, settings.log, call.method.path);
+      code = answer instanceof ServerError ? answer.code : Status.CANCELLED;
+      throw answer;
+    } finally {
+      if (settings.log.isLevelEnabled("debug")) {
+        const ms = Math.round((performance.now() - startedAt) * 1000) / 1000;
+        settings.log.debug({ method: call.method.path, code: Status[code], ms, peer: context.peer }, "call");
+      }
+    }
+  };
+}
+
+async function authenticate(settings: ServerSettings, path: string, context: CallContext): Promise<Principal> {
+  const service = path.slice(1, path.indexOf("/", 1));
+  if (OPEN_SERVICES.has(service) || service.startsWith(OPEN_PREFIX)) return { kind: "service" };
+  const token = bearerToken(context.metadata.getAll("authorization"));
+  for (const authority of settings.authorities) {
+    const principal = await authority(token);
+    if (principal === undefined) continue;
+    const allowed = settings.access[path] ?? settings.access[service] ?? [];
+    if (!allowed.includes(principal.kind)) throw permissionDenied(`this credential may not call ${path}`);
+    return principal;
+  }
+  throw apiKeyIsInvalid();
+}
+
+function bearerToken(values: readonly (string | Uint8Array)[]): string {
+  const [value] = values;
+  if (values.length !== 1 || typeof value !== "string") throw apiKeyIsInvalid();
+  const match = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(value);
+  if (match?.[1] === undefined) throw apiKeyIsInvalid();
+  return match[1];
+}
+
+function toAnswer(error: unknown, context: CallContext, log: Logger, method: string): unknown {
+  if (error instanceof Refusal) return toServerError(error, context.trailer);
+  if (error instanceof ServerError) return error;
+  if (context.signal.aborted) return error;
+  const id = randomBytes(6).toString("hex");
+  log.error({ errorId: id, method, err: error }, "internal error");
+  return internalError(id);
+}

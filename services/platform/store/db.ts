@@ -1,0 +1,55 @@
+/**
+ * The port to a database. SQL is written once, in the common part of SQLite and PostgreSQL, with `?` for parameters.
+ *
+ * D1. `write` answers only when its changes are durable, and runs one at a time or as if it did.
+ * D2. `write` may share its commit with others; when its function throws, only its own changes are undone.
+ * D3. `read` sees one committed state.
+ * D4. A function given to `read` or `write` awaits nothing but its transaction.
+ */
+export type SqlValue = string | number | null | Uint8Array;
+
+export interface ReadTransaction {
+  all<R>(sql: string, ...params: readonly SqlValue[]): Promise<R[]>;
+  get<R>(sql: string, ...params: readonly SqlValue[]): Promise<R | undefined>;
+}
+
+export interface WriteTransaction extends ReadTransaction {
+  readonly dialect: Dialect;
+  /** Answers how many rows were changed. */
+  run(sql: string, ...params: readonly SqlValue[]): Promise<number>;
+  /** Runs one statement for each row of parameters. */
+  runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<void>;
+}
+
+export interface Db {
+  read<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T>;
+  write<T>(work: (tx: WriteTransaction) => Promise<T>): Promise<T>;
+  /** Finishes what is under way and closes. */
+  close(): Promise<void>;
+  readonly dialect: Dialect;
+}
+
+/** What differs between the databases in otherwise common SQL. */
+export interface Dialect {
+  /** Appended to a SELECT whose rows are about to be changed, where rows that others hold are to be passed over. */
+  readonly skipLocked: string;
+  /** Appended to a SELECT whose rows are about to be changed. */
+  readonly forUpdate: string;
+  /** Type of a column of bytes. */
+  readonly bytes: string;
+  /** Appended to a table whose rows are to lie in the order of its primary key. */
+  readonly clustered: string;
+  /** Type of a column of whole numbers up to 2^53. */
+  readonly integer: string;
+}
+
+/** A step of a schema. Steps are applied in order, each once, and are never changed after their release. */
+export interface Migration {
+  readonly name: string;
+  statements(dialect: Dialect): readonly string[];
+}
+
+/** As many placeholders as there are values, for `IN (...)`. */
+export function placeholders(count: number): string {
+  return Array.from({ length: count }, () => "?").join(",");
+}

@@ -1,0 +1,199 @@
+/**
+ * SQLite behind the database port, on Node's own `node:sqlite`.
+ *
+ * S1. WAL with `synchronous=FULL`: a commit is on the disk before `write` answers.
+ * S2. Writes that wait at the same time share one commit. Each runs in a savepoint, so that one that throws undoes only
+ *     itself.
+ * S3. Reads use a connection of their own, so that they never see what is not committed.
+ * S4. A database that is full or broken ends the whole transaction underneath: then every write of it is refused.
+ */
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { Refusal } from "../errors.js";
+import type { Db, Dialect, Migration, ReadTransaction, SqlValue, WriteTransaction } from "./db.js";
+
+const SQLITE_IOERR = 10;
+const SQLITE_FULL = 13;
+
+/** Writes that share one commit at most, so that one turn of the event loop stays short. */
+const WRITES_PER_COMMIT = 256;
+
+const DIALECT: Dialect = {
+  skipLocked: "",
+  forUpdate: "",
+  bytes: "BLOB",
+  integer: "INTEGER",
+  clustered: "WITHOUT ROWID",
+};
+
+interface WaitingWrite {
+  readonly work: (tx: WriteTransaction) => Promise<unknown>;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export async function openSqlite(file: string, migrations: readonly Migration[]): Promise<Db> {
+  const db = new SqliteDb(file);
+  try {
+    db.migrate(migrations);
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+  return db;
+}
+
+class SqliteDb implements Db {
+  readonly dialect = DIALECT;
+  readonly #writer: Connection;
+  readonly #reader: Connection;
+  #waiting: WaitingWrite[] = [];
+  #flushing: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(file: string) {
+    const writer = new DatabaseSync(file);
+    writer.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;
+      PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000`);
+    this.#writer = new Connection(writer);
+    const reader = new DatabaseSync(file);
+    reader.exec("PRAGMA query_only=ON; PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000");
+    this.#reader = new Connection(reader);
+  }
+
+  migrate(migrations: readonly Migration[]): void {
+    const db = this.#writer.db;
+    db.exec("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY)");
+    const done = new Set(
+      db
+        .prepare("SELECT name FROM migrations")
+        .all()
+        .map((row) => row["name"]),
+    );
+    for (const migration of migrations) {
+      if (done.has(migration.name)) continue;
+      db.exec("BEGIN IMMEDIATE");
+      try {
+        for (const statement of migration.statements(DIALECT)) db.exec(statement);
+        db.prepare("INSERT INTO migrations (name) VALUES (?)").run(migration.name);
+        db.exec("COMMIT");
+      } catch (error) {
+        db.exec("ROLLBACK");
+        throw error;
+      }
+    }
+  }
+
+  async read<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T> {
+    if (this.#closed) throw closedError();
+    // One statement sees one state; several of them in one `read` may straddle a commit only if a write flushes between
+    // two microtasks, which it cannot (D4).
+    return await work(this.#reader);
+  }
+
+  write<T>(work: (tx: WriteTransaction) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(closedError());
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      this.#flushing ??= this.#flush();
+    });
+  }
+
+  async #flush(): Promise<void> {
+    // Everything that arrives in this turn of the event loop joins the commit.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, WRITES_PER_COMMIT);
+      await this.#commit(batch);
+      if (this.#waiting.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#flushing = undefined;
+  }
+
+  async #commit(batch: readonly WaitingWrite[]): Promise<void> {
+    const db = this.#writer.db;
+    const settled: (() => void)[] = [];
+    try {
+      db.exec("BEGIN IMMEDIATE");
+      for (const write of batch) {
+        if (batch.length > 1) db.exec("SAVEPOINT w");
+        try {
+          const value = await write.work(this.#writer);
+          settled.push(() => write.resolve(value));
+          if (batch.length > 1) db.exec("RELEASE w");
+        } catch (error) {
+          if (!db.isTransaction) throw error; // S4
+          db.exec(batch.length > 1 ? "ROLLBACK TO w; RELEASE w" : "ROLLBACK");
+          settled.push(() => write.reject(asRefusal(error)));
+        }
+      }
+      if (db.isTransaction) db.exec("COMMIT");
+    } catch (error) {
+      if (db.isTransaction) db.exec("ROLLBACK");
+      const refusal = asRefusal(error);
+      for (const write of batch) write.reject(refusal);
+      return;
+    }
+    for (const settle of settled) settle();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#flushing;
+    this.#reader.db.close();
+    this.#writer.db.close();
+  }
+}
+
+/** One connection with its prepared statements. */
+class Connection implements WriteTransaction {
+  readonly dialect = DIALECT;
+  readonly db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(db: DatabaseSync) {
+    this.db = db;
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  async all<R>(sql: string, ...params: readonly SqlValue[]): Promise<R[]> {
+    return this.#prepare(sql).all(...params) as R[];
+  }
+
+  async get<R>(sql: string, ...params: readonly SqlValue[]): Promise<R | undefined> {
+    return this.#prepare(sql).get(...params) as R | undefined;
+  }
+
+  async run(sql: string, ...params: readonly SqlValue[]): Promise<number> {
+    return Number(this.#prepare(sql).run(...params).changes);
+  }
+
+  async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<void> {
+    const statement = this.#prepare(sql);
+    for (const row of rows) statement.run(...row);
+  }
+}
+
+function asRefusal(error: unknown): unknown {
+  const code = (error as { errcode?: number }).errcode;
+  if (code === undefined) return error;
+  const primary = code & 0xff;
+  if (primary !== SQLITE_FULL && primary !== SQLITE_IOERR) return error;
+  const refusal = new Refusal("ResourceExhausted", "the disk of the server is full: nothing was stored", {
+    metadata: { limit: "disk" },
+    retryAfterMs: 5_000,
+  });
+  refusal.cause = error;
+  return refusal;
+}
+
+function closedError(): Refusal {
+  return new Refusal("Unavailable", "the server is stopping");
+}

@@ -1,0 +1,50 @@
+/** Requests of the registry as checked commands. Each is refused for all of its bad fields at once. */
+import { z } from "zod";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { functionNameField, idField, projectNameField, text, versionIdField } from "../platform/rpc/validation.js";
+
+const DIGEST = /^[0-9a-f]{64}$/;
+/** Neither control characters, nor line ends, nor invisible or unassigned ones. */
+const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]*$/u;
+
+/** 64 lower-case hexadecimal digits. */
+export const digestField: z.ZodType<string> = z
+  .string()
+  .refine((digest) => DIGEST.test(digest), "is not a SHA-256: 64 lower-case hexadecimal digits");
+
+export const projectRequest = z.object({ projectName: projectNameField });
+
+export const versionRequest = z.object({ projectName: projectNameField, versionId: versionIdField });
+
+export const functionRequest = z.object({
+  projectName: projectNameField,
+  versionId: versionIdField,
+  functionName: functionNameField,
+});
+
+export const codeRequest = z.object({ versionId: idField("ver") });
+
+export const bundleRequest = z.object({ digest: digestField });
+
+export const uploadChunk = z.object({
+  chunk: z
+    .instanceof(Uint8Array)
+    .refine((chunk) => chunk.byteLength <= LIMITS.uploadChunkBytes, `are more than ${LIMITS.uploadChunkBytes}`),
+});
+
+/** Names and ids are not checked here: each item has its own outcome. */
+export const resolveRequest = z.object({
+  functions: z
+    .array(z.object({ projectName: z.string(), versionId: z.string(), functionName: z.string() }))
+    .min(1)
+    .max(LIMITS.startsPerBatch),
+});
+
+export const createApiKeyRequest = z.object({
+  displayName: text(1, LIMITS.apiKeyNameLength).refine(
+    (name) => PRINTABLE.test(name) && name.trim() !== "",
+    "is not made of printable characters",
+  ),
+});
+
+export const revokeApiKeyRequest = z.object({ keyId: idField("key") });

@@ -1,0 +1,52 @@
+import type { Version } from "../../../gen/multinode/registry/v1/function.pb.js";
+import type {
+  CreateVersionRequest,
+  CreateVersionResponse,
+} from "../../../gen/multinode/registry/v1/registry_service.pb.js";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { projectDoesNotExist } from "../../platform/errors.js";
+import { bundleDoesNotExist } from "../bundles.js";
+import type { RegistryContext } from "../context.js";
+import { toVersion } from "../convert.js";
+import { decideVersion } from "../domain/version_decision.js";
+import type { NewVersion } from "../store.js";
+import { parseVersionRequest } from "../version_request.js";
+
+export function createVersion(context: RegistryContext) {
+  const { store, bundles, bus, clock, ids } = context;
+  return async (request: CreateVersionRequest): Promise<CreateVersionResponse> => {
+    const command = await parseVersionRequest(request);
+    const { projectName, code, functions, requestId, requestDigest } = command;
+    if (code.source?.$case === "bundle") {
+      const { digest } = code.source.value;
+      if ((await bundles.keep(digest)) === undefined) throw bundleDoesNotExist(digest);
+    }
+    const nowMs = clock.now();
+    const version: NewVersion = {
+      versionId: ids.next("ver"),
+      projectName,
+      newProjectId: ids.next("prj"),
+      code,
+      functions,
+      createTimeMs: nowMs,
+      requestId,
+      requestDigest,
+      forgetRequestsBeforeMs: nowMs - LIMITS.idempotencyWindowMs,
+    };
+    const decision = await store.createVersion(version, (situation) => decideVersion(command, situation, nowMs));
+    if (decision.kind === "answer-earlier") return { version: await loadVersion(context, projectName, decision) };
+    bus.publish({ $case: "project", value: { projectName } });
+    return { version: toVersion(version, functions) };
+  };
+}
+
+async function loadVersion(
+  { store, versionFunctions }: RegistryContext,
+  projectName: string,
+  { versionId }: { readonly versionId: string },
+): Promise<Version> {
+  const version = await store.findVersion(versionId);
+  const loaded = await versionFunctions.of(versionId);
+  if (version === undefined || loaded === undefined) throw projectDoesNotExist(projectName); // Removed meanwhile.
+  return toVersion(version, loaded.functions.values());
+}

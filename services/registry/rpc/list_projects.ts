@@ -1,0 +1,20 @@
+import type {
+  ListProjectsRequest,
+  ListProjectsResponse,
+} from "../../../gen/multinode/registry/v1/registry_service.pb.js";
+import { pageSizeOf } from "../../platform/page_offset.js";
+import type { RegistryContext } from "../context.js";
+import { toProject } from "../convert.js";
+
+const LISTING = ["projects"];
+
+export function listProjects({ store, offsets }: RegistryContext) {
+  return async (request: ListProjectsRequest): Promise<ListProjectsResponse> => {
+    const pageSize = pageSizeOf(request.pageSize);
+    const projects = await store.listProjects(offsets.decode(LISTING, request.offset), pageSize + 1);
+    const page = projects.slice(0, pageSize);
+    const last = projects.length > pageSize ? page.at(-1) : undefined;
+    const nextOffset = last === undefined ? "" : offsets.encode(LISTING, last.projectName);
+    return { projects: page.map(toProject), nextOffset };
+  };
+}

@@ -1,0 +1,79 @@
+/** API keys in SQL. */
+import type { Db, ReadTransaction, WriteTransaction } from "../../platform/store/db.js";
+import type { ApiKeyRecord, ApiKeyStore } from "../store.js";
+
+interface ApiKeyRow {
+  readonly key_id: string;
+  readonly display_name: string;
+  readonly secret_hash: Uint8Array;
+  readonly create_time_ms: number;
+  readonly revoke_time_ms: number | null;
+}
+
+const COLUMNS = "key_id, display_name, secret_hash, create_time_ms, revoke_time_ms";
+
+export function createApiKeyStore(db: Db): ApiKeyStore {
+  return {
+    createApiKey: (key) => db.write((tx) => insertKey(tx, key)),
+
+    createFirstApiKey: (key) =>
+      db.write(async (tx) => {
+        const existing = await tx.get("SELECT key_id FROM api_keys LIMIT 1");
+        if (existing !== undefined) return false;
+        await insertKey(tx, key);
+        return true;
+      }),
+
+    findApiKey: (keyId) => db.read((tx) => findKey(tx, keyId)),
+
+    listApiKeys: (beforeKeyId, count) =>
+      db.read(async (tx) => {
+        const order = "ORDER BY key_id DESC LIMIT ?";
+        const rows =
+          beforeKeyId === undefined
+            ? await tx.all<ApiKeyRow>(`SELECT ${COLUMNS} FROM api_keys ${order}`, count)
+            : await tx.all<ApiKeyRow>(`SELECT ${COLUMNS} FROM api_keys WHERE key_id < ? ${order}`, beforeKeyId, count);
+        return rows.map(toKey);
+      }),
+
+    revokeApiKey: (keyId, nowMs, decide) =>
+      db.write(async (tx) => {
+        const good = await tx.all("SELECT key_id FROM api_keys WHERE revoke_time_ms IS NULL");
+        const key = await findKey(tx, keyId);
+        if (key === undefined) return undefined;
+        decide(key, good.length);
+        await tx.run(
+          "UPDATE api_keys SET revoke_time_ms = ? WHERE key_id = ? AND revoke_time_ms IS NULL",
+          nowMs,
+          keyId,
+        );
+        return await findKey(tx, keyId);
+      }),
+  };
+}
+
+async function insertKey(tx: WriteTransaction, key: ApiKeyRecord): Promise<void> {
+  await tx.run(
+    `INSERT INTO api_keys (${COLUMNS}) VALUES (?, ?, ?, ?, ?)`,
+    key.keyId,
+    key.displayName,
+    key.secretHash,
+    key.createTimeMs,
+    key.revokeTimeMs ?? null,
+  );
+}
+
+async function findKey(tx: ReadTransaction, keyId: string): Promise<ApiKeyRecord | undefined> {
+  const row = await tx.get<ApiKeyRow>(`SELECT ${COLUMNS} FROM api_keys WHERE key_id = ?`, keyId);
+  return row === undefined ? undefined : toKey(row);
+}
+
+function toKey(row: ApiKeyRow): ApiKeyRecord {
+  return {
+    keyId: row.key_id,
+    displayName: row.display_name,
+    secretHash: row.secret_hash,
+    createTimeMs: row.create_time_ms,
+    revokeTimeMs: row.revoke_time_ms ?? undefined,
+  };
+}

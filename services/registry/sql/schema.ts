@@ -1,0 +1,54 @@
+/** Tables of the registry. */
+import type { Migration } from "../../platform/store/db.js";
+
+const first: Migration = {
+  name: "registry-1",
+  statements: ({ bytes, integer }) => [
+    `CREATE TABLE projects (
+      project_id TEXT PRIMARY KEY,
+      project_name TEXT NOT NULL UNIQUE,
+      latest_version_id TEXT NOT NULL,
+      version_count ${integer} NOT NULL,
+      create_time_ms ${integer} NOT NULL,
+      delete_time_ms ${integer}
+    )`,
+    `CREATE INDEX projects_deleting ON projects (delete_time_ms) WHERE delete_time_ms IS NOT NULL`,
+    `CREATE TABLE versions (
+      version_id TEXT PRIMARY KEY,
+      project_id TEXT NOT NULL,
+      project_name TEXT NOT NULL,
+      number ${integer} NOT NULL,
+      code ${bytes} NOT NULL,
+      bundle_digest TEXT,
+      create_time_ms ${integer} NOT NULL,
+      UNIQUE (project_id, number)
+    )`,
+    `CREATE INDEX versions_bundle ON versions (bundle_digest) WHERE bundle_digest IS NOT NULL`,
+    // `spec` is a FunctionSpec with its defaults filled in.
+    `CREATE TABLE functions (
+      version_id TEXT NOT NULL,
+      function_name TEXT NOT NULL,
+      min_workers ${integer} NOT NULL,
+      spec ${bytes} NOT NULL,
+      PRIMARY KEY (version_id, function_name)
+    )`,
+    `CREATE INDEX functions_standing ON functions (version_id) WHERE min_workers > 0`,
+    `CREATE TABLE version_requests (
+      project_id TEXT NOT NULL,
+      request_id TEXT NOT NULL,
+      request_digest TEXT NOT NULL,
+      version_id TEXT NOT NULL,
+      create_time_ms ${integer} NOT NULL,
+      PRIMARY KEY (project_id, request_id)
+    )`,
+    `CREATE TABLE api_keys (
+      key_id TEXT PRIMARY KEY,
+      display_name TEXT NOT NULL,
+      secret_hash ${bytes} NOT NULL,
+      create_time_ms ${integer} NOT NULL,
+      revoke_time_ms ${integer}
+    )`,
+  ],
+};
+
+export const registryMigrations: readonly Migration[] = [first];

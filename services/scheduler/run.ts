@@ -1,0 +1,51 @@
+/** An execution that this scheduler has leased, until it holds no worker any more. */
+import {
+  type ExecutionRef,
+  type InterruptReason,
+  type LeasedExecution,
+} from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import type { FunctionShape } from "./plan.js";
+
+export interface Run {
+  readonly ref: ExecutionRef;
+  readonly leased: LeasedExecution;
+  readonly shape: FunctionShape;
+  /** Undefined while it waits for one. */
+  workerId: string | undefined;
+  /** Whether its end was reported. What remains is its release. */
+  ended: boolean;
+  interrupt: { readonly reason: InterruptReason; readonly timer: NodeJS.Timeout } | undefined;
+  /** Whether its grace period is over and its worker is being killed for it. */
+  killed: boolean;
+  /** Lines that its worker printed outside of the SDK. */
+  printedLines: number;
+  /** Characters of its log so far. */
+  logBytes: number;
+}
+
+export function newRun(leased: LeasedExecution): Run {
+  if (leased.ref === undefined) throw new Error("an execution was leased without its ref");
+  return {
+    ref: leased.ref,
+    leased,
+    shape: shapeOf(leased.versionId, leased.function),
+    workerId: undefined,
+    ended: false,
+    interrupt: undefined,
+    killed: false,
+    printedLines: 0,
+    logBytes: 0,
+  };
+}
+
+export function shapeOf(versionId: string, fn: LeasedExecution["function"]): FunctionShape {
+  const options = fn?.options;
+  const most = options?.maxInvocationsPerWorker ?? OPTION_LIMITS.maxInvocationsPerWorker.default;
+  return {
+    key: `${versionId}/${fn?.functionName ?? ""}`,
+    workerConcurrency: options?.workerConcurrency ?? OPTION_LIMITS.workerConcurrency.default,
+    maxInvocationsPerWorker: most === 0 ? Number.POSITIVE_INFINITY : most,
+    idleTimeoutMs: options?.idleTimeoutMs ?? OPTION_LIMITS.idleTimeoutMs.default,
+  };
+}

@@ -1,0 +1,156 @@
+/**
+ * Workers as child processes, for one machine. Each leads a process group of its own, which is killed whole.
+ *
+ * It does not isolate: functions run as the server's user, share its network, and see its files. Memory is watched by the
+ * worker itself; CPU is not limited.
+ *
+ * X1. A worker holds one end of a socket pair whose other end dies with the server, however that dies, and then kills its
+ *     own group. So kill -9 of the server leaves nothing behind.
+ * X2. Each worker is also written down, so that one which was stopped when the server died is killed at the next start.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import { type GroupLeader, killGroup, leaderOf } from "./process_group.js";
+import type { Runtime, WorkerExit, WorkerSpec } from "./runtime.js";
+
+/** Environment variables of the server that functions get. */
+const PASSED_ON = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "NODE_EXTRA_CA_CERTS"];
+/** File descriptor of the worker's end of the lifeline. */
+const LIFELINE_FD = 3;
+/** Lines of a worker's own output that are kept to explain its end. */
+const KEPT_LINES = 20;
+
+export interface ProcessRuntimeSettings {
+  /** Where workers are written down and bundles unpacked. */
+  readonly folder: string;
+  /** The program of the worker, a file. */
+  readonly workerProgram: string;
+}
+
+interface RunningProcess {
+  readonly child: ChildProcess;
+  readonly leader: GroupLeader;
+  readonly exited: Promise<void>;
+}
+
+export class ProcessRuntime implements Runtime {
+  readonly name = "process";
+  readonly #settings: ProcessRuntimeSettings;
+  readonly #records: string;
+  readonly #running = new Map<string, RunningProcess>();
+  readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
+  readonly #outputListeners: ((workerId: string, stream: "stdout" | "stderr", line: string) => void)[] = [];
+
+  constructor(settings: ProcessRuntimeSettings) {
+    this.#settings = settings;
+    this.#records = join(settings.folder, "workers");
+    mkdirSync(this.#records, { recursive: true, mode: 0o700 });
+    mkdirSync(this.#bundles, { recursive: true, mode: 0o700 });
+    this.#killLeftOver();
+  }
+
+  get #bundles(): string {
+    return join(this.#settings.folder, "unpacked");
+  }
+
+  async start({ workerId, boot }: WorkerSpec): Promise<string> {
+    const child = spawn(process.execPath, ["--enable-source-maps", this.#settings.workerProgram], {
+      detached: true, // leads a process group
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
+      env: environment(),
+    });
+    const exit = new Promise<{ code: number | null; signal: NodeJS.Signals | null; error?: Error }>((resolve) => {
+      // `close` would wait for grandchildren that hold the pipes.
+      child.once("exit", (code, signal) => resolve({ code, signal }));
+      child.once("error", (error) => resolve({ code: null, signal: null, error }));
+    });
+    const leader = child.pid === undefined ? undefined : leaderOf(child.pid);
+    if (child.pid === undefined || leader === undefined) {
+      const { error } = await exit;
+      throw new Error(`the worker's process could not be started: ${error?.message ?? "it ended at once"}`);
+    }
+    writeFileSync(this.#record(workerId), JSON.stringify(leader), { mode: 0o600 });
+    const lastLines: string[] = [];
+    this.#listen(workerId, child, lastLines);
+    const lifeline = child.stdio[LIFELINE_FD] as Writable;
+    lifeline.on("error", () => {}); // the worker is gone, which its exit tells
+    lifeline.write(`${JSON.stringify({ ...boot, bundleCacheDir: this.#bundles })}\n`);
+    const exited = exit.then(({ code, signal }) => {
+      killGroup(leader); // what it started
+      rmSync(this.#record(workerId), { force: true });
+      this.#running.delete(workerId);
+      const outOfMemory = lastLines.some((line) => line.includes("heap out of memory"));
+      const description = signal === null ? `exited with code ${code}` : `was killed by ${signal}`;
+      for (const listener of this.#exitListeners) listener({ workerId, description, outOfMemory });
+    });
+    this.#running.set(workerId, { child, leader, exited });
+    return `pid ${child.pid}`;
+  }
+
+  /** The worker watches its memory itself. */
+  async limit(): Promise<void> {}
+
+  async stop(workerId: string): Promise<void> {
+    const running = this.#running.get(workerId);
+    if (running === undefined) return;
+    killGroup(running.leader);
+    await running.exited;
+  }
+
+  async list(): Promise<string[]> {
+    return [...this.#running.keys()];
+  }
+
+  onExit(listener: (exit: WorkerExit) => void): void {
+    this.#exitListeners.push(listener);
+  }
+
+  onOutput(listener: (workerId: string, stream: "stdout" | "stderr", line: string) => void): void {
+    this.#outputListeners.push(listener);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#running.keys()].map((workerId) => this.stop(workerId)));
+  }
+
+  #record(workerId: string): string {
+    return join(this.#records, `${workerId}.json`);
+  }
+
+  #listen(workerId: string, child: ChildProcess, lastLines: string[]): void {
+    const read = (readable: Readable | null, stream: "stdout" | "stderr") => {
+      if (readable === null) return;
+      createInterface({ input: readable }).on("line", (line) => {
+        lastLines.push(line);
+        if (lastLines.length > KEPT_LINES) lastLines.shift();
+        for (const listener of this.#outputListeners) listener(workerId, stream, line);
+      });
+    };
+    read(child.stdout, "stdout");
+    read(child.stderr, "stderr");
+  }
+
+  #killLeftOver(): void {
+    for (const name of readdirSync(this.#records)) {
+      const file = join(this.#records, name);
+      try {
+        killGroup(JSON.parse(readFileSync(file, "utf8")) as GroupLeader);
+      } catch (error) {
+        if (!(error instanceof SyntaxError)) throw error; // a record that was cut off: its worker never began
+      }
+      rmSync(file, { force: true });
+    }
+  }
+}
+
+function environment(): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const name of PASSED_ON) {
+    const value = process.env[name];
+    if (value !== undefined) env[name] = value;
+  }
+  return env;
+}

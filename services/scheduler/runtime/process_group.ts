@@ -1,0 +1,45 @@
+/** Process groups: who leads one, and ending it whole. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+
+export interface GroupLeader {
+  readonly pid: number;
+  /** When the process started, in the terms of its system; tells it from a later one with the same number. */
+  readonly startedAt: string;
+}
+
+/** Undefined where no such process exists. */
+export function leaderOf(pid: number): GroupLeader | undefined {
+  const startedAt = process.platform === "linux" ? startTimeOnLinux(pid) : startTimeByPs(pid);
+  return startedAt === undefined ? undefined : { pid, startedAt };
+}
+
+/** Kills every process of the group by force, unless its number belongs to another process by now. */
+export function killGroup(leader: GroupLeader): void {
+  const now = leaderOf(leader.pid);
+  // Without its leader the group's number is still taken, as long as any member lives.
+  if (now !== undefined && now.startedAt !== leader.startedAt) return;
+  try {
+    process.kill(-leader.pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+function startTimeOnLinux(pid: number): string | undefined {
+  try {
+    // Field 22 of /proc/<pid>/stat, counted after the name, which may hold anything, in parentheses.
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function startTimeByPs(pid: number): string | undefined {
+  try {
+    return execFileSync("ps", ["-o", "lstart=", "-p", String(pid)], { encoding: "utf8" }).trim() || undefined;
+  } catch {
+    return undefined;
+  }
+}

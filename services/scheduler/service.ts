@@ -1,0 +1,77 @@
+/** The scheduler service, put together: what workers and operators may call. */
+
+import { z } from "zod";
+import type { SchedulerServiceImplementation, Worker } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
+import { WorkerState } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
+import type { WorkerServiceImplementation } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import { permissionDenied, Refusal } from "../platform/errors.js";
+import type { Caller } from "../platform/rpc/principal.js";
+import { idField, parse } from "../platform/rpc/validation.js";
+import { Scheduler, type SchedulerSettings } from "./scheduler.js";
+import type { PooledWorker } from "./worker_pool.js";
+
+export interface SchedulerService {
+  readonly workers: WorkerServiceImplementation<Caller>;
+  readonly operators: SchedulerServiceImplementation<Caller>;
+  start(): Promise<void>;
+  /** Ends all workers; bounded by `signal`. */
+  stop(signal: AbortSignal): Promise<void>;
+}
+
+const drainRequest = z.object({ workerId: idField("wrk") });
+
+const STATE: Record<PooledWorker["phase"], WorkerState> = {
+  starting: WorkerState.PROVISIONING,
+  spare: WorkerState.SPARE,
+  active: WorkerState.ACTIVE,
+  draining: WorkerState.DRAINING,
+  stopping: WorkerState.STOPPING,
+};
+
+export function createSchedulerService(settings: SchedulerSettings): SchedulerService {
+  const scheduler = new Scheduler(settings);
+  return {
+    workers: {
+      async *connect(requests, { principal, signal }) {
+        if (principal.kind !== "worker") throw permissionDenied("only workers connect");
+        yield* scheduler.traffic.connect(principal.workerId, requests, signal);
+      },
+      async *fetchBundle({ digest }, { signal }) {
+        yield* settings.catalog.downloadBundle({ digest }, { signal });
+      },
+    },
+    operators: {
+      async listWorkers() {
+        const workers = [...scheduler.pool.workers.values()].reverse();
+        return { workers: workers.map((worker) => toMessage(worker, settings.runtime.name)) };
+      },
+      async drainWorker(message) {
+        const { workerId } = parse(drainRequest, message);
+        const worker = scheduler.pool.workers.get(workerId);
+        if (worker === undefined) {
+          throw new Refusal("WorkerDoesNotExist", `worker "${workerId}" does not exist`, { metadata: { workerId } });
+        }
+        if (worker.phase === "active") worker.phase = "draining";
+        else if (worker.phase !== "draining") scheduler.pool.stop(worker);
+        scheduler.wake();
+        return { worker: toMessage(worker, settings.runtime.name) };
+      },
+    },
+    start: () => scheduler.start(),
+    stop: (signal) => scheduler.stop(signal),
+  };
+}
+
+function toMessage(worker: PooledWorker, runtime: string): Worker {
+  return {
+    workerId: worker.id,
+    state: STATE[worker.phase],
+    runtime,
+    runtimeRef: worker.runtimeRef,
+    projectName: worker.bound?.projectName ?? "",
+    versionId: worker.bound?.versionId ?? "",
+    functionName: worker.bound?.spec.functionName ?? "",
+    executionIds: [...worker.running],
+    createTimeMs: worker.createdAt,
+  };
+}

@@ -1,0 +1,164 @@
+/** What workers say, and what is made of it. */
+import type { ExecutionEnded } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { type LogLine, LogStream } from "../../gen/multinode/invocation/v1/log_service.pb.js";
+import type {
+  ConnectRequest,
+  ConnectResponse,
+  WorkerEvent,
+  WorkerExecutionEnded,
+  WorkerExecutionYielded,
+  WorkerHello,
+} from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { permissionDenied } from "../platform/errors.js";
+import type { Run } from "./run.js";
+import type { Scheduler } from "./scheduler.js";
+import type { PooledWorker } from "./worker_pool.js";
+import { WorkerSession } from "./worker_session.js";
+
+const PROTOCOL_VERSION = 1;
+
+export class WorkerTraffic {
+  readonly #scheduler: Scheduler;
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler;
+  }
+
+  /** One connection of a worker. */
+  async *connect(
+    workerId: string,
+    requests: AsyncIterable<ConnectRequest>,
+    signal: AbortSignal,
+  ): AsyncGenerator<ConnectResponse, void> {
+    const worker = this.#scheduler.pool.workers.get(workerId);
+    // One that this scheduler has given up is to end; it ends itself when it may not connect.
+    if (worker === undefined || worker.phase === "stopping")
+      throw permissionDenied(`worker ${workerId} is not expected`);
+    const session = new WorkerSession();
+    worker.session?.close();
+    worker.session = session;
+    void this.#read(worker, session, requests);
+    try {
+      yield* session.messages(signal);
+    } finally {
+      if (worker.session === session) worker.session = undefined;
+      worker.heardAt = performance.now();
+    }
+  }
+
+  /** A line that a worker's process printed, not by way of the SDK: of its only execution, if it has just one. */
+  workerPrinted(workerId: string, stream: "stdout" | "stderr", line: string): void {
+    const worker = this.#scheduler.pool.workers.get(workerId);
+    this.#scheduler.settings.log.debug({ workerId, stream, line }, "a worker printed");
+    const [executionId, ...others] = worker?.running ?? [];
+    if (executionId === undefined || others.length > 0) return;
+    const run = this.#scheduler.runs.get(executionId);
+    if (run === undefined || run.ended) return;
+    run.printedLines += 1;
+    // Beside the lines that the worker numbers itself, from the end of the range down.
+    const lineNumber = LIMITS.logLinesPerExecution + 1 + run.printedLines;
+    const logStream = stream === "stdout" ? LogStream.STDOUT : LogStream.STDERR;
+    this.#append(run, { executionId, lineNumber, timeMs: Date.now(), stream: logStream, text: line, level: "" });
+  }
+
+  async #read(worker: PooledWorker, session: WorkerSession, requests: AsyncIterable<ConnectRequest>): Promise<void> {
+    try {
+      for await (const { events } of requests) {
+        worker.heardAt = performance.now();
+        for (const { event } of events) this.#take(worker, session, event);
+      }
+    } catch (err) {
+      this.#scheduler.settings.log.debug({ err, workerId: worker.id }, "a worker's stream broke");
+    }
+    session.close();
+  }
+
+  #take(worker: PooledWorker, session: WorkerSession, event: WorkerEvent["event"]): void {
+    switch (event?.$case) {
+      case "hello":
+        this.#hello(worker, session, event.value);
+        break;
+      case "started": {
+        const run = this.#run(worker, event.value.executionId);
+        if (run === undefined) break;
+        const started = { workerId: worker.id };
+        this.#scheduler.reporter.report({ ref: run.ref, event: { $case: "started", value: started } }, () => {});
+        break;
+      }
+      case "yielded":
+        this.#yielded(worker, event.value);
+        break;
+      case "ended":
+        this.#ended(worker, session, event.value);
+        break;
+      case "logs":
+        for (const line of event.value.lines) {
+          const run = this.#run(worker, line.executionId);
+          if (run !== undefined) this.#append(run, line);
+        }
+        break;
+      case "status": // that it came is what counts
+      case undefined:
+        break;
+    }
+  }
+
+  #hello(worker: PooledWorker, session: WorkerSession, hello: WorkerHello): void {
+    const { apiUrl, payloadBytes } = this.#scheduler.settings;
+    session.send({
+      $case: "welcome",
+      value: {
+        protocolVersion: Math.min(PROTOCOL_VERSION, hello.protocolVersion),
+        statusIntervalMs: LIMITS.workerStatusIntervalMs,
+        fenceAfterMs: LIMITS.workerFenceMs,
+        maxPayloadBytes: payloadBytes,
+        apiUrl: apiUrl(),
+      },
+    });
+    // What was to be interrupted while the connection was broken.
+    for (const executionId of worker.running) {
+      const run = this.#scheduler.runs.get(executionId);
+      if (run?.interrupt === undefined) continue;
+      session.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });
+    }
+    this.#scheduler.connected(worker);
+  }
+
+  #yielded(worker: PooledWorker, { executionId, index, value }: WorkerExecutionYielded): void {
+    const run = this.#run(worker, executionId);
+    if (run === undefined) return;
+    this.#scheduler.reporter.report({ ref: run.ref, event: { $case: "yielded", value: { index, value } } }, () => {
+      worker.session?.send({ $case: "acknowledgeYielded", value: { executionIds: [executionId] } });
+    });
+  }
+
+  #ended(worker: PooledWorker, session: WorkerSession, event: WorkerExecutionEnded): void {
+    const { executionId, result, interrupted } = event;
+    const run = this.#run(worker, executionId);
+    if (run === undefined) {
+      // Its end is stored, or nobody waits for it any more.
+      session.send({ $case: "acknowledge", value: { executionIds: [executionId] } });
+      return;
+    }
+    const ended: ExecutionEnded = {
+      result: result ?? { $case: "threw", value: { error: "Error: the worker said no result" } },
+      interrupted,
+      killed: false,
+      released: run.shape.maxInvocationsPerWorker > worker.taken,
+    };
+    this.#scheduler.end(run, ended, worker);
+  }
+
+  #run(worker: PooledWorker, executionId: string): Run | undefined {
+    const run = this.#scheduler.runs.get(executionId);
+    return run?.workerId === worker.id && !run.ended ? run : undefined;
+  }
+
+  /** The worker bounds what its functions print; a worker that does not is cut here. */
+  #append(run: Run, line: LogLine): void {
+    run.logBytes += line.text.length;
+    if (run.logBytes > 2 * LIMITS.logBytesPerExecution) return;
+    this.#scheduler.reporter.appendLines([line]);
+  }
+}
