@@ -16,13 +16,14 @@ export function tellActivity(bus: Bus, db: Db, tell: (line: string) => void): ()
     }),
     bus.subscribe("invocation", (event) => {
       if (event.$case !== "invocations") return;
-      const finished = event.value.invocations.filter((invocation) => invocation.finished && !invocation.terminated);
-      const ended = finished.length > 0 ? finished : event.value.invocations.filter(({ terminated }) => terminated);
-      void tellEnds(
-        db,
-        ended.map(({ invocationId }) => invocationId),
-        tell,
-      );
+      const ended: string[] = [];
+      for (const { invocationId, finished, terminated } of event.value.invocations) {
+        if (!finished) continue;
+        if (!ending.has(invocationId)) ended.push(invocationId);
+        if (terminated) ending.delete(invocationId);
+        else ending.add(invocationId);
+      }
+      void tellEnds(db, ended, tell);
     }),
   ];
   return () => {

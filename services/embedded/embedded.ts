@@ -19,6 +19,7 @@ import { packageFile } from "../platform/package_files.js";
 import { ACCESS } from "../platform/rpc/access.js";
 import { listen } from "../platform/rpc/listening.js";
 import { localClient } from "../platform/rpc/local_client.js";
+import { refuseUnprotected } from "../platform/rpc/loopback.js";
 import { createRpcServer } from "../platform/rpc/server.js";
 import { holdDataFolder } from "../platform/store/data_folder.js";
 import { openSqlite } from "../platform/store/sqlite.js";
@@ -29,7 +30,7 @@ import { ProcessRuntime } from "../scheduler/runtime/process.js";
 import { createSchedulerService } from "../scheduler/service.js";
 import { WorkerTokens } from "../scheduler/worker_token.js";
 import { tellActivity } from "./activity.js";
-import { PUBLIC_SERVICES, refuseUnprotected, stableSecrets } from "./settings.js";
+import { PUBLIC_SERVICES, stableSecrets } from "./settings.js";
 
 export interface EmbeddedOptions {
   /** Folder that holds everything. Made where it is missing. */

@@ -1,4 +1,4 @@
-/** What an embedded server keeps between its runs, and what it refuses to be. */
+/** What an embedded server offers, and what it keeps between its runs. */
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { InvocationServiceDefinition } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
@@ -35,14 +35,4 @@ export function stableSecrets(file: string, ids: IdSource): StableSecrets {
     pageOffsets: string;
   };
   return { schedulerId, pageOffsets: Buffer.from(pageOffsets, "base64") };
-}
-
-/** Without TLS the API key travels as it is: only this machine may hear it, unless that was spelled out. */
-export function refuseUnprotected(host: string, insecure: boolean): void {
-  const isLoopback = host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
-  if (isLoopback || insecure) return;
-  throw new Error(
-    `${host} is not a loopback address, and this server speaks without TLS: listen on 127.0.0.1 behind a proxy with TLS, ` +
-      "or say --insecure where the network is trusted",
-  );
 }

@@ -4,8 +4,8 @@
  */
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { Plan } from "./plan.js";
-import { newRun, type Run } from "./run.js";
-import { type Scheduler, threw } from "./scheduler.js";
+import { newRun, type Run, threw } from "./run.js";
+import type { Scheduler } from "./scheduler.js";
 
 /** How often to look for work without a hint. */
 const LOOK_INTERVAL_MS = 2_000;

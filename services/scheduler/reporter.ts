@@ -54,7 +54,7 @@ export class Reporter {
   }
 
   async #run(): Promise<void> {
-    await undefined; // what is reported in this turn goes together
+    await Promise.resolve(); // what is reported in this turn goes together
     while ((this.#reports.length > 0 || this.#lines.length > 0) && !this.#stopped) {
       const lines = this.#lines.splice(0, MOST_LINES);
       const batch = this.#reports.splice(0, MOST_REPORTS);

@@ -49,3 +49,8 @@ export function shapeOf(versionId: string, fn: LeasedExecution["function"]): Fun
     idleTimeoutMs: options?.idleTimeoutMs ?? OPTION_LIMITS.idleTimeoutMs.default,
   };
 }
+
+/** The end of an execution that brought no result. One that was killed holds no worker any more. */
+export function threw(error: string, killed: boolean): ExecutionEnded {
+  return { result: { $case: "threw", value: { error } }, interrupted: false, killed, released: killed };
+}

@@ -20,7 +20,7 @@ import type { Logger } from "../platform/log.js";
 import { LeaseLoop } from "./lease_loop.js";
 import { type Plan, plan, type StandingFunction } from "./plan.js";
 import { Reporter } from "./reporter.js";
-import { type Run, shapeOf } from "./run.js";
+import { type Run, shapeOf, threw } from "./run.js";
 import type { Runtime, WorkerExit } from "./runtime/runtime.js";
 import { StandingFunctions } from "./standing_functions.js";
 import { type BoundFunction, type PooledWorker, WorkerPool } from "./worker_pool.js";
@@ -319,10 +319,6 @@ export class Scheduler {
       this.pool.stop(worker);
     }
   }
-}
-
-export function threw(error: string, killed: boolean): ExecutionEnded {
-  return { result: { $case: "threw", value: { error } }, interrupted: false, killed, released: killed };
 }
 
 function lossOf(run: Run, exit: WorkerExit): string {

@@ -53,7 +53,6 @@ export class GrpcCall {
     this.#session.on("connect", () => this.#session.setLocalWindowSize(2 * WINDOW_BYTES));
     this.#session.on("error", (error) => this.#end(error.message));
     this.#session.on("close", () => this.#end("the connection was closed"));
-    this.#session.on("goaway", () => this.#end("the server is going away"));
     this.#stream = this.#session.request({
       [constants.HTTP2_HEADER_METHOD]: constants.HTTP2_METHOD_POST,
       [constants.HTTP2_HEADER_PATH]: path,

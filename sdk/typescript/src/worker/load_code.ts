@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { SDK_GLOBAL } from "../bundle/sdk_module.js";
@@ -8,6 +9,8 @@ import * as sdk from "../index.js";
 
 /** The module of a bundle that exports the functions. */
 const MAIN_FILE = "main.mjs";
+/** Loading that takes longer is worth being remembered. */
+const SLOW_LOAD_MS = 20;
 
 /** Lets bundles, which do not carry the SDK, find the one of this worker. */
 export function offerSdk(): void {
@@ -29,7 +32,10 @@ export async function loadFunction(
   process.chdir(folder);
   const mainFile = join(folder, MAIN_FILE);
   process.argv[1] = mainFile;
+  const startMs = performance.now();
   const main: unknown = await import(pathToFileURL(mainFile).href);
+  // The next worker finds the compiled code: Node would write it at an exit that most workers do not see.
+  if (performance.now() - startMs > SLOW_LOAD_MS) flushCompileCache();
   const found = discover(main as object).functions.get(functionName);
   if (found === undefined) {
     throw new DefinitionError(`the code of this version has no function "${functionName}"`);

@@ -2,7 +2,7 @@
  * Entry of a worker: the program that a runtime starts, as the leader of a process group of its own. This thread runs user
  * code; `supervisor.ts` is the other one.
  */
-import { enableCompileCache } from "node:module";
+import { enableCompileCache, flushCompileCache } from "node:module";
 import { startSupervisor } from "./start_supervisor.js";
 
 enableCompileCache();
@@ -20,3 +20,5 @@ captureConsole(() => runner.findLog());
 process.on("uncaughtException", (error) => runner.crash(error));
 process.on("exit", () => runner.leave());
 runner.start();
+// Node writes its cache when a process exits, but workers are killed. Once it is there this does nothing.
+setImmediate(flushCompileCache);

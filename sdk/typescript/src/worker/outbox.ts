@@ -2,9 +2,12 @@ import type { MessagePort } from "node:worker_threads";
 import type { ToSupervisor } from "./messages.js";
 
 /** Taken here, because user code may replace the global with a fake one. */
-const laterInThisTurn = setImmediate;
+const afterThis = queueMicrotask;
 
-/** The main thread's way to the supervisor: what is pushed within one turn of the event loop travels together. */
+/**
+ * The main thread's way to the supervisor: what happens at the same moment travels together. It does not wait for the next
+ * turn of the event loop, which user code that was left running may never allow.
+ */
 export class Outbox {
   readonly #port: MessagePort;
   #waiting: ToSupervisor[] = [];
@@ -18,7 +21,7 @@ export class Outbox {
     this.#waiting.push(message);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    laterInThisTurn(() => {
+    afterThis(() => {
       this.#isScheduled = false;
       this.flush();
     });

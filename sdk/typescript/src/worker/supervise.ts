@@ -73,13 +73,16 @@ export class Supervisor {
 
   #onWelcome(welcome: WorkerWelcome): void {
     this.#fence.down();
-    this.#fenceAfterMs = welcome.fenceAfterMs;
+    this.#fenceAfterMs = welcome.fenceAfterMs || LIMITS.workerFenceMs;
     this.#toMain.push({ kind: "server", apiUrl: welcome.apiUrl, maxPayloadBytes: welcome.maxPayloadBytes });
     this.#postToMain();
     this.#shipLogs();
     this.#send(this.#session.resend());
     clearInterval(this.#statusTimer);
-    this.#statusTimer = setInterval(() => this.#sendStatus(), welcome.statusIntervalMs);
+    this.#statusTimer = setInterval(
+      () => this.#sendStatus(),
+      welcome.statusIntervalMs || LIMITS.workerStatusIntervalMs,
+    );
     this.#sendStatus();
   }
 
@@ -133,7 +136,7 @@ export class Supervisor {
     });
     this.#postToMain();
     if ("error" in code) return;
-    this.#send(this.#session.startAssigned());
+    this.#connection.sendSoon(this.#session.startAssigned());
     const memoryLimitBytes = bind.function?.options?.memoryBytes ?? OPTION_LIMITS.memoryBytes.default;
     watchMemory(memoryLimitBytes, (error) => void this.#endAllAndDie(error));
   }
@@ -152,7 +155,9 @@ export class Supervisor {
 
   #assign(assign: AssignExecution): void {
     const { isNew, events } = this.#session.assign(assign.executionId, assign.executionToken);
-    this.#send(events);
+    // A short function ends within the wait, and then one message says both.
+    if (isNew) this.#connection.sendSoon(events);
+    else this.#send(events);
     if (!isNew) return;
     this.#toMain.push({
       kind: "assign",

@@ -1,10 +1,14 @@
 /** How a worker process gets its code. */
 import { createHash } from "node:crypto";
-import { readdir } from "node:fs/promises";
-import { dirname } from "node:path";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { zipSync } from "fflate";
 import { describe, expect, test } from "vitest";
 import { createArchive } from "../bundle/archive.js";
+import { EXAMPLE_MAIN } from "./testing/example_main.js";
+import { FakeScheduler } from "./testing/fake_scheduler.js";
+import { spawnInContainer } from "./testing/spawn_worker.js";
 import { EXAMPLE, useWorker } from "./testing/worker_fixture.js";
 
 const fixture = useWorker();
@@ -44,5 +48,27 @@ describe("the code", () => {
     fixture.scheduler.bind("add", "b".repeat(64));
     fixture.scheduler.assign("e1", [1, 2]);
     expect((await fixture.scheduler.outcome("e1")).error).toMatch(/^CodeIsUnavailableError: .*BundleDoesNotExist/);
+  });
+
+  test("is in the image where the worker runs in a container", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "multinode-image-"));
+    const configFile = join(folder, "config.json");
+    await writeFile(join(folder, "main.mjs"), EXAMPLE_MAIN);
+    const scheduler = new FakeScheduler();
+    await scheduler.start();
+    const config = { schedulerUrl: scheduler.url, bundleCacheDir: fixture.cacheDir };
+    const worker = await spawnInContainer(fixture.workerFile, config, { configFile, codeFolder: folder });
+    try {
+      const source = { $case: "image", value: { image: "image" } } as const;
+      scheduler.send({ $case: "bind", value: { function: { functionName: "environment" }, code: { source } } });
+      scheduler.assign("e1");
+      expect((await scheduler.outcome("e1")).value).toEqual({ env: {}, cwd: folder, main: join(folder, "main.mjs") });
+      expect(await readdir(folder)).toEqual(["main.mjs"]);
+    } finally {
+      worker.kill();
+      await worker.exited;
+      scheduler.stop();
+      await rm(folder, { recursive: true });
+    }
   });
 });

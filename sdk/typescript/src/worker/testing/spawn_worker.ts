@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -43,32 +43,56 @@ export interface WorkerProcess {
   kill(): void;
 }
 
-/** Starts a worker as a runtime does: leader of its own process group, configuration and lifeline on descriptor 3. */
-export function spawnWorker(
-  workerFile: string,
-  config: { schedulerUrl: string; bundleCacheDir: string },
-): WorkerProcess {
-  const child: ChildProcess = spawn(process.execPath, [workerFile], {
+export interface SpawnConfig {
+  readonly schedulerUrl: string;
+  readonly bundleCacheDir: string;
+}
+
+/** Starts a worker as the process runtime does: leader of its own group, configuration and lifeline on descriptor 3. */
+export function spawnWorker(workerFile: string, config: SpawnConfig): WorkerProcess {
+  const child = spawn(process.execPath, [workerFile], {
     detached: true,
     stdio: ["ignore", "pipe", "pipe", "pipe"],
     env: { PATH: process.env["PATH"], HOME: tmpdir(), SECRET_OF_THE_SERVER: "secret" },
   });
-  let output = "";
-  child.stdout?.on("data", (chunk: Buffer) => {
-    output += chunk.toString();
-  });
-  child.stderr?.on("data", (chunk: Buffer) => {
-    output += chunk.toString();
-  });
   const lifeline = child.stdio[3] as Socket;
   lifeline.on("error", () => {});
-  lifeline.write(`${JSON.stringify({ ...config, workerId: "wrk-test", workerToken: "worker-token" })}\n`);
+  lifeline.write(`${configText(config)}\n`);
+  return watch(child, () => lifeline.destroy());
+}
+
+/** Starts a worker as a container does: configuration in a file, code in a folder of its own. */
+export async function spawnInContainer(
+  workerFile: string,
+  config: SpawnConfig,
+  files: { readonly configFile: string; readonly codeFolder: string },
+): Promise<WorkerProcess> {
+  await writeFile(files.configFile, configText(config));
+  const child = spawn(process.execPath, [workerFile], {
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { MULTINODE_WORKER_CONFIG: files.configFile, MULTINODE_CODE_DIR: files.codeFolder },
+  });
+  return watch(child, () => {});
+}
+
+function configText(config: SpawnConfig): string {
+  return JSON.stringify({ ...config, workerId: "wrk-test", workerToken: "worker-token" });
+}
+
+function watch(child: ChildProcess, cutLifeline: () => void): WorkerProcess {
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
   const pid = child.pid ?? 0;
   return {
     pid,
     exited: once(child, "exit").then(([code, signal]) => ({ code, signal })),
     output: () => output,
-    cutLifeline: () => lifeline.destroy(),
+    cutLifeline,
     kill: () => {
       try {
         process.kill(-pid, "SIGKILL");

@@ -14,6 +14,7 @@ export const EXAMPLE = createArchive(new Map([["main.mjs", { data: Buffer.from(E
 export class WorkerFixture {
   scheduler = new FakeScheduler();
   cacheDir = "";
+  workerFile = "";
   #worker: WorkerProcess | undefined;
 
   get worker(): WorkerProcess {
@@ -23,6 +24,7 @@ export class WorkerFixture {
 
   async start(workerFile: string, cacheDir: string): Promise<void> {
     this.cacheDir = cacheDir;
+    this.workerFile = workerFile;
     this.scheduler = new FakeScheduler();
     this.scheduler.bundles.set(EXAMPLE.digest, EXAMPLE.bytes);
     await this.scheduler.start();

@@ -1,0 +1,11 @@
+/** Where a server without TLS may listen. */
+
+/** Without TLS the API key travels as it is: only this machine may hear it, unless that was spelled out. */
+export function refuseUnprotected(host: string, insecure: boolean): void {
+  const isLoopback = host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+  if (isLoopback || insecure) return;
+  throw new Error(
+    `${host} is not a loopback address, and this server speaks without TLS: listen on 127.0.0.1 behind a proxy with TLS, ` +
+      "or say --insecure where the network is trusted",
+  );
+}

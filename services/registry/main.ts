@@ -1,0 +1,64 @@
+/** The registry as a process of its own. */
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { EventServiceDefinition } from "../../gen/multinode/event/v1/event_service.pb.js";
+import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
+import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
+import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
+import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/registry_service.pb.js";
+import { PeerBus } from "../platform/bus/peer.js";
+import { systemClock } from "../platform/clock.js";
+import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
+import { IdSource } from "../platform/ids.js";
+import { connectToService } from "../platform/rpc/service_client.js";
+import { runService } from "../platform/service_process.js";
+import { openSqlite } from "../platform/store/sqlite.js";
+import { openBundlesOnDisk } from "./bundles_on_disk.js";
+import { createRegistry } from "./service.js";
+import { registryMigrations } from "./sql/schema.js";
+
+const settings = readSettings({ ...COMMON_SETTINGS, MULTINODE_INVOCATION_ADDRESS: addressSetting }, process.env);
+
+await runService("registry", settings, async ({ path }, log) => {
+  const clock = systemClock;
+  const invocation = connectToService(settings.MULTINODE_INVOCATION_ADDRESS, settings.MULTINODE_SERVICE_TOKEN);
+  const bus = new PeerBus([invocation.client(EventServiceDefinition)]);
+  const db = await openSqlite(join(path, "registry.db"), registryMigrations);
+  const registry = createRegistry({
+    db,
+    bundles: await openBundlesOnDisk(join(path, "bundles"), clock),
+    bus,
+    clock,
+    ids: new IdSource(clock),
+    log,
+    teardownClient: invocation.client(TeardownServiceDefinition),
+    offsetSecret: offsetSecret(join(path, "offset-secret")),
+  });
+  return {
+    authorities: [registry.authority],
+    addTo: (server) => {
+      server.add(RegistryServiceDefinition, registry.registry);
+      server.add(ApiKeyServiceDefinition, registry.apiKeys);
+      server.add(CatalogServiceDefinition, registry.catalog);
+      server.add(EventServiceDefinition, bus.service());
+      return [RegistryServiceDefinition, ApiKeyServiceDefinition, CatalogServiceDefinition, EventServiceDefinition];
+    },
+    started: async () => {
+      const key = await registry.ensureFirstKey();
+      if (key !== undefined) writeFileSync(join(path, "api-key"), `${key}\n`, { mode: 0o600 });
+      registry.start();
+    },
+    stop: () => registry.stop(),
+    close: async () => {
+      await bus.close();
+      invocation.close();
+      await db.close();
+    },
+  };
+});
+
+function offsetSecret(file: string): Uint8Array {
+  if (!existsSync(file)) writeFileSync(file, randomBytes(32), { mode: 0o600 });
+  return readFileSync(file);
+}
