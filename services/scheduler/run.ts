@@ -1,8 +1,9 @@
 /** An execution that this scheduler has leased, until it holds no worker any more. */
-import {
-  type ExecutionRef,
-  type InterruptReason,
-  type LeasedExecution,
+import type {
+  ExecutionEnded,
+  ExecutionRef,
+  InterruptReason,
+  LeasedExecution,
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { FunctionShape } from "./plan.js";

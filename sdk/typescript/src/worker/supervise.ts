@@ -155,10 +155,12 @@ export class Supervisor {
 
   #assign(assign: AssignExecution): void {
     const { isNew, events } = this.#session.assign(assign.executionId, assign.executionToken);
+    if (!isNew) {
+      this.#send(events);
+      return;
+    }
     // A short function ends within the wait, and then one message says both.
-    if (isNew) this.#connection.sendSoon(events);
-    else this.#send(events);
-    if (!isNew) return;
+    this.#connection.sendSoon(events);
     this.#toMain.push({
       kind: "assign",
       executionId: assign.executionId,
