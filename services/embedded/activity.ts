@@ -1,5 +1,6 @@
 /** What happens on the server, in lines for people. */
-import { sqlStore } from "../invocation/sql/store.js";
+import { createSqlStore } from "../invocation/sql/store.js";
+import type { InvocationStore } from "../invocation/store.js";
 import type { Bus } from "../platform/bus/bus.js";
 import type { Db } from "../platform/store/db.js";
 
@@ -8,6 +9,7 @@ const MOST_LINES = 5;
 
 /** Answers what ends the telling. */
 export function tellActivity(bus: Bus, db: Db, tell: (line: string) => void): () => void {
+  const store = createSqlStore();
   /** Finished and told, and still to terminate. */
   const ending = new Set<string>();
   const unsubscribes = [
@@ -23,7 +25,7 @@ export function tellActivity(bus: Bus, db: Db, tell: (line: string) => void): ()
         if (terminated) ending.delete(invocationId);
         else ending.add(invocationId);
       }
-      void tellEnds(db, ended, tell);
+      void tellEnds(db, store, ended, tell);
     }),
   ];
   return () => {
@@ -31,14 +33,19 @@ export function tellActivity(bus: Bus, db: Db, tell: (line: string) => void): ()
   };
 }
 
-async function tellEnds(db: Db, ids: readonly string[], tell: (line: string) => void): Promise<void> {
+async function tellEnds(
+  db: Db,
+  store: InvocationStore,
+  ids: readonly string[],
+  tell: (line: string) => void,
+): Promise<void> {
   if (ids.length > MOST_LINES) {
     tell(`${ids.length} invocations ended`);
     return;
   }
   if (ids.length === 0) return;
   try {
-    for (const { identity, life } of await db.read((tx) => sqlStore.load(tx, ids))) {
+    for (const { identity, life } of await db.read((tx) => store.load(tx, ids))) {
       const ran =
         life.startedAt === null || life.finishedAt === null ? "" : ` in ${life.finishedAt - life.startedAt} ms`;
       const error = life.error === "" ? "" : `: ${life.error.split("\n")[0]}`;

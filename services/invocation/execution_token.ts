@@ -2,7 +2,7 @@
  * Tokens of executions: "mnx_", the characters of the invocation's and the execution's identifiers, and 32 bytes that only
  * this service can make. Nothing of a token is stored. It is good while its execution is the current one.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from "node:crypto";
 
 const ID_LENGTH = 26;
 const FORM = new RegExp(`^mnx_([0-9a-z]{${ID_LENGTH}})([0-9a-z]{${ID_LENGTH}})_([A-Za-z0-9_-]{43})$`);
@@ -13,10 +13,11 @@ export interface NamedExecution {
 }
 
 export class ExecutionTokens {
-  readonly #secret: Uint8Array;
+  readonly #secret: KeyObject;
 
   constructor(secret: Uint8Array) {
-    this.#secret = secret;
+    // Made once: a token is issued for each execution, and raw bytes would be made a key each time.
+    this.#secret = createSecretKey(secret);
   }
 
   issue(invocationId: string, executionId: string): string {

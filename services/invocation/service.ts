@@ -32,7 +32,7 @@ import { logHandlers } from "./rpc/logs.js";
 import { startHandlers } from "./rpc/start.js";
 import { teardownHandlers } from "./rpc/teardown.js";
 import { watchHandler } from "./rpc/watch.js";
-import { sqlStore } from "./sql/store.js";
+import { createSqlStore } from "./sql/store.js";
 import { Sweeper } from "./sweeper.js";
 import { WatchHub } from "./watch_hub.js";
 
@@ -62,7 +62,7 @@ export interface InvocationService {
 
 export async function createInvocationService(settings: InvocationSettings): Promise<InvocationService> {
   const { db, bus, clock, ids, log, catalog } = settings;
-  const store = sqlStore;
+  const store = createSqlStore();
   const secret = (name: string) => db.write((tx) => store.secret(tx, name, () => randomBytes(32)));
   const hub = new WatchHub(bus);
   const deps: InvocationDeps = {

@@ -96,9 +96,9 @@ export interface InvocationStore {
   findIdempotent(
     tx: ReadTransaction,
     projectId: string,
-    keys: readonly string[],
-  ): Promise<{ key: string; id: string; bodyHash: Uint8Array; createdAt: number }[]>;
-  forgetIdempotencyKey(tx: WriteTransaction, invocationId: string): Promise<void>;
+    key: string,
+  ): Promise<{ id: string; bodyHash: Uint8Array; createdAt: number } | undefined>;
+  forgetIdempotencyKey(tx: WriteTransaction, projectId: string, key: string): Promise<void>;
   countChildren(tx: ReadTransaction, parentId: string): Promise<number>;
   addChildren(tx: WriteTransaction, parentId: string, count: number): Promise<void>;
   /** Unfinished descendants whose cancellation was not asked for, through finished ones too. */
@@ -161,6 +161,7 @@ export interface InvocationStore {
     tx: WriteTransaction,
     request: { requestId: string; bodyHash: Uint8Array; outcomes: Uint8Array; createdAt: number },
   ): Promise<void>;
+  /** Requests and idempotency keys. */
   forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void>;
 
   // Projects that are being deleted

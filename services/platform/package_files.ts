@@ -2,8 +2,11 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** In the published package they lie beside the bundled code; in a checkout, in the package's `dist`. */
-const PLACES = ["./", "../../../sdk/typescript/dist/"];
+/**
+ * In the published package they lie beside the bundled code; in a checkout, in the package's `dist`, as seen from the
+ * sources and from what tsc makes of them in `build`.
+ */
+const PLACES = ["./", "../../sdk/typescript/dist/", "../../../sdk/typescript/dist/"];
 
 /** @throws Error when the package was not built. */
 export function packageFile(name: string): string {

@@ -4,7 +4,9 @@
  * P1. Workers never exceed `maxWorkers`, those that are starting and stopping included.
  * P2. A worker runs at most `workerConcurrency` executions at once and `maxInvocationsPerWorker` in its life, of one
  *     function.
- * P3. The execution that has waited longest is placed first.
+ * P3. The execution that has waited longest is placed first. Where no worker is on its way to it, an idle one of another
+ *     function gives way, and where none is idle, one that is used again and again takes nothing more until it is.
+ * P4. Nothing that waits gives way to a worker that is only to be kept warm, and warm workers do not replace each other.
  */
 export interface FunctionShape {
   /** "versionId/functionName". */
@@ -69,8 +71,10 @@ interface Place {
   readonly id: string;
   readonly shape: FunctionShape;
   free: number;
+  readonly running: number;
+  /** Whether it takes more executions after those that it runs. */
+  readonly reusable: boolean;
   readonly idleSince: number;
-  readonly idle: boolean;
 }
 
 export function plan(situation: Situation): Plan {
@@ -79,11 +83,13 @@ export function plan(situation: Situation): Plan {
   const spares: string[] = [];
   const stop: string[] = [];
   let starting = 0;
+  let stopping = 0;
   let bound = 0;
   for (const worker of workers) {
     if (worker.phase === "starting") starting += 1;
     else if (worker.phase === "spare") spares.push(worker.id);
     else bound += 1;
+    if (worker.phase === "stopping") stopping += 1;
     if (worker.shape === undefined || (worker.phase !== "active" && worker.phase !== "draining")) continue;
     const { shape, running, taken } = worker;
     const free =
@@ -94,43 +100,52 @@ export function plan(situation: Situation): Plan {
       stop.push(worker.id);
       continue;
     }
-    const place = { id: worker.id, shape, free, idleSince: worker.idleSince, idle: running === 0 };
+    const reusable = worker.phase === "active" && taken < shape.maxInvocationsPerWorker;
+    const place = { id: worker.id, shape, free, running, reusable, idleSince: worker.idleSince };
     places.set(shape.key, [...(places.get(shape.key) ?? []), place]);
   }
 
+  const roomToStart = maxWorkers - workers.length;
+  const onTheWay = starting + stopping + stop.length + Math.max(roomToStart, 0);
+  const spareCount = spares.length;
+  const minWorkers = new Map(standing.map(({ shape, minWorkers }) => [shape.key, minWorkers]));
   const assign: { executionId: string; workerId: string }[] = [];
-  const unplaced = new Map<string, { shape: FunctionShape; count: number }>();
+  const assigned = new Set<string>();
+  const unplaced = new Unplaced();
+  const evicted: string[] = [];
+  let canGiveWay = true;
   for (const { executionId, shape } of waiting) {
     const place = takePlace(places, shape) ?? bindSpare(places, spares, shape, now);
     if (place !== undefined) {
       place.free -= 1;
       assign.push({ executionId, workerId: place.id });
+      assigned.add(place.id);
       continue;
     }
-    const entry = unplaced.get(shape.key) ?? { shape, count: 0 };
-    entry.count += 1;
-    unplaced.set(shape.key, entry);
+    unplaced.add(shape);
+    if (!canGiveWay || unplaced.workers <= onTheWay + evicted.length) continue;
+    // P3: at once, so that no younger execution takes the place.
+    const idle = idleToStop(places, assigned, minWorkers);
+    if (idle === undefined) {
+      canGiveWay = false;
+      emptyOne(places, assigned, shape.key);
+    } else {
+      evicted.push(idle.id);
+      remove(places, idle);
+    }
   }
+  stop.push(...evicted);
 
-  const assigned = new Set(assign.map(({ workerId }) => workerId));
   const warm = warmUp(standing, places, spares, now);
-  const minWorkers = new Map(standing.map(({ shape, minWorkers }) => [shape.key, minWorkers]));
   const { expired, nextIdleAt } = idleWorkers(places, assigned, minWorkers, now);
   stop.push(...expired);
 
-  let needed = warm.missing;
-  for (const { shape, count } of unplaced.values()) {
-    needed += Math.ceil(count / Math.min(shape.workerConcurrency, shape.maxInvocationsPerWorker));
-  }
+  const needed = warm.missing + unplaced.workers;
   const wanted = needed + spareWorkers - spares.length - starting;
-  const roomToStart = maxWorkers - workers.length;
-  // A worker that idles gives way to one that is waited for.
-  const evicted = needed > spares.length + starting + Math.max(roomToStart, 0) ? evict(places, assigned, stop, 1) : [];
-  stop.push(...evicted);
 
   let room = 0;
   for (const list of places.values()) for (const { free } of list) room += free;
-  const newWorkers = Math.max(0, maxWorkers - bound - (warm.bind.length + needed));
+  const newWorkers = Math.max(0, maxWorkers - bound - (spareCount - spares.length) - needed);
   return {
     assign,
     warm: warm.bind,
@@ -140,6 +155,18 @@ export function plan(situation: Situation): Plan {
     roomForOthers: newWorkers > 0,
     nextIdleAt,
   };
+}
+
+/** Executions without a place, and how many more workers they would fill. */
+class Unplaced {
+  workers = 0;
+  readonly #counts = new Map<string, number>();
+
+  add({ key, workerConcurrency, maxInvocationsPerWorker }: FunctionShape): void {
+    const count = this.#counts.get(key) ?? 0;
+    if (count % Math.min(workerConcurrency, maxInvocationsPerWorker) === 0) this.workers += 1;
+    this.#counts.set(key, count + 1);
+  }
 }
 
 function takePlace(places: ReadonlyMap<string, Place[]>, shape: FunctionShape): Place | undefined {
@@ -160,7 +187,7 @@ function bindSpare(
   const id = spares.shift();
   if (id === undefined) return undefined;
   const free = Math.min(shape.workerConcurrency, shape.maxInvocationsPerWorker);
-  const place = { id, shape, free, idleSince: now, idle: true };
+  const place = { id, shape, free, running: 0, reusable: true, idleSince: now };
   places.set(shape.key, [...(places.get(shape.key) ?? []), place]);
   return place;
 }
@@ -195,7 +222,7 @@ function idleWorkers(
   for (const [key, list] of places) {
     let keep = list.length;
     for (const place of [...list].sort((a, b) => a.idleSince - b.idleSince)) {
-      if (!place.idle || assigned.has(place.id) || keep <= (minWorkers.get(key) ?? 0)) continue;
+      if (place.running > 0 || assigned.has(place.id) || keep <= (minWorkers.get(key) ?? 0)) continue;
       const idleAt = place.idleSince + place.shape.idleTimeoutMs;
       if (idleAt <= now) {
         expired.push(place.id);
@@ -209,17 +236,26 @@ function idleWorkers(
   return { expired, nextIdleAt };
 }
 
-function evict(
-  places: Map<string, Place[]>,
+/** Of the workers that idle, the one to give way: first those above what is kept warm, and the longest idle first. */
+function idleToStop(
+  places: ReadonlyMap<string, Place[]>,
   assigned: ReadonlySet<string>,
-  stopping: readonly string[],
-  count: number,
-): string[] {
-  if (stopping.length > 0) return []; // room is on its way
-  const idle = [...places.values()].flat().filter((place) => place.idle && !assigned.has(place.id));
-  const victims = idle.sort((a, b) => a.idleSince - b.idleSince).slice(0, count);
-  for (const place of victims) remove(places, place);
-  return victims.map(({ id }) => id);
+  minWorkers: ReadonlyMap<string, number>,
+): Place | undefined {
+  const isKept = ({ shape: { key } }: Place) => (places.get(key)?.length ?? 0) <= (minWorkers.get(key) ?? 0);
+  const idle = [...places.values()].flat().filter(({ id, running }) => running === 0 && !assigned.has(id));
+  idle.sort((a, b) => a.idleSince - b.idleSince);
+  return idle.find((place) => !isKept(place)) ?? idle[0];
+}
+
+/** Lets a worker of another function run empty: the one that is nearest to it, so that it stays the same one. */
+function emptyOne(places: ReadonlyMap<string, Place[]>, assigned: ReadonlySet<string>, key: string): void {
+  let victim: Place | undefined;
+  for (const place of [...places.values()].flat()) {
+    if (!place.reusable || place.shape.key === key || assigned.has(place.id)) continue;
+    if (victim === undefined || place.running < victim.running) victim = place;
+  }
+  if (victim !== undefined) victim.free = 0;
 }
 
 function remove(places: Map<string, Place[]>, place: Place): void {

@@ -168,9 +168,9 @@ async function findFirst(
   key: string,
   now: number,
 ): Promise<{ id: string; bodyHash: Uint8Array } | undefined> {
-  const [first] = await deps.store.findIdempotent(tx, projectId, [key]);
+  const first = await deps.store.findIdempotent(tx, projectId, key);
   if (first === undefined || first.createdAt + LIMITS.idempotencyWindowMs > now) return first;
-  await deps.store.forgetIdempotencyKey(tx, first.id);
+  await deps.store.forgetIdempotencyKey(tx, projectId, key);
   return undefined;
 }
 

@@ -2,31 +2,60 @@
 import type { ReadTransaction, WriteTransaction } from "../../platform/store/db.js";
 import type { StoredFunction } from "../store.js";
 import { FIRST_FINISHED_CODE } from "./codes.js";
+import type { Keys } from "./keys.js";
 import { allIn } from "./reads.js";
 
-export async function putFunction(tx: WriteTransaction, fn: StoredFunction): Promise<void> {
-  await tx.run(
-    `INSERT INTO functions (version_id, function_name, project_id, project_name, spec) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT (version_id, function_name) DO NOTHING`,
-    fn.versionId,
-    fn.functionName,
-    fn.projectId,
-    fn.projectName,
-    fn.spec,
+/** Two functions with one key would be taken for one: it is never to happen, and must not go unseen. */
+export async function putFunction(keys: Keys, tx: WriteTransaction, fn: StoredFunction): Promise<void> {
+  const key = keys.ofFunction(fn.versionId, fn.functionName);
+  const stored = await tx.get<{ version_id: string; function_name: string }>(
+    "SELECT version_id, function_name FROM functions WHERE function_key = ?",
+    key,
   );
+  if (stored === undefined) {
+    await tx.run(
+      `INSERT INTO functions (function_key, version_id, function_name, project_id, project_name, spec)
+       VALUES (?, ?, ?, ?, ?, ?)`,
+      key,
+      fn.versionId,
+      fn.functionName,
+      fn.projectId,
+      fn.projectName,
+      fn.spec,
+    );
+  } else if (stored.version_id !== fn.versionId || stored.function_name !== fn.functionName) {
+    throw new Error(`the functions ${fn.functionName} and ${stored.function_name} have the same key ${key}`);
+  }
 }
 
 export async function getFunction(
+  keys: Keys,
   tx: ReadTransaction,
   versionId: string,
   functionName: string,
 ): Promise<StoredFunction | undefined> {
   return await tx.get<StoredFunction>(
     `SELECT version_id AS "versionId", function_name AS "functionName", project_id AS "projectId",
-       project_name AS "projectName", spec FROM functions WHERE version_id = ? AND function_name = ?`,
-    versionId,
-    functionName,
+       project_name AS "projectName", spec FROM functions WHERE function_key = ?`,
+    keys.ofFunction(versionId, functionName),
   );
+}
+
+export async function findIdempotent(
+  tx: ReadTransaction,
+  projectId: string,
+  key: string,
+): Promise<{ id: string; bodyHash: Uint8Array; createdAt: number } | undefined> {
+  return await tx.get(
+    `SELECT invocation_id AS id, body_hash AS "bodyHash", created_at AS "createdAt" FROM idempotency_keys
+     WHERE project_id = ? AND idempotency_key = ?`,
+    projectId,
+    key,
+  );
+}
+
+export async function forgetIdempotencyKey(tx: WriteTransaction, projectId: string, key: string): Promise<void> {
+  await tx.run("DELETE FROM idempotency_keys WHERE project_id = ? AND idempotency_key = ?", projectId, key);
 }
 
 export async function findRequest(
@@ -51,10 +80,7 @@ export async function putRequest(
 
 export async function forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void> {
   await tx.run("DELETE FROM start_requests WHERE created_at < ?", createdBefore);
-}
-
-export async function forgetIdempotencyKey(tx: WriteTransaction, invocationId: string): Promise<void> {
-  await tx.run("UPDATE invocations SET idempotency_key = NULL WHERE id = ?", invocationId);
+  await tx.run("DELETE FROM idempotency_keys WHERE created_at < ?", createdBefore);
 }
 
 export async function putCascade(tx: WriteTransaction, invocationId: string): Promise<void> {
@@ -92,7 +118,8 @@ export async function isProjectTerminated(tx: ReadTransaction, projectId: string
 
 export async function purgeProject(tx: WriteTransaction, projectId: string, atMost: number): Promise<boolean> {
   const rows = await tx.all<{ id: string }>(
-    `SELECT id FROM invocations WHERE project_id = ? AND status >= ${FIRST_FINISHED_CODE} LIMIT ?`,
+    `SELECT id FROM invocations WHERE queue_key IN (SELECT queue_key FROM queues WHERE project_id = ?)
+     AND status >= ${FIRST_FINISHED_CODE} LIMIT ?`,
     projectId,
     atMost,
   );
@@ -109,6 +136,7 @@ export async function purgeProject(tx: WriteTransaction, projectId: string, atMo
     await tx.runMany("DELETE FROM invocations WHERE id = ?", keys);
     return true;
   }
+  await tx.run("DELETE FROM idempotency_keys WHERE project_id = ?", projectId);
   await tx.run("DELETE FROM queues WHERE project_id = ?", projectId);
   await tx.run("DELETE FROM functions WHERE project_id = ?", projectId);
   return false;

@@ -2,6 +2,7 @@
 import type { ReadTransaction, WriteTransaction } from "../../platform/store/db.js";
 import type { QueueRow, StoredExecution, StoredInvocation } from "../store.js";
 import { STATUS_CODE } from "./codes.js";
+import type { Keys } from "./keys.js";
 import { loadLargeInput } from "./reads.js";
 import { COLUMNS, type ExecutionRow, type InvocationRow, storedExecution, storedInvocation } from "./rows.js";
 
@@ -17,27 +18,28 @@ export async function leasableQueues(tx: WriteTransaction): Promise<QueueRow[]> 
 }
 
 export async function queue(
+  keys: Keys,
   tx: ReadTransaction,
   projectId: string,
   functionName: string,
 ): Promise<QueueRow | undefined> {
-  return await tx.get<QueueRow>(
-    `SELECT ${QUEUE_COLUMNS} FROM queues WHERE project_id = ? AND function_name = ?`,
-    projectId,
-    functionName,
-  );
+  const key = keys.ofQueue(projectId, functionName);
+  return await tx.get<QueueRow>(`SELECT ${QUEUE_COLUMNS} FROM queues WHERE queue_key = ?`, key);
 }
 
 export async function ensureQueue(
+  keys: Keys,
   tx: WriteTransaction,
   queue: { projectId: string; functionName: string; slotLimit: number; versionId: string },
 ): Promise<void> {
   // Version ids are time-ordered, so that a start on an old version does not bring back its limit.
   await tx.run(
-    `INSERT INTO queues (project_id, function_name, slot_limit, limit_version, used, queued) VALUES (?, ?, ?, ?, 0, 0)
-     ON CONFLICT (project_id, function_name) DO UPDATE
+    `INSERT INTO queues (queue_key, project_id, function_name, slot_limit, limit_version, used, queued)
+     VALUES (?, ?, ?, ?, ?, 0, 0)
+     ON CONFLICT (queue_key) DO UPDATE
      SET slot_limit = excluded.slot_limit, limit_version = excluded.limit_version
      WHERE queues.limit_version < excluded.limit_version`,
+    keys.ofQueue(queue.projectId, queue.functionName),
     queue.projectId,
     queue.functionName,
     queue.slotLimit,
@@ -46,39 +48,36 @@ export async function ensureQueue(
 }
 
 export async function loadQueued(
+  keys: Keys,
   tx: WriteTransaction,
   projectId: string,
   functionName: string,
   now: number,
   atMost: number,
 ): Promise<{ invocation: StoredInvocation; input: Uint8Array }[]> {
-  const rows = await tx.all<InvocationRow & { input: Uint8Array | null }>(
-    `SELECT ${COLUMNS}, input FROM invocations
-     WHERE project_id = ? AND function_name = ? AND ${QUEUED} AND available_at <= ?
+  const rows = await tx.tuples<readonly [...InvocationRow, input: Uint8Array | null]>(
+    `SELECT ${COLUMNS}, input FROM invocations WHERE queue_key = ? AND ${QUEUED} AND available_at <= ?
      ORDER BY available_at, id LIMIT ?${tx.dialect.skipLocked}`,
-    projectId,
-    functionName,
+    keys.ofQueue(projectId, functionName),
     now,
     atMost,
   );
   const queued = [];
   for (const row of rows) {
-    queued.push({ invocation: storedInvocation(row), input: row.input ?? (await loadLargeInput(tx, row.id)) });
+    const invocation = storedInvocation(row as unknown as InvocationRow, await keys.namesOf(tx, row[1]));
+    queued.push({ invocation, input: (row.at(-1) as Uint8Array | null) ?? (await loadLargeInput(tx, row[0])) });
   }
   return queued;
 }
 
 export async function nextAvailableAt(tx: ReadTransaction, now: number): Promise<number | null> {
-  const queues = await tx.all<{ project_id: string; function_name: string }>(
-    "SELECT project_id, function_name FROM queues WHERE queued > 0",
-  );
+  const queues = await tx.all<{ key: number }>("SELECT queue_key AS key FROM queues WHERE queued > 0");
   let next: number | null = null;
-  for (const { project_id, function_name } of queues) {
+  for (const { key } of queues) {
     const row = await tx.get<{ available_at: number }>(
-      `SELECT available_at FROM invocations WHERE project_id = ? AND function_name = ? AND ${QUEUED} AND available_at > ?
+      `SELECT available_at FROM invocations WHERE queue_key = ? AND ${QUEUED} AND available_at > ?
        ORDER BY available_at LIMIT 1`,
-      project_id,
-      function_name,
+      key,
       now,
     );
     if (row !== undefined && (next === null || row.available_at < next)) next = row.available_at;
@@ -112,20 +111,24 @@ export async function forgetScheduler(tx: WriteTransaction, schedulerId: string)
   await tx.run("DELETE FROM schedulers WHERE id = ?", schedulerId);
 }
 
-export async function loadLeased(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]> {
-  const rows = await tx.all<InvocationRow>(
+export async function loadLeased(keys: Keys, tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]> {
+  const rows = await tx.tuples<InvocationRow>(
     `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND execution_id IS NOT NULL`,
     schedulerId,
   );
-  return rows.map(storedInvocation);
+  return await keys.invocations(tx, rows);
 }
 
-export async function loadInterrupted(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]> {
-  const rows = await tx.all<InvocationRow>(
+export async function loadInterrupted(
+  keys: Keys,
+  tx: ReadTransaction,
+  schedulerId: string,
+): Promise<StoredInvocation[]> {
+  const rows = await tx.tuples<InvocationRow>(
     `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND execution_id IS NOT NULL AND interrupt IS NOT NULL`,
     schedulerId,
   );
-  return rows.map(storedInvocation);
+  return await keys.invocations(tx, rows);
 }
 
 export async function loadHeldEnded(tx: ReadTransaction, schedulerId: string): Promise<StoredExecution[]> {
@@ -136,22 +139,32 @@ export async function loadHeldEnded(tx: ReadTransaction, schedulerId: string): P
 const EXPIRING = `expires_at IS NOT NULL AND status = ${STATUS_CODE.PENDING} AND attempts = 0`;
 const DUE = "deadline_at IS NOT NULL AND interrupt IS NULL";
 
-export async function loadExpired(tx: ReadTransaction, now: number, atMost: number): Promise<StoredInvocation[]> {
-  const rows = await tx.all<InvocationRow>(
+export async function loadExpired(
+  keys: Keys,
+  tx: ReadTransaction,
+  now: number,
+  atMost: number,
+): Promise<StoredInvocation[]> {
+  const rows = await tx.tuples<InvocationRow>(
     `SELECT ${COLUMNS} FROM invocations WHERE ${EXPIRING} AND expires_at <= ? ORDER BY expires_at LIMIT ?`,
     now,
     atMost,
   );
-  return rows.map(storedInvocation);
+  return await keys.invocations(tx, rows);
 }
 
-export async function loadPastDeadline(tx: ReadTransaction, now: number, atMost: number): Promise<StoredInvocation[]> {
-  const rows = await tx.all<InvocationRow>(
+export async function loadPastDeadline(
+  keys: Keys,
+  tx: ReadTransaction,
+  now: number,
+  atMost: number,
+): Promise<StoredInvocation[]> {
+  const rows = await tx.tuples<InvocationRow>(
     `SELECT ${COLUMNS} FROM invocations WHERE ${DUE} AND deadline_at <= ? ORDER BY deadline_at LIMIT ?`,
     now,
     atMost,
   );
-  return rows.map(storedInvocation);
+  return await keys.invocations(tx, rows);
 }
 
 export async function nextDeadline(tx: ReadTransaction): Promise<number | null> {

@@ -3,66 +3,68 @@ import type { SqlValue } from "../../platform/store/db.js";
 import type { CurrentExecution, Life } from "../domain/life.js";
 import type { NewInvocation, StoredExecution, StoredInvocation } from "../store.js";
 import { INTERRUPT_CODE, interruptOf, outcomeOf, STATUS_CODE, statusOf } from "./codes.js";
+import type { FunctionNames } from "./keys.js";
 
 /** Inputs up to this size lie in the invocation's own row, which is rewritten at each change; larger ones do not. */
 export const INLINE_INPUT_BYTES = 1_024;
 
-export interface InvocationRow {
-  readonly id: string;
-  readonly project_id: string;
-  readonly project_name: string;
-  readonly function_name: string;
-  readonly version_id: string;
-  readonly parent_id: string | null;
-  readonly depth: number;
-  readonly created_at: number;
-  readonly expires_at: number | null;
-  readonly status: number;
-  readonly revision: number;
-  readonly attempts: number;
-  readonly failed_attempts: number;
-  readonly held: number;
-  readonly terminated: number;
-  readonly result: Uint8Array | null;
-  readonly error: string;
-  readonly started_at: number | null;
-  readonly finished_at: number | null;
-  readonly cancel_requested_at: number | null;
-  readonly available_at: number;
-  readonly execution_id: string | null;
-  readonly epoch: number;
-  readonly scheduler_id: string;
-  readonly worker_id: string;
-  readonly execution_created_at: number;
-  readonly execution_started_at: number | null;
-  readonly deadline_at: number | null;
-  readonly interrupt: number | null;
-  readonly interrupted_at: number | null;
-  readonly yield_index: number;
-}
+/** All columns but the input and the number of children, in the order of `InvocationRow`. */
+export const COLUMNS = `id, function_key, parent_id, depth, created_at, expires_at, status, revision, attempts,
+  failed_attempts, held, terminated, result, error, started_at, finished_at, cancel_requested_at, available_at,
+  execution_id, epoch, scheduler_id, worker_id, execution_created_at, execution_started_at, deadline_at, interrupt,
+  interrupted_at, yield_index`;
 
-/** All columns but the input, the number of children, and the idempotency key with its hash. */
-export const COLUMNS = `id, project_id, project_name, function_name, version_id, parent_id, depth, created_at, expires_at,
-  status, revision, attempts, failed_attempts, held, terminated, result, error, started_at, finished_at,
-  cancel_requested_at, available_at, execution_id, epoch, scheduler_id, worker_id, execution_created_at,
-  execution_started_at, deadline_at, interrupt, interrupted_at, yield_index`;
+export type InvocationRow = readonly [
+  id: string,
+  functionKey: number,
+  parentId: string | null,
+  depth: number,
+  createdAt: number,
+  expiresAt: number | null,
+  status: number,
+  revision: number,
+  attempts: number,
+  failedAttempts: number,
+  held: number,
+  terminated: number,
+  result: Uint8Array | null,
+  error: string,
+  startedAt: number | null,
+  finishedAt: number | null,
+  cancelRequestedAt: number | null,
+  availableAt: number,
+  ...current: CurrentColumns,
+];
 
-export const INSERT_INVOCATION = `INSERT INTO invocations (id, project_id, project_name, function_name, version_id, parent_id,
-  depth, children, idempotency_key, body_hash, input, created_at, expires_at, status, revision, attempts, failed_attempts, held,
-  terminated, error, finished_at, cancel_requested_at, available_at)
-  VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, '', ?, ?, ?)`;
+type CurrentColumns = readonly [
+  executionId: string | null,
+  epoch: number,
+  schedulerId: string,
+  workerId: string,
+  executionCreatedAt: number,
+  executionStartedAt: number | null,
+  deadlineAt: number | null,
+  interrupt: number | null,
+  interruptedAt: number | null,
+  yieldIndex: number,
+];
 
-export function insertParams({ identity, life, input, idempotency }: NewInvocation): SqlValue[] {
+export const INSERT_INVOCATION = `INSERT INTO invocations (id, function_key, queue_key, parent_id, depth, children, input,
+  created_at, expires_at, status, revision, attempts, failed_attempts, held, terminated, error, finished_at,
+  cancel_requested_at, available_at)
+  VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, 0, 0, ?, '', ?, ?, ?)`;
+
+export function insertParams(
+  { identity, life, input }: NewInvocation,
+  functionKey: number,
+  queueKey: number,
+): SqlValue[] {
   return [
     identity.id,
-    identity.projectId,
-    identity.projectName,
-    identity.functionName,
-    identity.versionId,
+    functionKey,
+    queueKey,
     identity.parentId,
     identity.depth,
-    idempotency?.key ?? null,
-    idempotency?.bodyHash ?? null,
     input.byteLength <= INLINE_INPUT_BYTES ? input : null,
     identity.createdAt,
     identity.expiresAt,
@@ -111,33 +113,34 @@ export function updateParams(id: string, life: Life): SqlValue[] {
   ];
 }
 
-export function storedInvocation(row: InvocationRow): StoredInvocation {
+/** Values are taken by their place, since rows of this kind are by far the most. */
+export function storedInvocation(row: InvocationRow, names: FunctionNames): StoredInvocation {
   return {
     identity: {
-      id: row.id,
-      projectId: row.project_id,
-      projectName: row.project_name,
-      functionName: row.function_name,
-      versionId: row.version_id,
-      parentId: row.parent_id,
-      depth: row.depth,
-      createdAt: row.created_at,
-      expiresAt: row.expires_at,
+      id: row[0],
+      projectId: names.projectId,
+      projectName: names.projectName,
+      functionName: names.functionName,
+      versionId: names.versionId,
+      parentId: row[2],
+      depth: row[3],
+      createdAt: row[4],
+      expiresAt: row[5],
     },
     life: {
-      status: statusOf(row.status),
-      revision: row.revision,
-      attempts: row.attempts,
-      failedAttempts: row.failed_attempts,
-      held: row.held,
-      terminated: row.terminated === 1,
-      result: row.result,
-      error: row.error,
-      startedAt: row.started_at,
-      finishedAt: row.finished_at,
-      cancelRequestedAt: row.cancel_requested_at,
-      availableAt: row.available_at,
-      current: row.execution_id === null ? null : currentExecution(row, row.execution_id),
+      status: statusOf(row[6]),
+      revision: row[7],
+      attempts: row[8],
+      failedAttempts: row[9],
+      held: row[10],
+      terminated: row[11] === 1,
+      result: row[12],
+      error: row[13],
+      startedAt: row[14],
+      finishedAt: row[15],
+      cancelRequestedAt: row[16],
+      availableAt: row[17],
+      current: row[18] === null ? null : currentExecution(row, row[18]),
     },
   };
 }
@@ -145,15 +148,15 @@ export function storedInvocation(row: InvocationRow): StoredInvocation {
 function currentExecution(row: InvocationRow, id: string): CurrentExecution {
   return {
     id,
-    epoch: row.epoch,
-    schedulerId: row.scheduler_id,
-    workerId: row.worker_id,
-    createdAt: row.execution_created_at,
-    startedAt: row.execution_started_at,
-    deadlineAt: row.deadline_at,
-    interrupt: row.interrupt === null ? null : interruptOf(row.interrupt),
-    interruptedAt: row.interrupted_at,
-    yieldIndex: row.yield_index,
+    epoch: row[19],
+    schedulerId: row[20],
+    workerId: row[21],
+    createdAt: row[22],
+    startedAt: row[23],
+    deadlineAt: row[24],
+    interrupt: row[25] === null ? null : interruptOf(row[25]),
+    interruptedAt: row[26],
+    yieldIndex: row[27],
   };
 }
 

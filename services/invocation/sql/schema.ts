@@ -2,8 +2,9 @@
  * The tables of the invocation service.
  *
  * `invocations` holds the current execution in its own row, so that the way of a call touches one row; `executions` holds
- * those that have ended. Statuses and causes are the numbers of codes.ts. Partial indexes keep the queue, the deadlines
- * and the leases as small as what is unfinished, whatever is stored.
+ * those that have ended. Functions and queues are named in it by short keys (keys.ts), which keeps rows and indexes small.
+ * Statuses and causes are the numbers of codes.ts. Partial indexes keep the queue, the deadlines and the leases as small
+ * as what is unfinished, whatever is stored.
  */
 import type { Migration } from "../../platform/store/db.js";
 
@@ -13,15 +14,11 @@ export const MIGRATIONS: readonly Migration[] = [
     statements: ({ bytes, integer, clustered }) => [
       `CREATE TABLE invocations (
         id TEXT NOT NULL PRIMARY KEY,
-        project_id TEXT NOT NULL,
-        project_name TEXT NOT NULL,
-        function_name TEXT NOT NULL,
-        version_id TEXT NOT NULL,
+        function_key ${integer} NOT NULL,
+        queue_key ${integer} NOT NULL,
         parent_id TEXT,
         depth ${integer} NOT NULL,
         children ${integer} NOT NULL,
-        idempotency_key TEXT,
-        body_hash ${bytes},
         input ${bytes},
         created_at ${integer} NOT NULL,
         expires_at ${integer},
@@ -48,8 +45,8 @@ export const MIGRATIONS: readonly Migration[] = [
         interrupted_at ${integer},
         yield_index ${integer}
       ) ${clustered}`,
-      "CREATE INDEX invocations_of_function ON invocations (project_id, function_name, id)",
-      `CREATE INDEX invocations_queued ON invocations (project_id, function_name, available_at, id)
+      "CREATE INDEX invocations_of_queue ON invocations (queue_key, id)",
+      `CREATE INDEX invocations_queued ON invocations (queue_key, available_at, id)
         WHERE status = 1 AND execution_id IS NULL`,
       "CREATE INDEX invocations_of_parent ON invocations (parent_id, id) WHERE parent_id IS NOT NULL",
       `CREATE INDEX invocations_expiring ON invocations (expires_at)
@@ -57,8 +54,15 @@ export const MIGRATIONS: readonly Migration[] = [
       `CREATE INDEX invocations_deadline ON invocations (deadline_at)
         WHERE deadline_at IS NOT NULL AND interrupt IS NULL`,
       "CREATE INDEX invocations_leased ON invocations (scheduler_id) WHERE execution_id IS NOT NULL",
-      `CREATE UNIQUE INDEX invocations_idempotent ON invocations (project_id, idempotency_key)
-        WHERE idempotency_key IS NOT NULL`,
+      `CREATE TABLE idempotency_keys (
+        project_id TEXT NOT NULL,
+        idempotency_key TEXT NOT NULL,
+        invocation_id TEXT NOT NULL,
+        body_hash ${bytes} NOT NULL,
+        created_at ${integer} NOT NULL,
+        PRIMARY KEY (project_id, idempotency_key)
+      )`,
+      "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at)",
       `CREATE TABLE large_inputs (
         invocation_id TEXT NOT NULL PRIMARY KEY,
         input ${bytes} NOT NULL
@@ -80,23 +84,25 @@ export const MIGRATIONS: readonly Migration[] = [
       ) ${clustered}`,
       "CREATE INDEX executions_held ON executions (scheduler_id) WHERE held = 1",
       `CREATE TABLE queues (
+        queue_key ${integer} NOT NULL PRIMARY KEY,
         project_id TEXT NOT NULL,
         function_name TEXT NOT NULL,
         slot_limit ${integer} NOT NULL,
         limit_version TEXT NOT NULL,
         used ${integer} NOT NULL CHECK (used >= 0),
-        queued ${integer} NOT NULL CHECK (queued >= 0),
-        PRIMARY KEY (project_id, function_name)
+        queued ${integer} NOT NULL CHECK (queued >= 0)
       )`,
-      "CREATE INDEX queues_waiting ON queues (project_id, function_name) WHERE queued > 0",
+      "CREATE INDEX queues_of_project ON queues (project_id)",
+      "CREATE INDEX queues_waiting ON queues (queue_key) WHERE queued > 0",
       `CREATE TABLE functions (
+        function_key ${integer} NOT NULL PRIMARY KEY,
         version_id TEXT NOT NULL,
         function_name TEXT NOT NULL,
         project_id TEXT NOT NULL,
         project_name TEXT NOT NULL,
-        spec ${bytes} NOT NULL,
-        PRIMARY KEY (version_id, function_name)
+        spec ${bytes} NOT NULL
       )`,
+      "CREATE INDEX functions_of_project ON functions (project_id)",
       `CREATE TABLE schedulers (
         id TEXT NOT NULL PRIMARY KEY,
         lease_until ${integer} NOT NULL

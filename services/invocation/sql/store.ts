@@ -1,11 +1,30 @@
 /** The store of the invocation service, in SQL common to SQLite and PostgreSQL. */
 import type { InvocationStore } from "../store.js";
-import * as changes from "./changes.js";
+import { changeMethods } from "./changes.js";
+import { Keys } from "./keys.js";
+import { list } from "./list.js";
 import * as logs from "./logs.js";
 import * as projects from "./projects.js";
 import * as queues from "./queues.js";
-import * as reads from "./reads.js";
+import { readMethods } from "./reads.js";
 
-const { allIn: _allIn, loadLargeInput: _loadLargeInput, ...readMethods } = reads;
-
-export const sqlStore: InvocationStore = { ...changes, ...readMethods, ...queues, ...projects, ...logs };
+export function createSqlStore(): InvocationStore {
+  const keys = new Keys();
+  return {
+    ...changeMethods(keys),
+    ...readMethods(keys),
+    ...queues,
+    ...projects,
+    ...logs,
+    list: list.bind(undefined, keys),
+    queue: queues.queue.bind(undefined, keys),
+    ensureQueue: queues.ensureQueue.bind(undefined, keys),
+    loadQueued: queues.loadQueued.bind(undefined, keys),
+    loadLeased: queues.loadLeased.bind(undefined, keys),
+    loadInterrupted: queues.loadInterrupted.bind(undefined, keys),
+    loadExpired: queues.loadExpired.bind(undefined, keys),
+    loadPastDeadline: queues.loadPastDeadline.bind(undefined, keys),
+    putFunction: projects.putFunction.bind(undefined, keys),
+    getFunction: projects.getFunction.bind(undefined, keys),
+  };
+}

@@ -5,6 +5,7 @@ import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { apiKeyIsInvalid, permissionDenied, Refusal } from "../errors.js";
 import type { Logger } from "../log.js";
 import { internalError, toServerError } from "./error_status.js";
+import { readStrictly, wellFormed } from "./messages.js";
 import type { Authority, Caller, Principal, PrincipalKind } from "./principal.js";
 
 export interface ServerSettings {
@@ -34,7 +35,11 @@ const OPEN_SERVICES = new Set(["grpc.health.v1.Health", "grpc.reflection.v1.Serv
 const OPEN_PREFIX = "grpc.reflection.";
 
 export function createRpcServer(settings: ServerSettings): Server<Caller> {
-  return createServer(SERVER_OPTIONS).use(middleware(settings));
+  const server = createServer(SERVER_OPTIONS).use(middleware(settings));
+  return {
+    ...server,
+    add: (definition, implementation) => server.add(readStrictly(definition), implementation),
+  };
 }
 
 function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
@@ -43,9 +48,10 @@ function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
     let code: Status = Status.OK;
     try {
       const principal = await authenticate(settings, call.method.path, context);
-      if (!call.responseStream) return yield* call.next(call.request, { ...context, principal });
+      const request = wellFormed(call.request, call.requestStream);
+      if (!call.responseStream) return yield* call.next(request, { ...context, principal });
       const signal = AbortSignal.any([context.signal, settings.stopping]);
-      yield* call.next(call.request, { ...context, signal, principal });
+      yield* call.next(request, { ...context, signal, principal });
       if (settings.stopping.aborted) throw new Refusal("Unavailable", "the server is stopping", { retryAfterMs: 500 });
       return;
     } catch (error) {

@@ -11,6 +11,8 @@ export type SqlValue = string | number | null | Uint8Array;
 export interface ReadTransaction {
   all<R>(sql: string, ...params: readonly SqlValue[]): Promise<R[]>;
   get<R>(sql: string, ...params: readonly SqlValue[]): Promise<R | undefined>;
+  /** Rows as lists of values, in the order of the columns: cheaper than objects where rows are many. */
+  tuples<R extends readonly SqlValue[]>(sql: string, ...params: readonly SqlValue[]): Promise<R[]>;
 }
 
 export interface WriteTransaction extends ReadTransaction {

@@ -149,6 +149,8 @@ class Connection implements WriteTransaction {
   readonly dialect = DIALECT;
   readonly db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  /** Statements that answer rows as lists. */
+  readonly #tupleStatements = new Map<string, StatementSync>();
 
   constructor(db: DatabaseSync) {
     this.db = db;
@@ -169,6 +171,16 @@ class Connection implements WriteTransaction {
 
   async get<R>(sql: string, ...params: readonly SqlValue[]): Promise<R | undefined> {
     return this.#prepare(sql).get(...params) as R | undefined;
+  }
+
+  async tuples<R extends readonly SqlValue[]>(sql: string, ...params: readonly SqlValue[]): Promise<R[]> {
+    let statement = this.#tupleStatements.get(sql);
+    if (statement === undefined) {
+      statement = this.db.prepare(sql);
+      statement.setReturnArrays(true);
+      this.#tupleStatements.set(sql, statement);
+    }
+    return statement.all(...params) as unknown as R[];
   }
 
   async run(sql: string, ...params: readonly SqlValue[]): Promise<number> {

@@ -1,0 +1,62 @@
+/**
+ * Short keys of functions and queues: the first 52 bits of the SHA-256 of their names. Being made of the names, a key is
+ * the same wherever and whenever it is made, and can be remembered whatever becomes of a transaction.
+ */
+import { hash } from "node:crypto";
+import type { ReadTransaction } from "../../platform/store/db.js";
+import type { Identity, StoredInvocation } from "../store.js";
+import { type InvocationRow, storedInvocation } from "./rows.js";
+
+/** Keys and names kept in memory. */
+const MOST_KEYS = 20_000;
+
+/** What a function's key stands for. */
+export type FunctionNames = Pick<Identity, "projectId" | "projectName" | "versionId" | "functionName">;
+
+/** Makes keys, and finds the names behind them, which never change and so are read once. */
+export class Keys {
+  readonly #keys = new Map<string, number>();
+  readonly #names = new Map<number, FunctionNames>();
+
+  ofFunction(versionId: string, functionName: string): number {
+    return this.#keyOf(`${versionId}/${functionName}`);
+  }
+
+  ofQueue(projectId: string, functionName: string): number {
+    return this.#keyOf(`${projectId}/${functionName}`);
+  }
+
+  async namesOf(tx: ReadTransaction, functionKey: number): Promise<FunctionNames> {
+    const known = this.#names.get(functionKey);
+    if (known !== undefined) return known;
+    const names = await tx.get<FunctionNames>(
+      `SELECT version_id AS "versionId", function_name AS "functionName", project_id AS "projectId",
+         project_name AS "projectName" FROM functions WHERE function_key = ?`,
+      functionKey,
+    );
+    if (names === undefined) throw new Error(`the function with the key ${functionKey} is not stored`);
+    if (this.#names.size >= MOST_KEYS) this.#names.clear();
+    this.#names.set(functionKey, names);
+    return names;
+  }
+
+  /** Rows as invocations. */
+  async invocations(tx: ReadTransaction, rows: readonly InvocationRow[]): Promise<StoredInvocation[]> {
+    const invocations = [];
+    for (const row of rows) {
+      const names = this.#names.get(row[1]) ?? (await this.namesOf(tx, row[1]));
+      invocations.push(storedInvocation(row, names));
+    }
+    return invocations;
+  }
+
+  #keyOf(name: string): number {
+    let key = this.#keys.get(name);
+    if (key === undefined) {
+      key = Number.parseInt(hash("sha256", name).slice(0, 13), 16);
+      if (this.#keys.size >= MOST_KEYS) this.#keys.clear();
+      this.#keys.set(name, key);
+    }
+    return key;
+  }
+}
