@@ -7,6 +7,12 @@ function project(name: string, include: string[], testTimeout: number) {
   return { extends: true as const, test: { name, include, exclude, testTimeout, hookTimeout: testTimeout } };
 }
 
+/** The same end-to-end suite, on an installation that its global setup starts once for all files. */
+function endToEnd(target: "embedded" | "services") {
+  const { extends: inherits, test } = project(`e2e-${target}`, ["test/e2e/**/*.test.ts"], 60_000);
+  return { extends: inherits, test: { ...test, globalSetup: [`test/harness/${target}_setup.ts`], maxConcurrency: 8 } };
+}
+
 export default defineConfig({
   // Examples and tests import the SDK by its name; here they get its sources, not the last build.
   resolve: {
@@ -24,7 +30,8 @@ export default defineConfig({
         ["sdk/**/*.test.ts", "services/**/*.test.ts", "test/{contract,harness}/**/*.test.ts", "examples/**/*.test.ts"],
         20_000,
       ),
-      project("e2e", ["test/e2e/**/*.test.ts"], 60_000),
+      endToEnd("embedded"),
+      endToEnd("services"),
       project("python", ["test/python/**/*.test.ts"], 60_000),
     ],
   },

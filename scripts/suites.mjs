@@ -23,7 +23,9 @@ const PYTHON_PLUGIN = { debian: "protobuf-compiler-grpc", probe: ["sh", "-c", "c
  */
 const SUITES = [
   { name: "unit", source: "vitest.config.ts", project: "unit", boundMs: 300_000 },
-  { name: "e2e", source: "test/e2e", project: "e2e", boundMs: 420_000 },
+  // The same tests twice: on `multinode up`, and on the three services as processes of their own.
+  { name: "e2e-embedded", source: "test/e2e", project: "e2e-embedded", boundMs: 420_000 },
+  { name: "e2e-services", source: "test/e2e", project: "e2e-services", boundMs: 420_000 },
   {
     name: "python",
     source: "test/python",
