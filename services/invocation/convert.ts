@@ -4,8 +4,10 @@ import { Payload } from "../../gen/multinode/type/v1/payload.pb.js";
 import { OUTCOME_CODE, STATUS_CODE } from "./sql/codes.js";
 import type { StoredExecution, StoredInvocation } from "./store.js";
 
-export function toInvocation(stored: StoredInvocation, executions: readonly StoredExecution[] = []): Invocation {
-  return { ...toSummary(stored), result: toPayload(stored.life.result), executions: toExecutions(stored, executions) };
+/** `ended`: its executions that have ended. Where it is not given, the message has no executions at all. */
+export function toInvocation(stored: StoredInvocation, ended?: readonly StoredExecution[]): Invocation {
+  const executions = ended === undefined ? [] : toExecutions(stored, ended);
+  return { ...toSummary(stored), result: toPayload(stored.life.result), executions };
 }
 
 /** Without result and executions. */

@@ -6,6 +6,7 @@ import type { Logger } from "../platform/log.js";
 import type { PageOffsets } from "../platform/page_offset.js";
 import type { Db } from "../platform/store/db.js";
 import type { Announcer } from "./announcer.js";
+import type { ParkedLeases } from "./dispatch/parked_leases.js";
 import type { ExecutionTokens } from "./execution_token.js";
 import type { Functions } from "./functions.js";
 import type { Projects } from "./projects.js";
@@ -27,6 +28,7 @@ export interface InvocationDeps {
   readonly bus: Bus;
   readonly hub: WatchHub;
   readonly announcer: Announcer;
+  readonly parked: ParkedLeases;
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly tokens: ExecutionTokens;

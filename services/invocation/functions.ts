@@ -6,9 +6,9 @@ import type {
   ResolvedFunction,
 } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
-import { LIMITS, OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { isReason } from "../../sdk/typescript/src/protocol/reasons.js";
-import { Refusal } from "../platform/errors.js";
+import { projectDoesNotExist, projectIsBeingDeleted, Refusal } from "../platform/errors.js";
 import type { ReadTransaction } from "../platform/store/db.js";
 import type { LifePolicy } from "./domain/life.js";
 import { type RetryDelay, retryDelayMs } from "./domain/retry_delay.js";
@@ -115,12 +115,23 @@ function compile(schema: string): ValidateFunction | undefined {
 function refusalOf(reason: string, ref: FunctionRef | undefined): Refusal {
   const { projectName = "", versionId = "", functionName = "" } = ref ?? {};
   if (!isReason(reason)) throw new Error(`the registry gave the unknown reason "${reason}"`);
-  const messages: Partial<Record<typeof reason, string>> = {
-    ProjectDoesNotExist: `project "${projectName}" does not exist`,
-    ProjectIsBeingDeleted: `project "${projectName}" is being deleted`,
-    VersionDoesNotExist: `version "${versionId}" does not exist in project "${projectName}"`,
-    FunctionDoesNotExist: `function "${functionName}" does not exist in ${versionId === "" ? "the latest version" : `version "${versionId}"`} of project "${projectName}"`,
-  };
-  const metadata = { projectName, versionId, functionName };
-  return new Refusal(reason, (messages[reason] ?? reason).slice(0, LIMITS.errorLength), { metadata });
+  const isLatest = versionId === "";
+  switch (reason) {
+    case "ProjectDoesNotExist":
+      return projectDoesNotExist(projectName);
+    case "ProjectIsBeingDeleted":
+      return projectIsBeingDeleted(projectName);
+    case "VersionDoesNotExist": {
+      const message = isLatest
+        ? `project "${projectName}" has no version yet`
+        : `version ${versionId} does not exist in project "${projectName}"`;
+      return new Refusal(reason, message, { metadata: { projectName, versionId } });
+    }
+    default: {
+      const where = `${isLatest ? "the latest version" : `version ${versionId}`} of project "${projectName}"`;
+      const message =
+        reason === "FunctionDoesNotExist" ? `function "${functionName}" does not exist in ${where}` : reason;
+      return new Refusal(reason, message, { metadata: { projectName, versionId, functionName } });
+    }
+  }
 }

@@ -20,6 +20,7 @@ import { adoptHandler } from "./dispatch/adopt.js";
 import { appendLogsHandler } from "./dispatch/append_logs.js";
 import { leaseHandler } from "./dispatch/lease.js";
 import { listLeasesHandler } from "./dispatch/list_leases.js";
+import { ParkedLeases } from "./dispatch/parked_leases.js";
 import { renewHandler } from "./dispatch/renew.js";
 import { reportHandler } from "./dispatch/report.js";
 import { ExecutionTokens } from "./execution_token.js";
@@ -65,6 +66,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
   const store = createSqlStore();
   const secret = (name: string) => db.write((tx) => store.secret(tx, name, () => randomBytes(32)));
   const hub = new WatchHub(bus);
+  const parked = new ParkedLeases(bus);
   const deps: InvocationDeps = {
     db,
     store,
@@ -73,6 +75,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     bus,
     hub,
     announcer: new Announcer(bus, hub),
+    parked,
     clock,
     ids,
     tokens: new ExecutionTokens(await secret("execution-tokens")),
@@ -103,6 +106,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     start: () => sweeper.start(),
     stop: async () => {
       await sweeper.stop();
+      parked.close();
       hub.close();
     },
   };

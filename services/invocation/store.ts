@@ -113,7 +113,7 @@ export interface InvocationStore {
 
   // Queues and leases
   /** Queues with queued invocations and free slots. */
-  leasableQueues(tx: WriteTransaction): Promise<QueueRow[]>;
+  leasableQueues(tx: ReadTransaction): Promise<QueueRow[]>;
   queue(tx: ReadTransaction, projectId: string, functionName: string): Promise<QueueRow | undefined>;
   /** Makes the queue of a function; takes over the slot limit of a newer version. */
   ensureQueue(
@@ -128,9 +128,11 @@ export interface InvocationStore {
     now: number,
     atMost: number,
   ): Promise<{ invocation: StoredInvocation; input: Uint8Array }[]>;
-  /** When the next queued invocation that is not yet available becomes so. */
-  nextAvailableAt(tx: ReadTransaction, now: number): Promise<number | null>;
+  /** When the first queued invocation for which there is a slot may be leased; it may be in the past. */
+  nextAvailableAt(tx: ReadTransaction): Promise<number | null>;
   renewScheduler(tx: WriteTransaction, schedulerId: string, leaseUntil: number): Promise<{ before: number | null }>;
+  /** Makes sure that the lease of a scheduler lasts for at least half of the time. */
+  holdScheduler(tx: WriteTransaction, schedulerId: string, now: number, leaseDurationMs: number): Promise<void>;
   expiredSchedulers(tx: ReadTransaction, now: number): Promise<string[]>;
   forgetScheduler(tx: WriteTransaction, schedulerId: string): Promise<void>;
   loadLeased(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]>;

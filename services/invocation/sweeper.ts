@@ -63,6 +63,8 @@ export class Sweeper {
     clearTimeout(this.#timer);
     const delay = Math.min(Math.max(at - this.#deps.clock.now(), 0), INTERVAL_MS);
     this.#timer = setTimeout(() => {
+      // Also where a sweep is under way: it looks at the deadlines at its end, and must be free to set the next time.
+      this.#wakeAt = Number.POSITIVE_INFINITY;
       this.#running ??= this.#run().finally(() => {
         this.#running = undefined;
       });

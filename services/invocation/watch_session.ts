@@ -82,8 +82,11 @@ export class WatchSession implements Watcher {
     const target = this.#targets.get(id);
     if (target === undefined || progress.revision <= target.revision) return;
     if (target.endOnly && !isAtEnd(progress, target)) return;
-    if (state !== undefined) target.offered = state;
-    else if (target.offered !== undefined && target.offered.life.revision >= progress.revision) return;
+    const known = target.offered?.life.revision ?? 0;
+    // Two commits may be told in the wrong order.
+    if (known >= progress.revision) return;
+    // Where the newer state is not at hand, it is read.
+    target.offered = state;
     this.#marked.add(id);
     this.wake();
   }

@@ -7,8 +7,9 @@ import type { Plan } from "./plan.js";
 import { newRun, type Run, threw } from "./run.js";
 import type { Scheduler } from "./scheduler.js";
 
-/** How often to look for work without a hint. */
-const LOOK_INTERVAL_MS = 2_000;
+/** How long one request waits for something to lease. */
+const WAIT_MS = 10_000;
+const EXCLUDING_WAIT_MS = 200;
 const RETRY_MS = 500;
 /** How often to compare leases with runs. */
 const RECONCILE_INTERVAL_MS = 30_000;
@@ -17,15 +18,12 @@ export class LeaseLoop {
   readonly #scheduler: Scheduler;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #unsubscribes: (() => void)[] = [];
-  /** Whether there may be something to lease. */
-  #hinted = true;
   #leasing: Promise<unknown> | undefined;
   #renewing: Promise<unknown> | undefined;
   #renewAgain = false;
-  #dueTimer: NodeJS.Timeout | undefined;
   /** Leases that the last comparison found and that nothing here knew. */
   #strange = new Set<string>();
-  #stopped = false;
+  readonly #stopping = new AbortController();
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -34,7 +32,6 @@ export class LeaseLoop {
   async start(): Promise<void> {
     const { bus, schedulerId } = this.#scheduler.settings;
     this.#unsubscribes.push(
-      bus.subscribe("queue", () => this.#hint()),
       bus.subscribe("interruption", (event) => {
         if (event.$case === "interruptions" && event.value.schedulerIds.includes(schedulerId)) this.#renew();
       }),
@@ -42,49 +39,38 @@ export class LeaseLoop {
     // What this scheduler held in an earlier life has no worker any more.
     await this.#untilDone(() => this.#reconcile(true));
     this.#timers.push(
-      setInterval(() => this.#hint(), LOOK_INTERVAL_MS),
       setInterval(() => this.#renew(), LIMITS.leaseRenewIntervalMs),
       setInterval(() => void this.#try(() => this.#reconcile(false)), RECONCILE_INTERVAL_MS),
     );
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#stopping.abort();
     for (const timer of this.#timers) clearInterval(timer);
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
-    clearTimeout(this.#dueTimer);
     await Promise.all([this.#leasing, this.#renewing]);
   }
 
-  /** Leases as much as the plan has room for, if there may be something. */
-  offer(plan: Plan, waitingCount: number, waiting: readonly Run[]): void {
-    const count = Math.min(plan.room - (plan.roomForOthers ? waitingCount : 0), LIMITS.executionsPerLease);
-    if (!this.#hinted || count <= 0 || this.#leasing !== undefined || this.#stopped) return;
-    this.#hinted = false;
+  /** Asks for as much as the plan has room for, unless it is asking already. */
+  offer(plan: Plan, waiting: readonly Run[]): void {
+    const count = Math.min(plan.room - (plan.roomForOthers ? waiting.length : 0), LIMITS.executionsPerLease);
+    if (count <= 0 || this.#leasing !== undefined || this.#stopping.signal.aborted) return;
     const excludedQueues = plan.roomForOthers
       ? []
       : [...new Set(waiting.map(({ leased }) => `${leased.projectId}/${leased.function?.functionName}`))];
     this.#leasing = this.#try(() => this.#lease(count, excludedQueues)).finally(() => {
       this.#leasing = undefined;
-      if (this.#hinted) this.#scheduler.wake();
+      this.#scheduler.wake();
     });
   }
 
   async #lease(maxCount: number, excludedQueues: string[]): Promise<void> {
     const { dispatch, schedulerId } = this.#scheduler.settings;
-    const leaseDurationMs = LIMITS.leaseDurationMs;
-    const answer = await dispatch.leaseInvocations({ schedulerId, maxCount, leaseDurationMs, excludedQueues });
-    if (answer.more) this.#hinted = true;
-    if (answer.nextDueTimeMs !== undefined) {
-      clearTimeout(this.#dueTimer);
-      this.#dueTimer = setTimeout(() => this.#hint(), Math.max(1, answer.nextDueTimeMs - Date.now()));
-    }
-    if (answer.executions.length > 0) this.#scheduler.take(answer.executions.map(newRun));
-  }
-
-  #hint(): void {
-    this.#hinted = true;
-    this.#scheduler.wake();
+    // What is excluded now is not for long.
+    const waitMs = excludedQueues.length > 0 ? EXCLUDING_WAIT_MS : WAIT_MS;
+    const request = { schedulerId, maxCount, excludedQueues, leaseDurationMs: LIMITS.leaseDurationMs, waitMs };
+    const { executions } = await dispatch.leaseInvocations(request, { signal: this.#stopping.signal });
+    if (executions.length > 0) this.#scheduler.take(executions.map(newRun));
   }
 
   #renew(): void {
@@ -103,13 +89,14 @@ export class LeaseLoop {
       if (expired) await this.#reconcile(false);
     }).finally(() => {
       this.#renewing = undefined;
-      if (this.#renewAgain && !this.#stopped) this.#renew();
+      if (this.#renewAgain && !this.#stopping.signal.aborted) this.#renew();
     });
   }
 
   /** `fresh`: this scheduler has no workers yet, so that whatever it holds is lost. */
   async #reconcile(fresh: boolean): Promise<void> {
     const { dispatch, schedulerId, log } = this.#scheduler.settings;
+    const known = [...this.#scheduler.runs.values()];
     const { leases } = await dispatch.listLeases({ schedulerId });
     const held = new Set(leases.map(({ ref }) => ref?.executionId ?? ""));
     const strange = new Set<string>();
@@ -128,18 +115,17 @@ export class LeaseLoop {
       this.#scheduler.reporter.report({ ref, event }, () => {});
     }
     this.#strange = strange;
-    // Executions that are not ours any more: their workers are to end, and nothing of them is to be reported.
-    for (const run of this.#scheduler.runs.values()) {
-      if (held.has(run.ref.executionId) || run.workerId === undefined || run.ended) continue;
-      const worker = this.#scheduler.pool.workers.get(run.workerId);
-      if (worker !== undefined && performance.now() - worker.heardAt < RECONCILE_INTERVAL_MS) continue;
-      log.warn({ executionId: run.ref.executionId }, "an execution was leased to another: its worker is stopped");
-      if (worker !== undefined) this.#scheduler.pool.stop(worker);
+    // Executions that are not ours any more. What was leased after the question was asked is not in the answer.
+    for (const run of known) {
+      const { executionId } = run.ref;
+      if (held.has(executionId) || run.ended || this.#scheduler.runs.get(executionId) !== run) continue;
+      log.warn({ executionId, workerId: run.workerId }, "a lease was lost: its worker, if any, is stopped");
+      this.#scheduler.disown(run);
     }
   }
 
   async #untilDone(work: () => Promise<void>): Promise<void> {
-    while (!this.#stopped && !(await this.#try(work)));
+    while (!this.#stopping.signal.aborted && !(await this.#try(work)));
   }
 
   /** Answers whether it was done. */
@@ -148,9 +134,8 @@ export class LeaseLoop {
       await work();
       return true;
     } catch (err) {
-      if (!this.#stopped) {
+      if (!this.#stopping.signal.aborted) {
         this.#scheduler.settings.log.warn({ err }, "the invocation service does not answer; trying again");
-        this.#hinted = true;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
       return false;

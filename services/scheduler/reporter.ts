@@ -8,6 +8,10 @@ import type { Logger } from "../platform/log.js";
 
 const MOST_REPORTS = 2_000;
 const MOST_LINES = 5_000;
+/** Content of one call, in bytes: what the invocation service takes of lines, and well below the largest message. */
+const MOST_BYTES = 2 * 1024 * 1024;
+/** What a report and a line take beside their content, in bytes, roughly. */
+const ITEM_BYTES = 150;
 const RETRY_MS = 250;
 
 interface Waiting {
@@ -56,9 +60,15 @@ export class Reporter {
   async #run(): Promise<void> {
     await Promise.resolve(); // what is reported in this turn goes together
     while ((this.#reports.length > 0 || this.#lines.length > 0) && !this.#stopped) {
-      const lines = this.#lines.splice(0, MOST_LINES);
-      const batch = this.#reports.splice(0, MOST_REPORTS);
-      if (lines.length > 0) await this.#untilTaken(() => this.#dispatch.appendLogs({ lines }));
+      const batch = takeBatch(this.#reports, MOST_REPORTS, ({ report }) => sizeOf(report));
+      // All of them, since they came before the reports or travel as well before them.
+      const waiting = this.#lines;
+      this.#lines = [];
+      while (waiting.length > 0) {
+        // A character takes up to three bytes.
+        const lines = takeBatch(waiting, MOST_LINES, ({ text }) => ITEM_BYTES + 3 * text.length);
+        if ((await this.#untilTaken(() => this.#dispatch.appendLogs({ lines }))) === undefined) return;
+      }
       if (batch.length === 0) continue;
       const reports = batch.map(({ report }) => report);
       const answer = await this.#untilTaken(() => this.#dispatch.reportExecutions({ reports }));
@@ -78,5 +88,33 @@ export class Reporter {
       }
     }
     return undefined;
+  }
+}
+
+/** Takes the first items, at least one, up to the bounds. */
+function takeBatch<T>(items: T[], mostItems: number, sizeOf: (item: T) => number): T[] {
+  let count = 0;
+  for (let bytes = 0; count < Math.min(items.length, mostItems); count++) {
+    const item = items[count];
+    if (item === undefined) break;
+    bytes += sizeOf(item);
+    if (bytes > MOST_BYTES && count > 0) break;
+  }
+  return items.splice(0, count);
+}
+
+function sizeOf({ event }: ExecutionReport): number {
+  switch (event?.$case) {
+    case "yielded":
+      return ITEM_BYTES + (event.value.value?.data.byteLength ?? 0);
+    case "ended": {
+      const { result } = event.value;
+      if (result?.$case === "returned") return ITEM_BYTES + (result.value.value?.data.byteLength ?? 0);
+      return ITEM_BYTES + 3 * (result?.value.error.length ?? 0);
+    }
+    case "started":
+    case "released":
+    case undefined:
+      return ITEM_BYTES;
   }
 }

@@ -5,6 +5,7 @@
  * C1. An execution's slot is given back only when its worker is gone, or when its place in a reused worker is free.
  * C2. A worker's `ended` is acknowledged only after it is stored.
  * C3. Every worker that the runtime lists and the pool does not know is stopped.
+ * C4. What a worker was given and does not name when it connects again never reached it: it is given again.
  */
 import {
   type DispatchServiceClient,
@@ -159,6 +160,20 @@ export class Scheduler {
     worker?.session?.send({ $case: "interrupt", value: { executionId, reason } });
   }
 
+  /** An execution is not this scheduler's any more: its worker is to end, and its end is not to be reported. */
+  disown(run: Run): void {
+    if (run.ended) return;
+    run.ended = true;
+    clearTimeout(run.interrupt?.timer);
+    const worker = run.workerId === undefined ? undefined : this.pool.workers.get(run.workerId);
+    if (worker === undefined) {
+      this.#waiting = this.#waiting.filter((other) => other !== run);
+      this.runs.delete(run.ref.executionId);
+    } else {
+      this.pool.stop(worker); // whose exit is its release, should anybody wait for that
+    }
+  }
+
   /** A worker is gone: what it ran has failed, and the slots that it held are free. */
   exited(exit: WorkerExit): void {
     const worker = this.pool.workers.get(exit.workerId);
@@ -182,10 +197,15 @@ export class Scheduler {
     this.wake();
   }
 
-  /** A worker said hello: it can be given work. */
-  connected(worker: PooledWorker): void {
+  /** A worker said hello, and what it holds: it can be given work. */
+  connected(worker: PooledWorker, held: ReadonlySet<string>): void {
     if (worker.phase === "starting") worker.phase = "spare";
     this.#failedStarts = 0;
+    if (worker.bound !== undefined) this.#sendCode(worker, worker.bound);
+    for (const executionId of worker.running) {
+      const run = held.has(executionId) ? undefined : this.runs.get(executionId);
+      if (run !== undefined) this.#sendExecution(run, worker); // C4
+    }
     this.wake();
   }
 
@@ -225,7 +245,7 @@ export class Scheduler {
     if (performance.now() >= this.#startAgainAt) {
       for (let i = 0; i < decided.start; i++) this.pool.start((exit) => this.exited(exit));
     }
-    this.#leases.offer(decided, this.#waiting.length, this.#waiting);
+    this.#leases.offer(decided, this.#waiting);
     clearTimeout(this.#idleTimer);
     if (decided.nextIdleAt !== undefined) {
       this.#idleTimer = setTimeout(() => this.wake(), Math.min(Math.max(decided.nextIdleAt - Date.now(), 1), 60_000));
@@ -234,11 +254,15 @@ export class Scheduler {
 
   #bind(worker: PooledWorker, fn: BoundFunction): void {
     this.pool.bind(worker, fn);
-    const session = worker.session;
+    this.#sendCode(worker, fn);
+  }
+
+  /** Where there is no connection now, it is said when there is one. A worker that has its code ignores it. */
+  #sendCode(worker: PooledWorker, fn: BoundFunction): void {
     this.#codeOf(fn.versionId).then(
       (code) => {
         const { projectName, versionId, spec } = fn;
-        session?.send({ $case: "bind", value: { projectName, versionId, function: spec, code } });
+        worker.session?.send({ $case: "bind", value: { projectName, versionId, function: spec, code } });
       },
       (err: unknown) => {
         this.#code.delete(fn.versionId);
@@ -263,16 +287,24 @@ export class Scheduler {
     run.workerId = worker.id;
     worker.running.add(run.ref.executionId);
     worker.taken += 1;
-    const session = worker.session;
+    this.#sendExecution(run, worker);
+  }
+
+  #sendExecution(run: Run, worker: PooledWorker): void {
+    const { leased } = run;
     const { executionId, invocationId } = run.ref;
     const { attemptNumber, arguments: args, parentInvocationId, executionToken } = leased;
     // The worker must have its code first, which it has at once unless it is the first of its version.
     void this.#codeOf(leased.versionId).then(
       () => {
-        session?.send({
+        if (run.ended) return;
+        worker.session?.send({
           $case: "assign",
           value: { executionId, invocationId, attemptNumber, arguments: args, parentInvocationId, executionToken },
         });
+        if (run.interrupt === undefined) return;
+        // Said before, it meant nothing to the worker.
+        worker.session?.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });
       },
       () => {}, // told by #bind
     );
@@ -298,7 +330,7 @@ export class Scheduler {
     if (worker !== undefined) this.pool.stop(worker);
   }
 
-  #startFailed(exit: WorkerExit): void {
+  #startFailed(exit: Pick<WorkerExit, "workerId" | "description">): void {
     this.#failedStarts += 1;
     const backoff = Math.min(START_BACKOFF_MS * 2 ** (this.#failedStarts - 1), START_BACKOFF_CEILING_MS);
     this.#startAgainAt = performance.now() + backoff;
@@ -315,6 +347,9 @@ export class Scheduler {
 
   #endSilentWorkers(): void {
     for (const worker of this.pool.silent()) {
+      if (worker.phase === "starting") {
+        this.#startFailed({ workerId: worker.id, description: "did not connect in time" });
+      }
       this.settings.log.warn({ workerId: worker.id, phase: worker.phase }, "a worker fell silent and is stopped");
       this.pool.stop(worker);
     }

@@ -8,6 +8,8 @@ import type { Runtime, WorkerExit } from "./runtime/runtime.js";
 import type { WorkerSession } from "./worker_session.js";
 import type { WorkerTokens } from "./worker_token.js";
 
+const STOP_AGAIN_MS = 1_000;
+
 export interface BoundFunction {
   readonly shape: FunctionShape;
   readonly projectName: string;
@@ -71,8 +73,11 @@ export class WorkerPool {
       (ref) => {
         worker.runtimeRef = ref;
       },
-      (error: unknown) =>
-        exited({ workerId: id, description: `could not be started: ${String(error)}`, outOfMemory: false }),
+      (error: unknown) => {
+        // It may exist all the same (R1).
+        this.#end(id);
+        exited({ workerId: id, description: `could not be started: ${String(error)}`, outOfMemory: false });
+      },
     );
   }
 
@@ -81,14 +86,15 @@ export class WorkerPool {
     if (worker.phase === "stopping") return;
     worker.phase = "stopping";
     worker.session?.close();
+    this.#end(worker.id);
+  }
+
+  #end(workerId: string): void {
     const { runtime, log } = this.#settings;
-    const attempt = () => {
-      runtime.stop(worker.id).catch((err: unknown) => {
-        log.error({ err, workerId: worker.id }, "a worker could not be stopped; trying again");
-        setTimeout(attempt, 1_000).unref();
-      });
-    };
-    attempt();
+    runtime.stop(workerId).catch((err: unknown) => {
+      log.error({ err, workerId }, "a worker could not be stopped; trying again");
+      setTimeout(() => this.#end(workerId), STOP_AGAIN_MS).unref();
+    });
   }
 
   bind(worker: PooledWorker, bound: BoundFunction): void {

@@ -20,6 +20,7 @@ export class WorkerSession {
   async *messages(signal: AbortSignal): AsyncGenerator<ConnectResponse, void> {
     const abort = () => this.close();
     signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
     try {
       while (!this.#closed) {
         if (this.#commands.length === 0) {

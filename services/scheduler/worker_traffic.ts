@@ -117,12 +117,12 @@ export class WorkerTraffic {
       },
     });
     // What was to be interrupted while the connection was broken.
-    for (const executionId of worker.running) {
-      const run = this.#scheduler.runs.get(executionId);
+    for (const { executionId } of hello.executions) {
+      const run = this.#run(worker, executionId);
       if (run?.interrupt === undefined) continue;
       session.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });
     }
-    this.#scheduler.connected(worker);
+    this.#scheduler.connected(worker, new Set(hello.executions.map(({ executionId }) => executionId)));
   }
 
   #yielded(worker: PooledWorker, { executionId, index, value }: WorkerExecutionYielded): void {
@@ -137,6 +137,7 @@ export class WorkerTraffic {
     const { executionId, result, interrupted } = event;
     const run = this.#run(worker, executionId);
     if (run === undefined) {
+      if (worker.running.has(executionId)) return; // C2: acknowledged when it is stored, which is under way
       // Its end is stored, or nobody waits for it any more.
       session.send({ $case: "acknowledge", value: { executionIds: [executionId] } });
       return;

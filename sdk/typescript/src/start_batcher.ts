@@ -2,21 +2,24 @@
  * Starts of the same moment travel as one request.
  *
  * The first start goes out at the end of the current turn, with all others of that turn; while one request is on its way
- * the next gathers. So a single start waits for nothing, and many share one commit on the server. Each request has a random
+ * the next gathers. They travel on one open stream, and one by one where that breaks. So a single start waits for nothing, and many share one commit on the server. Each request has a random
  * id, the same in all of its retries, so that none is started twice.
  */
 import { randomUUID } from "node:crypto";
 import type { Client } from "nice-grpc";
 import type {
-  BatchStartInvocationsResponse,
   InvocationServiceDefinition,
+  StartOutcome,
 } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { payloadSizeBytes } from "./codec.js";
 import { startRequestToWire } from "./convert.js";
 import { MultinodeError, Unavailable } from "./errors.js";
 import type { StartRequest, StartSink } from "./invocation_client.js";
 import { LIMITS } from "./protocol/limits.js";
+import { StartStream } from "./start_stream.js";
 import { copyOf, errorFromStatus } from "./status_details.js";
+
+type StartService = Pick<Client<InvocationServiceDefinition>, "batchStartInvocations" | "streamStartInvocations">;
 
 interface PendingStart {
   readonly request: StartRequest;
@@ -27,14 +30,16 @@ interface PendingStart {
 const OVERHEAD_BYTES = 64;
 
 export class StartBatcher {
-  readonly #service: Pick<Client<InvocationServiceDefinition>, "batchStartInvocations">;
+  readonly #service: StartService;
+  readonly #stream: StartStream;
   readonly #closing = new AbortController();
   #queue: PendingStart[] = [];
   #isScheduled = false;
   #isSending = false;
 
-  constructor(service: Pick<Client<InvocationServiceDefinition>, "batchStartInvocations">) {
+  constructor(service: StartService) {
     this.#service = service;
+    this.#stream = new StartStream(service);
   }
 
   enqueue(request: StartRequest, sink: StartSink): void {
@@ -54,6 +59,7 @@ export class StartBatcher {
   /** Refuses what has not been sent and lets go of what has. */
   close(): void {
     this.#closing.abort(new Unavailable("the client was closed"));
+    this.#stream.close();
     for (const { sink } of this.#queue.splice(0)) sink.notStarted(new Unavailable("the client was closed"));
   }
 
@@ -69,19 +75,19 @@ export class StartBatcher {
 
   /** Never throws: each sink is told. */
   async #sendBatch(batch: readonly PendingStart[]): Promise<void> {
-    let response: BatchStartInvocationsResponse;
+    const request = { requests: batch.map(({ request }) => startRequestToWire(request)), requestId: randomUUID() };
+    let outcomes: StartOutcome[];
     try {
-      response = await this.#service.batchStartInvocations(
-        { requests: batch.map(({ request }) => startRequestToWire(request)), requestId: randomUUID() },
-        { signal: this.#closing.signal },
-      );
+      outcomes =
+        (await this.#stream.send(request)) ??
+        (await this.#service.batchStartInvocations(request, { signal: this.#closing.signal })).outcomes;
     } catch (error) {
       // Each start gets an error object of its own: `map` writes its input into it.
       for (const { sink } of batch) sink.notStarted(error instanceof MultinodeError ? copyOf(error) : asError(error));
       return;
     }
     for (const [index, { sink }] of batch.entries()) {
-      const outcome = response.outcomes[index]?.outcome;
+      const outcome = outcomes[index]?.outcome;
       if (outcome?.$case === "invocationId") sink.started(outcome.value);
       else if (outcome?.$case === "error") sink.notStarted(errorFromStatus(outcome.value));
       else sink.notStarted(new MultinodeError("Internal", "the server gave no outcome for this start"));

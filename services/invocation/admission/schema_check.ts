@@ -11,10 +11,14 @@ export function violationsOf(
   name: string,
 ): { field: string; description: string }[] {
   if (check(value)) return [];
-  return (check.errors ?? []).slice(0, MOST).map((error) => ({
-    field: name + pathOf(error.instancePath),
-    description: describe(error, value),
-  }));
+  // Two keywords can say the same, as the two do that bound a tuple.
+  const violations = new Map<string, { field: string; description: string }>();
+  for (const error of check.errors ?? []) {
+    const violation = { field: name + pathOf(error.instancePath), description: describe(error, value) };
+    violations.set(JSON.stringify(violation), violation);
+    if (violations.size === MOST) break;
+  }
+  return [...violations.values()];
 }
 
 /** "/0/name" as "[0].name". */
@@ -30,7 +34,8 @@ function pathOf(pointer: string): string {
 function describe(error: ErrorObject, root: unknown): string {
   const message = error.message ?? "is not valid";
   const value = valueAt(root, error.instancePath);
-  return value === undefined ? message : `${show(value)} ${message}`;
+  const isShown = value !== undefined && (typeof value !== "object" || value === null || Array.isArray(value));
+  return isShown ? `${show(value)} ${message}` : message;
 }
 
 function valueAt(root: unknown, pointer: string): unknown {

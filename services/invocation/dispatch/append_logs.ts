@@ -23,7 +23,7 @@ export function appendLogsHandler({
       const rows = lines
         .filter(({ lineNumber }) => lineNumber >= 1 && lineNumber <= LIMITS.logLinesPerExecution + 1)
         .map((line) => ({ ...line, text: line.text.slice(0, LIMITS.logLineLength).replaceAll("\0", "\uFFFD") }));
-      await db.write((tx) => store.appendLogs(tx, rows));
+      await db.write((tx) => store.appendLogs(tx, rows), "relaxed");
       const executionIds = [...new Set(rows.map(({ executionId }) => executionId))];
       bus.publish({ $case: "logs", value: { executionIds } });
       return {};

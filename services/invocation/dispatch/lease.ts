@@ -10,42 +10,78 @@ import { parse } from "../../platform/rpc/validation.js";
 import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import { shareFairly } from "../domain/fair_share.js";
-import type { Change, StoredInvocation } from "../store.js";
+import type { Change, QueueRow, StoredInvocation } from "../store.js";
 import { WorkingSet } from "../working_set.js";
 import { leaseRequest } from "./requests.js";
+
+/** How often a scheduler that waits looks for itself, woken or not. */
+const LOOK_INTERVAL_MS = 2_000;
+
+interface LeaseCommand {
+  readonly schedulerId: string;
+  readonly maxCount: number;
+  readonly leaseDurationMs: number;
+  readonly excludedQueues: readonly string[];
+}
 
 export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "leaseInvocations"> {
   // Which queue comes first changes from lease to lease, so that none is always served last.
   let turn = 0;
   return {
-    async leaseInvocations(message) {
+    async leaseInvocations(message, { signal }) {
       const request = parse(leaseRequest, message);
-      const excluded = new Set(request.excludedQueues);
-      const { executions, changes, nextDueTimeMs, more } = await deps.db.write(async (tx) => {
-        const now = deps.clock.now();
-        await deps.store.renewScheduler(tx, request.schedulerId, now + request.leaseDurationMs);
-        const queues = (await deps.store.leasableQueues(tx)).filter(
-          ({ projectId, functionName }) => !excluded.has(`${projectId}/${functionName}`),
-        );
-        const room = queues.map(({ queued, slotLimit, used }) => Math.min(queued, slotLimit - used));
-        const shares = shareFairly(room, request.maxCount, turn++);
-        const batch = new LeaseBatch(deps, tx, request.schedulerId, now);
-        for (const [index, { projectId, functionName }] of queues.entries()) {
-          const share = shares[index] ?? 0;
-          if (share === 0 || batch.full) continue;
-          for (const { invocation, input } of await deps.store.loadQueued(tx, projectId, functionName, now, share)) {
-            if (!batch.full) await batch.take(invocation, input);
-          }
+      const waitUntil = performance.now() + request.waitMs;
+      let coming = false;
+      for (;;) {
+        const { round } = deps.parked;
+        // Looking first costs less than a transaction that finds nothing; what is only coming cannot be seen yet.
+        const { leasable, dueMs } = await look(deps, request);
+        if (leasable || coming) {
+          const executions = await leaseNow(deps, request, turn++);
+          if (executions.length > 0) return { executions };
         }
-        const changes = await batch.save();
-        const due = batch.full ? null : await deps.store.nextAvailableAt(tx, now);
-        const more = batch.full || room.reduce((a, b) => a + b, 0) > batch.executions.length;
-        return { executions: batch.executions, changes, more, nextDueTimeMs: due ?? undefined };
-      });
-      deps.announcer.changed(changes);
-      return { executions, more: more && executions.length > 0, nextDueTimeMs };
+        const waitMs = Math.min(LOOK_INTERVAL_MS, waitUntil - performance.now(), dueMs);
+        if (waitMs <= 0 || signal.aborted) return { executions: [] };
+        coming = (await deps.parked.wait(round, waitMs, signal)) === "coming";
+      }
     },
   };
+}
+
+async function leaseNow(deps: InvocationDeps, command: LeaseCommand, turn: number): Promise<LeasedExecution[]> {
+  const { db, store, clock, announcer } = deps;
+  const { executions, changes } = await db.write(async (tx) => {
+    const now = clock.now();
+    const queues = (await store.leasableQueues(tx)).filter((queue) => isWanted(queue, command));
+    const room = queues.map(({ queued, slotLimit, used }) => Math.min(queued, slotLimit - used));
+    const batch = new LeaseBatch(deps, tx, command.schedulerId, now);
+    await batch.takeFairly(queues, room, command.maxCount, turn);
+    const changes = await batch.save();
+    if (changes.length > 0) await store.holdScheduler(tx, command.schedulerId, now, command.leaseDurationMs);
+    return { executions: batch.executions, changes };
+  });
+  announcer.changed(changes);
+  return executions;
+}
+
+/** Whether something may be leased now, and how long until a queued invocation has waited out its retry delay. */
+async function look(
+  { db, store, clock }: InvocationDeps,
+  command: LeaseCommand,
+): Promise<{ leasable: boolean; dueMs: number }> {
+  const nothing = { leasable: false, dueMs: Number.POSITIVE_INFINITY };
+  return await db.read(async (tx) => {
+    const queues = await store.leasableQueues(tx);
+    if (!queues.some((queue) => isWanted(queue, command))) return nothing;
+    const now = clock.now();
+    const due = await store.nextAvailableAt(tx);
+    if (due === null) return nothing;
+    return due <= now ? { ...nothing, leasable: true } : { leasable: false, dueMs: due - now };
+  });
+}
+
+function isWanted({ projectId, functionName }: QueueRow, { excludedQueues }: LeaseCommand): boolean {
+  return !excludedQueues.includes(`${projectId}/${functionName}`);
 }
 
 class LeaseBatch {
@@ -66,6 +102,37 @@ class LeaseBatch {
 
   get full(): boolean {
     return this.#bytes >= LIMITS.leaseBytes || this.executions.length >= LIMITS.executionsPerLease;
+  }
+
+  async takeFairly(
+    queues: readonly QueueRow[],
+    room: readonly number[],
+    maxCount: number,
+    first: number,
+  ): Promise<void> {
+    const open = [...room];
+    const taken = room.map(() => 0);
+    let left = maxCount;
+    for (let isShort = true; isShort && left > 0 && !this.full; ) {
+      isShort = false;
+      const shares = shareFairly(open, left, first);
+      for (const [index, { projectId, functionName }] of queues.entries()) {
+        const share = shares[index] ?? 0;
+        if (share === 0 || this.full) continue;
+        const before = taken[index] ?? 0;
+        const { store } = this.#deps;
+        const oldest = await store.loadQueued(this.#tx, projectId, functionName, this.#now, before + share);
+        const found = oldest.slice(before);
+        for (const { invocation, input } of found) if (!this.full) await this.take(invocation, input);
+        taken[index] = before + found.length;
+        left -= found.length;
+        open[index] = (open[index] ?? 0) - found.length;
+        if (found.length === share) continue;
+        // The rest of this queue waits out a retry delay: others get what it cannot use.
+        open[index] = 0;
+        isShort = true;
+      }
+    }
   }
 
   async take(invocation: StoredInvocation, input: Uint8Array): Promise<void> {

@@ -22,7 +22,9 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
       if (reports.length > MOST_REPORTS) {
         throw badRequest([{ field: "reports", description: `has more than ${MOST_REPORTS} items` }]);
       }
-      const { changes, refusals } = await deps.db.write(async (tx) => {
+      // What has not ended would be lost with this machine all the same, and its execution would be repeated.
+      const durability = reports.some(({ event }) => event?.$case === "ended") ? "durable" : "relaxed";
+      const storing = deps.db.write(async (tx) => {
         const ids = new Set(reports.map(({ ref }) => ref?.invocationId ?? ""));
         const working = new WorkingSet(await deps.store.load(tx, [...ids]));
         const now = deps.clock.now();
@@ -34,11 +36,18 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
         const changes = working.changes();
         await deps.store.save(tx, changes);
         return { changes, refusals };
-      });
+      }, durability);
+      // Slots that this gives back can be leased with the same commit.
+      if (reports.some(givesBack)) deps.parked.coming();
+      const { changes, refusals } = await storing;
       deps.announcer.changed(changes);
       return { refusals };
     },
   };
+}
+
+function givesBack({ event }: ExecutionReport): boolean {
+  return event?.$case === "released" || event?.$case === "ended";
 }
 
 async function record(
@@ -58,7 +67,8 @@ async function record(
   if (life.current?.id !== ref.executionId) {
     const attempt = await endedAttempt(deps, tx, working, report);
     if (attempt === undefined) return "ExecutionIsNotCurrent";
-    if (releases) working.release(identity.id, attempt, now, known.policy);
+    // One that gave back its worker before holds nothing any more, whatever its invocation holds by now.
+    if (releases && attempt.held) working.release(identity.id, attempt.number, now, known.policy);
     return report.event?.$case === "released" ? undefined : "ExecutionHasAlreadyFinished";
   }
   if (life.current.epoch !== ref.epoch) return "ExecutionIsNotCurrent";
@@ -70,17 +80,18 @@ async function record(
   return reason;
 }
 
-/** The number of an attempt that has ended, by what names it and the right to speak for it. */
+/** An attempt that has ended, by what names it and the right to speak for it. */
 async function endedAttempt(
   deps: InvocationDeps,
   tx: WriteTransaction,
   working: WorkingSet,
   { ref }: ExecutionReport,
-): Promise<number | undefined> {
+): Promise<{ number: number; held: boolean } | undefined> {
   if (ref === undefined) return undefined;
   const now = working.ended(ref.invocationId, ref.executionId);
-  const earlier = now ?? (await deps.store.loadEnded(tx, ref.invocationId)).find(({ id }) => id === ref.executionId);
-  return earlier?.epoch === ref.epoch ? earlier.attemptNumber : undefined;
+  const earlier = (await deps.store.loadEnded(tx, ref.invocationId)).find(({ id }) => id === ref.executionId);
+  const ended = now ?? earlier;
+  return ended?.epoch === ref.epoch ? { number: ended.attemptNumber, held: earlier?.held ?? true } : undefined;
 }
 
 function lose(working: WorkingSet, id: string, attempt: number, now: number, known: KnownFunction): undefined {

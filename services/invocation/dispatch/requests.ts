@@ -11,6 +11,7 @@ export const leaseRequest = z.object({
   maxCount: z.number().int().min(1).max(LIMITS.executionsPerLease),
   leaseDurationMs,
   excludedQueues: z.array(text(1, 200)).max(1_000),
+  waitMs: z.number().int().min(0).max(30_000),
 });
 
 export const renewRequest = z.object({ schedulerId, leaseDurationMs });

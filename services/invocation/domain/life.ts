@@ -5,7 +5,8 @@
  * L1. `status` PENDING without a `current` execution is what a scheduler may lease.
  * L2. `current` is the newest execution until it has ended; afterwards there is none.
  * L3. `held` counts the executions, `current` included, that hold a worker. `terminated` = finished and `held` 0.
- * L4. `revision` grows with every change.
+ * L4. `revision` grows with every change. Each execution begins a range of its own, so that revisions which were seen, and
+ *     then lost with the power of the machine, are never given to what comes after them.
  * L5. A finished life changes in `held`, `terminated` and `revision` only.
  */
 
@@ -71,6 +72,14 @@ export interface LifePolicy {
   readonly maxRetries: number;
   /** Wait before the next attempt, after this many failures. */
   retryDelayMs(failures: number): number;
+}
+
+/** Revisions of one execution. */
+const REVISION_RANGE = 2 ** 24;
+
+/** The first revision of the next execution (L4). */
+export function nextRevisionRange(revision: number): number {
+  return (Math.floor(revision / REVISION_RANGE) + 1) * REVISION_RANGE;
 }
 
 export const NEW_LIFE: Life = {

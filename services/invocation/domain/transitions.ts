@@ -2,7 +2,15 @@
  * The state machine of an invocation, as a table: for every phase and every event, either the function that makes the
  * next life, or the reason why there is none. `transitions.test.ts` walks every pair.
  */
-import type { CurrentExecution, EndedExecution, FinishedStatus, Life, LifePolicy, Outcome } from "./life.js";
+import {
+  type CurrentExecution,
+  type EndedExecution,
+  type FinishedStatus,
+  type Life,
+  type LifePolicy,
+  nextRevisionRange,
+  type Outcome,
+} from "./life.js";
 
 /** Where an invocation is, finer than its status. */
 export type Phase =
@@ -147,7 +155,9 @@ export function advance(life: Life, event: LifeEvent, now: number, policy: LifeP
 }
 
 function lease(life: Life, event: Extract<LifeEvent, { type: "lease" }>, now: number): Advanced {
-  return changed(life, {
+  const next = {
+    ...life,
+    revision: nextRevisionRange(life.revision),
     attempts: life.attempts + 1,
     held: life.held + 1,
     current: {
@@ -162,7 +172,8 @@ function lease(life: Life, event: Extract<LifeEvent, { type: "lease" }>, now: nu
       interruptedAt: null,
       yieldIndex: 0,
     },
-  });
+  };
+  return { life: next };
 }
 
 function start(
@@ -219,8 +230,9 @@ function endInterrupted(life: Life, event: Extract<LifeEvent, { type: "return" |
   return end({ ...life, result: event.value ?? life.result }, "ABORTED", "", now, status);
 }
 
+/** Of an execution that has ended: the current one holds its worker until then (L3). */
 function release(life: Life): Advanced | Rejection {
-  if (life.held === 0) return "ignored";
+  if (life.held === (life.current === null ? 0 : 1)) return "ignored";
   const held = life.held - 1;
   return changed(life, { held, terminated: life.finishedAt !== null && held === 0 });
 }

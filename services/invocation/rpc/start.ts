@@ -1,4 +1,4 @@
-/** StartInvocation and BatchStartInvocations: from requests to stored invocations. */
+/** StartInvocation, BatchStartInvocations and StreamStartInvocations: from requests to stored invocations. */
 import { createHash } from "node:crypto";
 import {
   BatchStartInvocationsRequest,
@@ -21,7 +21,10 @@ import { parseStart, requestIdField, type StartCommand } from "../requests.js";
 /** What became of one start: the id of its invocation, or why there is none. */
 export type Started = string | Refusal;
 
-type Handlers = Pick<InvocationServiceImplementation<Caller>, "startInvocation" | "batchStartInvocations">;
+type Handlers = Pick<
+  InvocationServiceImplementation<Caller>,
+  "startInvocation" | "batchStartInvocations" | "streamStartInvocations"
+>;
 
 export function startHandlers(deps: InvocationDeps): Handlers {
   return {
@@ -30,25 +33,45 @@ export function startHandlers(deps: InvocationDeps): Handlers {
       if (command === undefined || command instanceof Refusal) throw command;
       const [resolved] = await resolveStarts(deps, [command], signal);
       if (resolved === undefined || resolved instanceof Refusal) throw resolved;
-      const [started] = await deps.db.write((tx) => storeStarts(deps, tx, [resolved], principal));
+      const storing = deps.db.write((tx) => storeStarts(deps, tx, [resolved], principal));
+      deps.parked.coming();
+      const [started] = await storing;
       if (started === undefined || started instanceof Refusal) throw started;
       deps.announcer.queued();
       return { invocationId: started };
     },
 
     async batchStartInvocations(request, { principal, signal }) {
-      const { requestId } = parse(requestIdField, { requestId: request.requestId });
-      checkCount(request.requests.length);
-      const commands = parseAll(deps, request.requests, principal);
-      const resolved = await resolveStarts(deps, commands, signal);
-      const store = async (tx: WriteTransaction) => toOutcomes(await storeStarts(deps, tx, resolved, principal));
-      const outcomes = await deps.db.write((tx) =>
-        requestId === "" ? store(tx) : onceOnly(deps, tx, request, principal, () => store(tx)),
-      );
-      deps.announcer.queued();
-      return { outcomes };
+      return { outcomes: await startBatch(deps, request, principal, signal) };
+    },
+
+    async *streamStartInvocations(requests, { principal, signal }) {
+      for await (const { batch } of requests) {
+        if (batch === undefined) throw badRequest([{ field: "batch", description: "is required" }]);
+        yield { requestId: batch.requestId, outcomes: await startBatch(deps, batch, principal, signal) };
+      }
     },
   };
+}
+
+async function startBatch(
+  deps: InvocationDeps,
+  request: BatchStartInvocationsRequest,
+  principal: Principal,
+  signal: AbortSignal,
+): Promise<StartOutcome[]> {
+  const { requestId } = parse(requestIdField, { requestId: request.requestId });
+  checkCount(request.requests.length);
+  const commands = parseAll(deps, request.requests, principal);
+  const resolved = await resolveStarts(deps, commands, signal);
+  const store = async (tx: WriteTransaction) => toOutcomes(await storeStarts(deps, tx, resolved, principal));
+  const storing = deps.db.write((tx) =>
+    requestId === "" ? store(tx) : onceOnly(deps, tx, request, principal, () => store(tx)),
+  );
+  deps.parked.coming();
+  const outcomes = await storing;
+  deps.announcer.queued();
+  return outcomes;
 }
 
 function checkCount(count: number): void {

@@ -11,10 +11,8 @@ const QUEUE_COLUMNS = `project_id AS "projectId", function_name AS "functionName
 /** What waits in a queue: the condition of the partial index. */
 const QUEUED = `status = ${STATUS_CODE.PENDING} AND execution_id IS NULL`;
 
-export async function leasableQueues(tx: WriteTransaction): Promise<QueueRow[]> {
-  return await tx.all<QueueRow>(
-    `SELECT ${QUEUE_COLUMNS} FROM queues WHERE queued > 0 AND used < slot_limit${tx.dialect.forUpdate}`,
-  );
+export async function leasableQueues(tx: ReadTransaction): Promise<QueueRow[]> {
+  return await tx.all<QueueRow>(`SELECT ${QUEUE_COLUMNS} FROM queues WHERE queued > 0 AND used < slot_limit`);
 }
 
 export async function queue(
@@ -70,17 +68,17 @@ export async function loadQueued(
   return queued;
 }
 
-export async function nextAvailableAt(tx: ReadTransaction, now: number): Promise<number | null> {
-  const queues = await tx.all<{ key: number }>("SELECT queue_key AS key FROM queues WHERE queued > 0");
+export async function nextAvailableAt(tx: ReadTransaction): Promise<number | null> {
+  const queues = await tx.all<{ key: number }>(
+    "SELECT queue_key AS key FROM queues WHERE queued > 0 AND used < slot_limit",
+  );
   let next: number | null = null;
   for (const { key } of queues) {
-    const row = await tx.get<{ available_at: number }>(
-      `SELECT available_at FROM invocations WHERE queue_key = ? AND ${QUEUED} AND available_at > ?
-       ORDER BY available_at LIMIT 1`,
+    const row = await tx.get<{ at: number }>(
+      `SELECT available_at AS at FROM invocations WHERE queue_key = ? AND ${QUEUED} ORDER BY available_at LIMIT 1`,
       key,
-      now,
     );
-    if (row !== undefined && (next === null || row.available_at < next)) next = row.available_at;
+    if (row !== undefined && (next === null || row.at < next)) next = row.at;
   }
   return next;
 }
@@ -100,6 +98,18 @@ export async function renewScheduler(
     leaseUntil,
   );
   return { before: row?.before ?? null };
+}
+
+/** Renews the lease of a scheduler only if it is about to end, since a renewal costs a write. */
+export async function holdScheduler(
+  tx: WriteTransaction,
+  schedulerId: string,
+  now: number,
+  leaseDurationMs: number,
+): Promise<void> {
+  const row = await tx.get<{ until: number }>("SELECT lease_until AS until FROM schedulers WHERE id = ?", schedulerId);
+  if (row !== undefined && row.until > now + leaseDurationMs / 2) return;
+  await renewScheduler(tx, schedulerId, now + leaseDurationMs);
 }
 
 export async function expiredSchedulers(tx: ReadTransaction, now: number): Promise<string[]> {

@@ -3,12 +3,17 @@ import { type Metadata, ServerError, Status } from "nice-grpc";
 import { BadRequest, ErrorInfo, RetryInfo } from "../../../gen/google/rpc/error_details.pb.js";
 import { Status as RpcStatus } from "../../../gen/google/rpc/status.pb.js";
 import { ERROR_DOMAIN, REASON_STATUS } from "../../../sdk/typescript/src/protocol/reasons.js";
-import type { Refusal } from "../errors.js";
+import type { FieldViolation, Refusal } from "../errors.js";
 
 const TYPE_URL = "type.googleapis.com/google.rpc.";
-/** Longest message: HTTP/2 trailers are small. */
-const MESSAGE_LENGTH = 2_000;
-const VIOLATIONS = 50;
+/**
+ * Bytes of a message and of the list of bad fields. A status travels in the trailers, which clients refuse, with the whole
+ * call, where they are too large: some above 8 KiB. The message is in them twice, once with a percent encoding.
+ */
+const MESSAGE_BYTES = 2_000;
+const VIOLATIONS_BYTES = 2_500;
+const FIELD_BYTES = 200;
+const DESCRIPTION_BYTES = 400;
 
 export function toRpcStatus(refusal: Refusal): RpcStatus {
   const { metadata, violations, retryAfterMs } = refusal.details;
@@ -19,14 +24,14 @@ export function toRpcStatus(refusal: Refusal): RpcStatus {
     },
   ];
   if (violations !== undefined) {
-    const fieldViolations = violations.slice(0, VIOLATIONS).map(({ field, description }) => ({ field, description }));
+    const fieldViolations = firstOf(violations);
     details.push({ typeUrl: `${TYPE_URL}BadRequest`, value: BadRequest.encode({ fieldViolations }).finish() });
   }
   if (retryAfterMs !== undefined) {
     const retryDelay = { seconds: Math.floor(retryAfterMs / 1000), nanos: (retryAfterMs % 1000) * 1_000_000 };
     details.push({ typeUrl: `${TYPE_URL}RetryInfo`, value: RetryInfo.encode({ retryDelay }).finish() });
   }
-  return { code: REASON_STATUS[refusal.reason], message: cut(refusal.message), details };
+  return { code: REASON_STATUS[refusal.reason], message: cut(refusal.message, MESSAGE_BYTES), details };
 }
 
 /** Puts the details into the call's trailer and answers the error to throw. */
@@ -40,6 +45,35 @@ export function internalError(id: string): ServerError {
   return new ServerError(Status.INTERNAL, `internal error ${id}: the server's log says more under this id`);
 }
 
-function cut(message: string): string {
-  return message.length <= MESSAGE_LENGTH ? message : `${message.slice(0, MESSAGE_LENGTH)}…`;
+/** As many as there is room for. */
+function firstOf(violations: readonly FieldViolation[]): FieldViolation[] {
+  const first: FieldViolation[] = [];
+  let left = VIOLATIONS_BYTES;
+  for (const violation of violations) {
+    const field = cut(violation.field, FIELD_BYTES);
+    const description = cut(violation.description, DESCRIPTION_BYTES);
+    left -= encodedBytes(field) + encodedBytes(description);
+    if (left < 0) break;
+    first.push({ field, description });
+  }
+  return first;
+}
+
+function cut(text: string, bytes: number): string {
+  if (3 * 3 * text.length <= bytes || encodedBytes(text.slice(0, bytes + 1)) <= bytes) return text;
+  let kept = "";
+  let left = bytes;
+  for (const character of text) {
+    left -= encodedBytes(character);
+    if (left < 0) break;
+    kept += character;
+  }
+  return `${kept}…`;
+}
+
+/** Bytes in the percent encoding of gRPC. */
+function encodedBytes(text: string): number {
+  let bytes = 0;
+  for (const byte of Buffer.from(text)) bytes += byte >= 0x20 && byte <= 0x7e && byte !== 0x25 ? 1 : 3;
+  return bytes;
 }

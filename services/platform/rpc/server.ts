@@ -50,8 +50,14 @@ function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
       const principal = await authenticate(settings, call.method.path, context);
       const request = wellFormed(call.request, call.requestStream);
       if (!call.responseStream) return yield* call.next(request, { ...context, principal });
-      const signal = AbortSignal.any([context.signal, settings.stopping]);
-      yield* call.next(request, { ...context, signal, principal });
+      const credential = watchCredential(settings, call.method.path, context);
+      const signal = AbortSignal.any([context.signal, settings.stopping, credential.lost]);
+      try {
+        yield* call.next(request, { ...context, signal, principal });
+      } finally {
+        credential.stop();
+      }
+      credential.lost.throwIfAborted();
       if (settings.stopping.aborted) throw new Refusal("Unavailable", "the server is stopping", { retryAfterMs: 500 });
       return;
     } catch (error) {
@@ -65,6 +71,22 @@ function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
       }
     }
   };
+}
+
+/** A stream may outlive its credential: it is looked at again and again, and the signal aborts when it is not good. */
+function watchCredential(
+  settings: ServerSettings,
+  path: string,
+  context: CallContext,
+): { lost: AbortSignal; stop: () => void } {
+  const lost = new AbortController();
+  const look = () => {
+    authenticate(settings, path, context).catch((error: unknown) => {
+      if (error instanceof Refusal && error.reason !== "Unavailable") lost.abort(error);
+    });
+  };
+  const timer = setInterval(look, LIMITS.apiKeyCacheMs);
+  return { lost: lost.signal, stop: () => clearInterval(timer) };
 }
 
 async function authenticate(settings: ServerSettings, path: string, context: CallContext): Promise<Principal> {

@@ -4,7 +4,9 @@
  * D1. `write` answers only when its changes are durable, and runs one at a time or as if it did.
  * D2. `write` may share its commit with others; when its function throws, only its own changes are undone.
  * D3. `read` sees one committed state.
- * D4. A function given to `read` or `write` awaits nothing but its transaction.
+ * D4. A relaxed `write` answers when its changes are stored, so that they survive the end of this process; the end of the
+ *     machine they survive only once a later `write` that is not relaxed has answered.
+ * D5. A function given to `read` or `write` awaits nothing but its transaction.
  */
 export type SqlValue = string | number | null | Uint8Array;
 
@@ -23,9 +25,12 @@ export interface WriteTransaction extends ReadTransaction {
   runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<void>;
 }
 
+/** "durable" unless it is said. */
+export type Durability = "durable" | "relaxed";
+
 export interface Db {
   read<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T>;
-  write<T>(work: (tx: WriteTransaction) => Promise<T>): Promise<T>;
+  write<T>(work: (tx: WriteTransaction) => Promise<T>, durability?: Durability): Promise<T>;
   /** Finishes what is under way and closes. */
   close(): Promise<void>;
   readonly dialect: Dialect;

@@ -1,7 +1,7 @@
 /**
  * SQLite behind the database port, on Node's own `node:sqlite`.
  *
- * S1. WAL with `synchronous=FULL`: a commit is on the disk before `write` answers.
+ * S1. WAL with `synchronous=FULL`: a commit is on the disk before `write` answers, unless all of its writes are relaxed.
  * S2. Writes that wait at the same time share one commit. Each runs in a savepoint, so that one that throws undoes only
  *     itself.
  * S3. Reads use a connection of their own, so that they never see what is not committed.
@@ -9,7 +9,7 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Refusal } from "../errors.js";
-import type { Db, Dialect, Migration, ReadTransaction, SqlValue, WriteTransaction } from "./db.js";
+import type { Db, Dialect, Durability, Migration, ReadTransaction, SqlValue, WriteTransaction } from "./db.js";
 
 const SQLITE_IOERR = 10;
 const SQLITE_FULL = 13;
@@ -29,6 +29,7 @@ interface WaitingWrite {
   readonly work: (tx: WriteTransaction) => Promise<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
+  readonly durability: Durability;
 }
 
 export async function openSqlite(file: string, migrations: readonly Migration[]): Promise<Db> {
@@ -49,6 +50,7 @@ class SqliteDb implements Db {
   #waiting: WaitingWrite[] = [];
   #flushing: Promise<void> | undefined;
   #closed = false;
+  #synchronous: "FULL" | "NORMAL" = "FULL";
 
   constructor(file: string) {
     const writer = new DatabaseSync(file);
@@ -86,14 +88,14 @@ class SqliteDb implements Db {
   async read<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T> {
     if (this.#closed) throw closedError();
     // One statement sees one state; several of them in one `read` may straddle a commit only if a write flushes between
-    // two microtasks, which it cannot (D4).
+    // two microtasks, which it cannot (D5).
     return await work(this.#reader);
   }
 
-  write<T>(work: (tx: WriteTransaction) => Promise<T>): Promise<T> {
+  write<T>(work: (tx: WriteTransaction) => Promise<T>, durability: Durability = "durable"): Promise<T> {
     if (this.#closed) return Promise.reject(closedError());
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject, durability });
       this.#flushing ??= this.#flush();
     });
   }
@@ -113,6 +115,7 @@ class SqliteDb implements Db {
     const db = this.#writer.db;
     const settled: (() => void)[] = [];
     try {
+      this.#synchronize(batch.some(({ durability }) => durability === "durable") ? "FULL" : "NORMAL");
       db.exec("BEGIN IMMEDIATE");
       for (const write of batch) {
         if (batch.length > 1) db.exec("SAVEPOINT w");
@@ -134,6 +137,13 @@ class SqliteDb implements Db {
       return;
     }
     for (const settle of settled) settle();
+  }
+
+  /** NORMAL leaves the write-ahead log to be synchronized by a later commit. */
+  #synchronize(mode: "FULL" | "NORMAL"): void {
+    if (mode === this.#synchronous) return;
+    this.#writer.db.exec(`PRAGMA synchronous=${mode}`);
+    this.#synchronous = mode;
   }
 
   async close(): Promise<void> {

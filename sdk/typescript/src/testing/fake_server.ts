@@ -9,6 +9,7 @@ import {
   type InvocationServiceImplementation,
   type StartInvocationRequest,
   type StartOutcome,
+  type StreamStartInvocationsRequest,
   WatchDetail,
   type WatchInvocationsRequest,
   type WatchTarget,
@@ -100,6 +101,7 @@ export class FakeServer {
     return {
       startInvocation: async (request) => ({ invocationId: this.#store(request) }),
       batchStartInvocations: (request, context) => this.#startBatch(request, context),
+      streamStartInvocations: (requests, context) => this.#startStream(requests, context),
       getInvocation: async ({ invocationId }, context) => ({ invocation: this.#find(invocationId, context) }),
       listInvocations: async (request) => {
         const all = [...this.#invocations.values()]
@@ -118,6 +120,13 @@ export class FakeServer {
       },
       watchInvocations: (requests, context) => this.#watch(requests, context),
     };
+  }
+
+  async *#startStream(requests: AsyncIterable<StreamStartInvocationsRequest>, context: CallContext) {
+    for await (const { batch } of requests) {
+      if (batch === undefined) throw new ServerError(Code.INVALID_ARGUMENT, "a batch is missing");
+      yield { requestId: batch.requestId, ...(await this.#startBatch(batch, context)) };
+    }
   }
 
   async #startBatch(request: BatchStartInvocationsRequest, context: CallContext) {

@@ -49,6 +49,11 @@ test("it listens where it is told to, logs in, and stops cleanly at Ctrl-C", asy
   expect(await loginFile()).toEqual({ apiUrl: URL, apiKey: "secret" });
 });
 
+test("an address that other machines reach is asked for with --insecure", async () => {
+  const { given } = await up(["--host", "0.0.0.0", "--insecure"]);
+  expect(given).toMatchObject([{ host: "0.0.0.0", insecure: true }]);
+});
+
 test("a login elsewhere is left alone, and an old one here is renewed", async () => {
   const env = { MULTINODE_HOME: home };
   await writeLoginFile({ apiUrl: "https://elsewhere.example", apiKey: "other" }, env);

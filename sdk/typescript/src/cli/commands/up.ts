@@ -17,6 +17,7 @@ interface UpOptions {
   dataDir?: string;
   host: string;
   maxWorkers?: number;
+  insecure?: boolean;
   json?: boolean;
 }
 
@@ -37,6 +38,8 @@ export interface EmbeddedServerOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** Whether other machines may reach it, though it speaks without TLS. */
+  readonly insecure?: boolean;
   readonly maxWorkers?: number;
   /** Told in one line of each thing that happens, such as a deployment or the end of an invocation. */
   readonly onActivity?: (line: string) => void;
@@ -63,6 +66,7 @@ export function registerUp(program: Command, context: CommandContext, start: Sta
         .default(DEFAULT_PORT),
     )
     .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--insecure", "allow an address that other machines reach, though nothing is encrypted")
     .option("--data-dir <folder>", "where everything is stored (default: ~/.multinode/server)")
     .addOption(
       new Option("--max-workers <number>", "workers at the same time").argParser(parseWholeNumber(1, MAX_WORKERS)),
@@ -90,7 +94,7 @@ async function up({ io }: CommandContext, options: UpOptions, start: StartServer
 }
 
 async function startServer(io: Io, dataDir: string, options: UpOptions, start: StartServer): Promise<EmbeddedServer> {
-  const { port, host, maxWorkers, json } = options;
+  const { port, host, insecure, maxWorkers, json } = options;
   const paint = paintFor(io.stdout, io.env);
   const showsActivity = io.stdout.isTerminal && json !== true;
   try {
@@ -98,6 +102,7 @@ async function startServer(io: Io, dataDir: string, options: UpOptions, start: S
       dataDir,
       host,
       port,
+      ...(insecure === true ? { insecure } : {}),
       ...(maxWorkers === undefined ? {} : { maxWorkers }),
       ...(showsActivity
         ? { onActivity: (line: string) => writeLines(io, [`${paint.dim(formatClockMs(new Date()))}  ${line}`]) }

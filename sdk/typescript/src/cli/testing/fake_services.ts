@@ -169,6 +169,10 @@ function invocationsOf(services: () => FakeServices): InvocationServiceImplement
       services().starts.push(...requests);
       return { outcomes: requests.map(() => ({ outcome: { $case: "invocationId" as const, value: testId("inv") } })) };
     },
+    // A sender falls back to batches where there is no stream.
+    streamStartInvocations(_requests, context) {
+      return refuse(context, "PermissionDenied", "not here");
+    },
     async getInvocation({ invocationId }, context) {
       return { invocation: statesOf(invocationId, context)[0] };
     },

@@ -1,0 +1,89 @@
+/**
+ * The open stream of starts: a message on it costs a tenth of a call. It is opened by the first batch and closed after a
+ * short idle time. When it breaks, whatever the reason, its sender repeats the batch as a call of its own, which the request
+ * id makes safe, and which tells what is wrong.
+ */
+import type { Client } from "nice-grpc";
+import type {
+  BatchStartInvocationsRequest,
+  InvocationServiceDefinition,
+  StartOutcome,
+  StreamStartInvocationsRequest,
+} from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import { RequestQueue } from "./request_queue.js";
+
+/** How long the stream stays open when nothing is started. It keeps the process alive for so long. */
+const IDLE_MS = 200;
+/** An answer that takes longer than this is not waited for on the stream. */
+const ANSWER_MS = 10_000;
+
+interface Pending {
+  readonly requestId: string;
+  readonly resolve: (outcomes: StartOutcome[] | undefined) => void;
+}
+
+export class StartStream {
+  readonly #service: Pick<Client<InvocationServiceDefinition>, "streamStartInvocations">;
+  #requests: RequestQueue<StreamStartInvocationsRequest> | undefined;
+  #stream = new AbortController();
+  #pending: Pending | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(service: Pick<Client<InvocationServiceDefinition>, "streamStartInvocations">) {
+    this.#service = service;
+  }
+
+  /** Sends one batch; one at a time. Answers undefined where the stream gave no answer. */
+  send(batch: BatchStartInvocationsRequest): Promise<StartOutcome[] | undefined> {
+    clearTimeout(this.#timer);
+    this.#requests ??= this.#open();
+    const requests = this.#requests;
+    return new Promise((resolve) => {
+      this.#pending = { requestId: batch.requestId, resolve };
+      this.#timer = setTimeout(() => this.close(), ANSWER_MS);
+      requests.push({ batch });
+    });
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#stream.abort();
+    this.#answer(undefined);
+  }
+
+  #open(): RequestQueue<StreamStartInvocationsRequest> {
+    const requests = new RequestQueue<StreamStartInvocationsRequest>();
+    const stream = new AbortController();
+    this.#stream = stream;
+    void this.#read(requests, stream);
+    return requests;
+  }
+
+  /** Never throws. */
+  async #read(requests: RequestQueue<StreamStartInvocationsRequest>, stream: AbortController): Promise<void> {
+    try {
+      for await (const { requestId, outcomes } of this.#service.streamStartInvocations(requests, {
+        signal: stream.signal,
+      })) {
+        if (this.#pending?.requestId === requestId) this.#answer(outcomes);
+      }
+    } catch {
+      // The batch is sent again in another way, which says what is wrong if anything is.
+    }
+    requests.close();
+    if (this.#requests !== requests) return;
+    this.#requests = undefined;
+    this.#answer(undefined);
+  }
+
+  #answer(outcomes: StartOutcome[] | undefined): void {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    clearTimeout(this.#timer);
+    if (this.#requests !== undefined) {
+      this.#timer = setTimeout(() => this.#stream.abort(), IDLE_MS);
+      this.#timer.unref();
+    }
+    pending?.resolve(outcomes);
+  }
+}

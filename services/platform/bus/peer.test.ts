@@ -1,0 +1,138 @@
+import type { Server } from "nice-grpc";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import type { Event } from "../../../gen/multinode/event/v1/event.pb.js";
+import { EventServiceDefinition } from "../../../gen/multinode/event/v1/event_service.pb.js";
+import { testBus } from "../../../test/contract/bus.contract.js";
+import { createLogger } from "../log.js";
+import type { Caller } from "../rpc/principal.js";
+import { createRpcServer } from "../rpc/server.js";
+import { connectToService } from "../rpc/service_client.js";
+import type { EventBody } from "./bus.js";
+import { PeerBus } from "./peer.js";
+
+const undo: (() => void | Promise<void>)[] = [];
+
+async function undoAll(): Promise<void> {
+  for (const step of undo.splice(0).reverse()) await step();
+}
+
+function serve(bus: PeerBus): Server<Caller> {
+  const server = createRpcServer({
+    log: createLogger("test", "silent"),
+    authorities: [async () => ({ kind: "service" })],
+    access: { [EventServiceDefinition.fullName]: ["service"] },
+    stopping: new AbortController().signal,
+  });
+  server.add(EventServiceDefinition, bus.service());
+  return server;
+}
+
+function clientOf(port: number) {
+  const connection = connectToService(`127.0.0.1:${port}`, "token");
+  undo.push(() => connection.close());
+  return connection.client(EventServiceDefinition);
+}
+
+async function openPair() {
+  const here = new PeerBus([]);
+  const server = serve(here);
+  const port = await server.listen("127.0.0.1:0");
+  const there = new PeerBus([clientOf(port)]);
+  const close = async () => {
+    await there.close();
+    await here.close();
+    server.forceShutdown();
+    await undoAll();
+  };
+  return { here, there, port, server, close };
+}
+
+describe("the bus between services", () => {
+  testBus(openPair);
+});
+
+describe("a service that follows its peers", () => {
+  afterEach(undoAll);
+  const project = (projectName: string): EventBody => ({ $case: "project", value: { projectName } });
+  const WAIT = { timeout: 10_000, interval: 20 };
+
+  it("comes again when a peer was away", async () => {
+    const { here, there, port, server, close } = await openPair();
+    const heard = vi.fn();
+    there.subscribe("project", heard);
+    await vi.waitFor(() => {
+      here.publish(project("before"));
+      expect(heard).toHaveBeenCalled();
+    }, WAIT);
+    server.forceShutdown();
+    const next = serve(here);
+    undo.push(() => next.forceShutdown());
+    await vi.waitFor(async () => expect(await next.listen(`127.0.0.1:${port}`)).toBe(port), WAIT);
+    await vi.waitFor(() => {
+      here.publish(project("after"));
+      expect(heard).toHaveBeenCalledWith(project("after"));
+    }, WAIT);
+    await close();
+  });
+
+  it("does not pass on what it hears, so that two who follow each other do not echo", async () => {
+    const [left, right] = await Promise.all([openPair(), openPair()]);
+    // A third one that hears of both and is followed by nobody, and one that follows the third.
+    const third = new PeerBus([clientOf(left.port), clientOf(right.port)]);
+    const server = serve(third);
+    const fourth = new PeerBus([clientOf(await server.listen("127.0.0.1:0"))]);
+    const [heardByThird, heardByFourth] = [vi.fn(), vi.fn()];
+    third.subscribe("project", heardByThird);
+    fourth.subscribe("project", heardByFourth);
+    await vi.waitFor(() => {
+      left.here.publish(project("left"));
+      expect(heardByThird).toHaveBeenCalledWith(project("left"));
+    }, WAIT);
+    await vi.waitFor(() => {
+      third.publish(project("third"));
+      expect(heardByFourth).toHaveBeenCalledWith(project("third"));
+    }, WAIT);
+    expect(heardByFourth).not.toHaveBeenCalledWith(project("left"));
+    await Promise.all([third.close(), fourth.close()]);
+    server.forceShutdown();
+    await Promise.all([left.close(), right.close()]);
+  });
+
+  it("is told what is wrong with a subject that does not exist", async () => {
+    const { port, close } = await openPair();
+    const client = clientOf(port);
+    const read = async () => {
+      for await (const _ of client.subscribe({ subjects: ["multinode.v1.nonsense"] })) break;
+    };
+    await expect(read()).rejects.toMatchObject({ reason: "ParameterValidationError" });
+    await close();
+  });
+
+  it("ends although its peer cannot be reached", async () => {
+    const bus = new PeerBus([clientOf(1)]);
+    bus.publish(project("nobody hears"));
+    await bus.close();
+  });
+
+  it("keeps what a slow reader has not taken, the newest of it, and no more", async () => {
+    const bus = new PeerBus([]);
+    const stopping = new AbortController();
+    const context = { signal: stopping.signal } as Parameters<ReturnType<PeerBus["service"]>["subscribe"]>[1];
+    const stream = bus
+      .service()
+      .subscribe({ subjects: ["multinode.v1.project"] }, context)
+      [Symbol.asyncIterator]();
+    expect(await stream.next()).toEqual({ done: false, value: { events: [] } });
+    const reading = stream.next();
+    for (let index = 0; index < 10_050; index++) bus.publish(project(String(index)));
+    const { value } = await reading;
+    const seen = (value?.events ?? []).map(({ event }: Event) =>
+      event?.$case === "project" ? event.value.projectName : "",
+    );
+    expect(seen.at(-1)).toBe("10049");
+    expect(seen).toHaveLength(10_000);
+    stopping.abort();
+    await stream.return?.();
+    await bus.close();
+  });
+});
