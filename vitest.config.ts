@@ -27,11 +27,19 @@ export default defineConfig({
     projects: [
       project(
         "unit",
-        ["sdk/**/*.test.ts", "services/**/*.test.ts", "test/{contract,harness}/**/*.test.ts", "examples/**/*.test.ts"],
+        [
+          "sdk/**/*.test.ts",
+          "services/**/*.test.ts",
+          "test/{contract,docs,harness}/**/*.test.ts",
+          "test/chaos/*.test.ts",
+          "examples/**/*.test.ts",
+        ],
         20_000,
       ),
       endToEnd("embedded"),
       endToEnd("services"),
+      project("faults", ["test/chaos/faults/*.test.ts"], 90_000),
+      project("full-disk", ["test/chaos/faults/disk/*.test.ts"], 90_000),
       project("python", ["test/python/**/*.test.ts"], 60_000),
     ],
   },

@@ -7,7 +7,7 @@ const APT_BOUND_MS = 300_000;
 
 /** Installs the missing packages if this is root on Debian, and says so. */
 export async function installNeeds(suites) {
-  const packages = [...new Set(suites.flatMap(missingOf).map((need) => need.debian))];
+  const packages = [...new Set(suites.flatMap(missingOf).flatMap((need) => need.debian ?? []))];
   if (packages.length === 0 || !canInstall()) return;
   console.log(`Installing the Debian packages that suites need: ${packages.join(" ")}`);
   const apt = (...args) =>

@@ -33,8 +33,10 @@ export function closingLine({ passed, failed, skipped }) {
 }
 
 function leftOut(suite, missing, strict) {
-  const enable = `apt-get install ${missing.map((need) => need.debian).join(" ")}`;
-  const note = `left out: ${suite.name}; enable it with \`${enable}\``;
+  const packages = missing.flatMap(({ debian }) => debian ?? []);
+  const install = packages.length > 0 ? [`\`apt-get install ${packages.join(" ")}\``] : [];
+  const enable = [...install, ...missing.flatMap(({ enable }) => enable ?? [])].join("; ");
+  const note = `left out: ${suite.name}; to enable it: ${enable}`;
   return { passed: 0, failed: strict ? 1 : 0, skipped: strict ? 0 : 1, notes: [note] };
 }
 

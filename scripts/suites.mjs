@@ -12,6 +12,12 @@ const PYTHON_GRPC = { debian: "python3-grpcio", probe: [PYTHON, "-c", "import gr
 const PROTOC = { debian: "protobuf-compiler", probe: ["protoc", "--version"] };
 const PYTHON_PLUGIN = { debian: "protobuf-compiler-grpc", probe: ["sh", "-c", "command -v grpc_python_plugin"] };
 
+/** A file system of a few megabytes, made and taken away again. */
+const SMALL_DISK = {
+  enable: "run it as root, where mounting is allowed",
+  probe: ["sh", "-c", 'dir=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$dir" && umount "$dir" && rmdir "$dir"'],
+};
+
 /**
  * name     as printed
  * source   the suite exists when this does
@@ -34,11 +40,32 @@ const SUITES = [
     needs: [PYTHON_GRPC, PROTOC, PYTHON_PLUGIN],
     boundMs: 180_000,
   },
+  { name: "faults", source: "test/chaos/faults", project: "faults", boundMs: 180_000 },
+  {
+    name: "full-disk",
+    source: "test/chaos/faults/disk",
+    project: "full-disk",
+    needs: [SMALL_DISK],
+    boundMs: 120_000,
+  },
+  // Each prints its seed; without --short they run for minutes.
   {
     name: "chaos",
     source: "test/chaos/main.ts",
     command: ["node", "build/test/chaos/main.js", "--short"],
     boundMs: 300_000,
+  },
+  {
+    name: "chaos-services",
+    source: "test/chaos/services.ts",
+    command: ["node", "build/test/chaos/services.js", "--short"],
+    boundMs: 300_000,
+  },
+  {
+    name: "memory",
+    source: "test/chaos/memory.ts",
+    command: ["node", "build/test/chaos/memory.js", "--short"],
+    boundMs: 180_000,
   },
 ];
 

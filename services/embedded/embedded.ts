@@ -3,7 +3,6 @@
  * wiring only: no service knows that it is embedded.
  */
 import { randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DispatchServiceClient } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { TeardownServiceClient } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
@@ -23,6 +22,7 @@ import { refuseUnprotected } from "../platform/rpc/loopback.js";
 import { createRpcServer } from "../platform/rpc/server.js";
 import { holdDataFolder } from "../platform/store/data_folder.js";
 import { openSqlite } from "../platform/store/sqlite.js";
+import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openBundlesOnDisk } from "../registry/bundles_on_disk.js";
 import { createRegistry } from "../registry/service.js";
 import { registryMigrations } from "../registry/sql/schema.js";
@@ -138,8 +138,7 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   url = `http://${options.host.includes(":") ? `[${options.host}]` : options.host}:${listening.port}`;
 
   const apiKeyFile = join(dataDir, "api-key");
-  const firstKey = await registry.ensureFirstKey();
-  if (firstKey !== undefined) writeFileSync(apiKeyFile, `${firstKey}\n`, { mode: 0o600 });
+  const firstStart = await registry.ensureFirstKey((token) => writeWholeFile(apiKeyFile, `${token}\n`));
   invocation.start();
   registry.start();
   await scheduler.start();
@@ -162,7 +161,7 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   return {
     url,
     apiKeyFile,
-    firstStart: firstKey !== undefined,
+    firstStart,
     closed,
     stop: () => {
       stopped ??= stop();

@@ -1,6 +1,6 @@
 /** What an embedded server offers, and what it keeps between its runs. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { InvocationServiceDefinition } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { LogServiceDefinition } from "../../gen/multinode/invocation/v1/log_service.pb.js";
 import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
@@ -8,6 +8,7 @@ import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/regis
 import { SchedulerServiceDefinition } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
 import { WorkerServiceDefinition } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import type { IdSource } from "../platform/ids.js";
+import { writeWholeFile } from "../platform/store/whole_file.js";
 
 /** What is reached from outside. */
 export const PUBLIC_SERVICES = {
@@ -28,7 +29,7 @@ export interface StableSecrets {
 export function stableSecrets(file: string, ids: IdSource): StableSecrets {
   if (!existsSync(file)) {
     const made = { schedulerId: ids.next("sch"), pageOffsets: randomBytes(32).toString("base64") };
-    writeFileSync(file, JSON.stringify(made), { mode: 0o600 });
+    writeWholeFile(file, JSON.stringify(made));
   }
   const { schedulerId, pageOffsets } = JSON.parse(readFileSync(file, "utf8")) as {
     schedulerId: string;

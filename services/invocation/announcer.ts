@@ -1,17 +1,20 @@
 /** After a commit: tells watchers, schedulers and the sweeper what changed. All of it is hints. */
 import type { Bus } from "../platform/bus/bus.js";
 import { isQueued } from "./domain/life.js";
+import type { RunningLives } from "./running_lives.js";
 import type { Change } from "./store.js";
 import { progressOf, type WatchHub } from "./watch_hub.js";
 
 export class Announcer {
   readonly #bus: Bus;
   readonly #hub: WatchHub;
+  readonly #running: RunningLives;
   readonly #deadlineListeners = new Set<(at: number) => void>();
 
-  constructor(bus: Bus, hub: WatchHub) {
+  constructor(bus: Bus, hub: WatchHub, running: RunningLives) {
     this.#bus = bus;
     this.#hub = hub;
+    this.#running = running;
   }
 
   /** Calls `listener` with each deadline that is set. */
@@ -21,6 +24,7 @@ export class Announcer {
 
   changed(changes: readonly Change[]): void {
     if (changes.length === 0) return;
+    this.#running.changed(changes);
     this.#hub.offer(changes);
     const invocations = [];
     const schedulerIds = new Set<string>();

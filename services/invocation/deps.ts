@@ -10,6 +10,7 @@ import type { ParkedLeases } from "./dispatch/parked_leases.js";
 import type { ExecutionTokens } from "./execution_token.js";
 import type { Functions } from "./functions.js";
 import type { Projects } from "./projects.js";
+import type { RunningLives } from "./running_lives.js";
 import type { InvocationStore } from "./store.js";
 import type { WatchHub } from "./watch_hub.js";
 
@@ -29,6 +30,7 @@ export interface InvocationDeps {
   readonly hub: WatchHub;
   readonly announcer: Announcer;
   readonly parked: ParkedLeases;
+  readonly running: RunningLives;
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly tokens: ExecutionTokens;

@@ -115,23 +115,16 @@ function compile(schema: string): ValidateFunction | undefined {
 function refusalOf(reason: string, ref: FunctionRef | undefined): Refusal {
   const { projectName = "", versionId = "", functionName = "" } = ref ?? {};
   if (!isReason(reason)) throw new Error(`the registry gave the unknown reason "${reason}"`);
+  if (reason === "ProjectDoesNotExist") return projectDoesNotExist(projectName);
+  if (reason === "ProjectIsBeingDeleted") return projectIsBeingDeleted(projectName);
   const isLatest = versionId === "";
-  switch (reason) {
-    case "ProjectDoesNotExist":
-      return projectDoesNotExist(projectName);
-    case "ProjectIsBeingDeleted":
-      return projectIsBeingDeleted(projectName);
-    case "VersionDoesNotExist": {
-      const message = isLatest
-        ? `project "${projectName}" has no version yet`
-        : `version ${versionId} does not exist in project "${projectName}"`;
-      return new Refusal(reason, message, { metadata: { projectName, versionId } });
-    }
-    default: {
-      const where = `${isLatest ? "the latest version" : `version ${versionId}`} of project "${projectName}"`;
-      const message =
-        reason === "FunctionDoesNotExist" ? `function "${functionName}" does not exist in ${where}` : reason;
-      return new Refusal(reason, message, { metadata: { projectName, versionId, functionName } });
-    }
+  if (reason === "VersionDoesNotExist") {
+    const message = isLatest
+      ? `project "${projectName}" has no version yet`
+      : `version ${versionId} does not exist in project "${projectName}"`;
+    return new Refusal(reason, message, { metadata: { projectName, versionId } });
   }
+  const where = `${isLatest ? "the latest version" : `version ${versionId}`} of project "${projectName}"`;
+  const message = reason === "FunctionDoesNotExist" ? `function "${functionName}" does not exist in ${where}` : reason;
+  return new Refusal(reason, message, { metadata: { projectName, versionId, functionName } });
 }

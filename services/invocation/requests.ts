@@ -151,11 +151,12 @@ export type OneInvocation = z.infer<typeof getRequest>;
 
 const timeField = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional();
 
-const STATUS_NUMBERS: readonly number[] = Object.values(Status);
+/** Without the two that stand for none and for an unknown one. */
+const STATUS_NUMBERS: readonly number[] = Object.values(Status).filter((code) => code > Status.UNSPECIFIED);
 
 const statusField = z
   .number()
-  .refine((code) => code !== Status.UNSPECIFIED && STATUS_NUMBERS.includes(code), "is not a status")
+  .refine((code) => STATUS_NUMBERS.includes(code), "is not a status")
   .transform((code): LifeStatus => statusOf(code));
 
 export const listRequest = z.object({

@@ -33,6 +33,7 @@ import { logHandlers } from "./rpc/logs.js";
 import { startHandlers } from "./rpc/start.js";
 import { teardownHandlers } from "./rpc/teardown.js";
 import { watchHandler } from "./rpc/watch.js";
+import { RunningLives } from "./running_lives.js";
 import { createSqlStore } from "./sql/store.js";
 import { Sweeper } from "./sweeper.js";
 import { WatchHub } from "./watch_hub.js";
@@ -67,6 +68,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
   const secret = (name: string) => db.write((tx) => store.secret(tx, name, () => randomBytes(32)));
   const hub = new WatchHub(bus);
   const parked = new ParkedLeases(bus);
+  const running = new RunningLives();
   const deps: InvocationDeps = {
     db,
     store,
@@ -74,7 +76,8 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     projects: new Projects(catalog),
     bus,
     hub,
-    announcer: new Announcer(bus, hub),
+    announcer: new Announcer(bus, hub, running),
+    running,
     parked,
     clock,
     ids,

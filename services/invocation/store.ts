@@ -41,6 +41,14 @@ export interface Change {
   readonly released: readonly number[];
 }
 
+/** An invocation was changed by another since its life was read. */
+export class StaleLife extends Error {
+  constructor() {
+    super("an invocation was changed meanwhile");
+    this.name = "StaleLife";
+  }
+}
+
 export interface StoredExecution extends EndedExecution {
   readonly invocationId: string;
   readonly held: boolean;
@@ -88,7 +96,10 @@ export interface InvocationStore {
   insert(tx: WriteTransaction, invocations: readonly NewInvocation[]): Promise<void>;
   /** Answers those that exist, in no order. */
   load(tx: ReadTransaction, ids: readonly string[]): Promise<StoredInvocation[]>;
-  /** Saves changes, the ended executions and the counters of the queues with them. */
+  /**
+   * Saves changes, the ended executions and the counters of the queues with them.
+   * @throws StaleLife where an invocation is not as it was before its change: nothing may be kept of the transaction.
+   */
   save(tx: WriteTransaction, changes: readonly Change[]): Promise<void>;
   /** Encoded `Arguments`. */
   loadInput(tx: ReadTransaction, id: string): Promise<Uint8Array>;

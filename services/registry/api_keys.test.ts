@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/registry_service.pb.js";
 import { formatApiKey, parseApiKey } from "./domain/api_key.js";
 import { createRegistry } from "./service.js";
-import { openTestRegistry, type TestRegistry } from "./test_registry.js";
+import { openTestParts, openTestRegistry, type TestRegistry } from "./test_registry.js";
 
 let test: TestRegistry;
 beforeAll(async () => {
@@ -100,6 +100,24 @@ describe("API keys", () => {
 
   it("are made by the server only once", async () => {
     expect(await callWith(test.firstKey)).toBe("OK");
-    expect(await test.service.ensureFirstKey()).toBeUndefined();
+    const keep = vi.fn();
+    expect(await test.service.ensureFirstKey(keep)).toBe(false);
+    expect(keep).not.toHaveBeenCalled();
+  });
+
+  it("are not made by the server where the first one could not be kept", async () => {
+    const parts = await openTestParts();
+    try {
+      const service = createRegistry(parts);
+      const fullDisk = () => {
+        throw new Error("ENOSPC");
+      };
+      await expect(service.ensureFirstKey(fullDisk)).rejects.toThrow("ENOSPC");
+      const keep = vi.fn();
+      expect(await service.ensureFirstKey(keep)).toBe(true);
+      expect(await service.authority(keep.mock.calls[0]?.[0])).toMatchObject({ kind: "key" });
+    } finally {
+      await parts.close();
+    }
   });
 });

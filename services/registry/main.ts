@@ -1,6 +1,6 @@
 /** The registry as a process of its own. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { EventServiceDefinition } from "../../gen/multinode/event/v1/event_service.pb.js";
 import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
@@ -14,6 +14,7 @@ import { IdSource } from "../platform/ids.js";
 import { connectToService } from "../platform/rpc/service_client.js";
 import { runService } from "../platform/service_process.js";
 import { openSqlite } from "../platform/store/sqlite.js";
+import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openBundlesOnDisk } from "./bundles_on_disk.js";
 import { createRegistry } from "./service.js";
 import { registryMigrations } from "./sql/schema.js";
@@ -45,8 +46,7 @@ await runService("registry", settings, async ({ path }, log) => {
       return [RegistryServiceDefinition, ApiKeyServiceDefinition, CatalogServiceDefinition, EventServiceDefinition];
     },
     started: async () => {
-      const key = await registry.ensureFirstKey();
-      if (key !== undefined) writeFileSync(join(path, "api-key"), `${key}\n`, { mode: 0o600 });
+      await registry.ensureFirstKey((token) => writeWholeFile(join(path, "api-key"), `${token}\n`));
       registry.start();
     },
     stop: () => registry.stop(),
@@ -59,6 +59,6 @@ await runService("registry", settings, async ({ path }, log) => {
 });
 
 function offsetSecret(file: string): Uint8Array {
-  if (!existsSync(file)) writeFileSync(file, randomBytes(32), { mode: 0o600 });
+  if (!existsSync(file)) writeWholeFile(file, randomBytes(32));
   return readFileSync(file);
 }

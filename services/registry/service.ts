@@ -55,8 +55,8 @@ export interface RegistryService {
   readonly apiKeys: ApiKeyServiceImplementation;
   /** Knows API keys. */
   readonly authority: Authority;
-  /** Makes an API key where there has never been one, and answers it; undefined where there has. */
-  ensureFirstKey(): Promise<string | undefined>;
+  /** Makes an API key where there has never been one, after giving it to `keep`. Answers whether it made one. */
+  ensureFirstKey(keep: (token: string) => void): Promise<boolean>;
   /** Begins to finish deletions. */
   start(): void;
   /** Ends what `start` began. The database and the bus stay open. */
@@ -108,9 +108,12 @@ export function createRegistry(settings: RegistrySettings): RegistryService {
       const keyId = await apiKeyCheck.verify(token, false);
       return keyId === undefined ? undefined : { kind: "key", keyId };
     },
-    ensureFirstKey: async () => {
+    ensureFirstKey: async (keep) => {
+      if ((await store.listApiKeys(undefined, 1)).length > 0) return false;
       const { key, token } = newApiKey(ids.next("key"), "first key", clock.now());
-      return (await store.createFirstApiKey(key)) ? token : undefined;
+      // Kept first: a crash in between makes another key at the next start, and never one that nobody has.
+      keep(token);
+      return await store.createFirstApiKey(key);
     },
     start: () => teardown.start(),
     stop: () => teardown.stop(),

@@ -92,7 +92,10 @@ export async function openTestRegistry() {
   server.add(ApiKeyServiceDefinition, service.apiKeys);
   server.add(CatalogServiceDefinition, service.catalog);
   const address = `127.0.0.1:${await server.listen("127.0.0.1:0")}`;
-  const firstKey = (await service.ensureFirstKey()) ?? "";
+  let firstKey = "";
+  await service.ensureFirstKey((token) => {
+    firstKey = token;
+  });
   const asKey = (key: string) => connectToService(address, key);
   const user = asKey(firstKey);
   const inner = connectToService(address, SERVICE_TOKEN);

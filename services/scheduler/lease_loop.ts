@@ -13,10 +13,14 @@ const EXCLUDING_WAIT_MS = 200;
 const RETRY_MS = 500;
 /** How often to compare leases with runs. */
 const RECONCILE_INTERVAL_MS = 30_000;
+/** The same after a lease that failed. */
+const DOUBT_INTERVAL_MS = 1_500;
 
 export class LeaseLoop {
   readonly #scheduler: Scheduler;
   readonly #timers: NodeJS.Timeout[] = [];
+  #doubtTimer: NodeJS.Timeout | undefined;
+  #comparisonsDue = 0;
   readonly #unsubscribes: (() => void)[] = [];
   #leasing: Promise<unknown> | undefined;
   #renewing: Promise<unknown> | undefined;
@@ -47,6 +51,7 @@ export class LeaseLoop {
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const timer of this.#timers) clearInterval(timer);
+    clearInterval(this.#doubtTimer);
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
     await Promise.all([this.#leasing, this.#renewing]);
   }
@@ -69,8 +74,26 @@ export class LeaseLoop {
     // What is excluded now is not for long.
     const waitMs = excludedQueues.length > 0 ? EXCLUDING_WAIT_MS : WAIT_MS;
     const request = { schedulerId, maxCount, excludedQueues, leaseDurationMs: LIMITS.leaseDurationMs, waitMs };
-    const { executions } = await dispatch.leaseInvocations(request, { signal: this.#stopping.signal });
-    if (executions.length > 0) this.#scheduler.take(executions.map(newRun));
+    try {
+      const { executions } = await dispatch.leaseInvocations(request, { signal: this.#stopping.signal });
+      if (executions.length > 0) this.#scheduler.take(executions.map(newRun));
+    } catch (error) {
+      this.#doubt();
+      throw error;
+    }
+  }
+
+  /** A lease may have been made whose answer was lost. Two comparisons find it, which need not wait for their time. */
+  #doubt(): void {
+    this.#comparisonsDue = 2;
+    this.#doubtTimer ??= setInterval(() => {
+      this.#comparisonsDue -= 1;
+      if (this.#comparisonsDue === 0) {
+        clearInterval(this.#doubtTimer);
+        this.#doubtTimer = undefined;
+      }
+      void this.#try(() => this.#reconcile(false));
+    }, DOUBT_INTERVAL_MS);
   }
 
   #renew(): void {

@@ -1,6 +1,6 @@
 /** A scheduler as a process of its own, with the process runtime. */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { EventServiceDefinition } from "../../gen/multinode/event/v1/event_service.pb.js";
@@ -17,6 +17,7 @@ import { packageFile } from "../platform/package_files.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { connectToService } from "../platform/rpc/service_client.js";
 import { runService } from "../platform/service_process.js";
+import { writeWholeFile } from "../platform/store/whole_file.js";
 import { ProcessRuntime } from "./runtime/process.js";
 import { createSchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
@@ -83,6 +84,6 @@ await runService("scheduler", settings, async ({ path }, log) => {
 });
 
 function stableId(file: string, make: () => string): string {
-  if (!existsSync(file)) writeFileSync(file, make(), { mode: 0o600 });
+  if (!existsSync(file)) writeWholeFile(file, make());
   return readFileSync(file, "utf8");
 }

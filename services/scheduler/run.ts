@@ -19,7 +19,9 @@ export interface Run {
   interrupt: { readonly reason: InterruptReason; readonly timer: NodeJS.Timeout } | undefined;
   /** Whether its grace period is over and its worker is being killed for it. */
   killed: boolean;
-  /** Lines that its worker printed outside of the SDK. */
+  /** Number of the last line that its worker sent. */
+  workerLines: number;
+  /** Lines that its worker printed outside of the SDK. They are numbered together with those that it sent. */
   printedLines: number;
   /** Characters of its log so far. */
   logBytes: number;
@@ -35,6 +37,7 @@ export function newRun(leased: LeasedExecution): Run {
     ended: false,
     interrupt: undefined,
     killed: false,
+    workerLines: 0,
     printedLines: 0,
     logBytes: 0,
   };

@@ -53,11 +53,11 @@ export class WorkerTraffic {
     this.#scheduler.settings.log.debug({ workerId, stream, line }, "a worker printed");
     const [executionId, ...others] = worker?.running ?? [];
     if (executionId === undefined || others.length > 0) return;
+    // It may come a little after the end that the worker reported on another way.
     const run = this.#scheduler.runs.get(executionId);
-    if (run === undefined || run.ended) return;
+    if (run === undefined || run.printedLines >= LIMITS.logLinesPerExecution) return;
     run.printedLines += 1;
-    // Beside the lines that the worker numbers itself, from the end of the range down.
-    const lineNumber = LIMITS.logLinesPerExecution + 1 + run.printedLines;
+    const lineNumber = run.workerLines + run.printedLines;
     const logStream = stream === "stdout" ? LogStream.STDOUT : LogStream.STDERR;
     this.#append(run, { executionId, lineNumber, timeMs: Date.now(), stream: logStream, text: line, level: "" });
   }
@@ -95,7 +95,10 @@ export class WorkerTraffic {
       case "logs":
         for (const line of event.value.lines) {
           const run = this.#run(worker, line.executionId);
-          if (run !== undefined) this.#append(run, line);
+          if (run === undefined) continue;
+          run.workerLines = Math.max(run.workerLines, line.lineNumber);
+          // The worker numbers its own lines; those that were printed beside them have moved these up.
+          this.#append(run, { ...line, lineNumber: line.lineNumber + run.printedLines });
         }
         break;
       case "status": // that it came is what counts

@@ -52,8 +52,8 @@ function changeByReversing(distances: Distances, tour: Uint16Array, first: numbe
   const after = at(tour, (last + 1) % count);
   const from = at(tour, first);
   const to = at(tour, last);
-  // All of the cities, or all but one, are reversed: the same way round, backwards.
-  if (before === to || before === after) return 0;
+  // The whole tour backwards is as long as forwards.
+  if (before === to) return 0;
   return (
     distance(distances, before, to) +
     distance(distances, from, after) -

@@ -20,7 +20,10 @@ export function distance({ cityCount, table }: Distances, from: number, to: numb
 }
 
 export function tourLength(distances: Distances, tour: readonly number[]): number {
-  return tour.reduce((length, city, place) => length + distance(distances, city, at(tour, (place + 1) % tour.length)), 0);
+  return tour.reduce(
+    (length, city, place) => length + distance(distances, city, at(tour, (place + 1) % tour.length)),
+    0,
+  );
 }
 
 export function isTour(cityCount: number, list: readonly number[]): boolean {

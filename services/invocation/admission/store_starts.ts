@@ -6,9 +6,10 @@ import type { Principal } from "../../platform/rpc/principal.js";
 import { show } from "../../platform/rpc/validation.js";
 import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
-import { isFinished, type Life, NEW_LIFE } from "../domain/life.js";
+import { isFinished, isQueued, type Life, NEW_LIFE } from "../domain/life.js";
 import { advance } from "../domain/transitions.js";
-import type { NewInvocation, StoredInvocation } from "../store.js";
+import type { Identity, NewInvocation, StoredInvocation } from "../store.js";
+import type { DirectLease } from "./direct_lease.js";
 import type { ResolvedStart } from "./resolve.js";
 
 type Started = string | Refusal;
@@ -18,6 +19,7 @@ export async function storeStarts(
   tx: WriteTransaction,
   starts: readonly (ResolvedStart | Refusal)[],
   principal: Principal,
+  direct: DirectLease | undefined,
 ): Promise<Started[]> {
   const now = deps.clock.now();
   const parents = await loadParents(deps, tx, starts);
@@ -58,26 +60,26 @@ export async function storeStarts(
     if (command.parentId !== null) children.add(command.parentId);
     const id = deps.ids.next("inv");
     if (idempotency !== null) byKey.set(`${resolved.projectId}/${idempotency.key}`, { id, ...idempotency });
-    inserts.push({
-      identity: {
-        id,
-        projectId: resolved.projectId,
-        projectName: resolved.projectName,
-        functionName: command.functionName,
-        versionId: resolved.versionId,
-        parentId: command.parentId,
-        depth: parent === undefined ? 0 : parent.identity.depth + 1,
-        createdAt: now,
-        expiresAt: command.ttlMs === null ? null : now + command.ttlMs,
-      },
-      life: firstLife(start, parent, now),
-      input: command.encodedArguments,
-      idempotency,
-    });
+    const identity: Identity = {
+      id,
+      projectId: resolved.projectId,
+      projectName: resolved.projectName,
+      functionName: command.functionName,
+      versionId: resolved.versionId,
+      parentId: command.parentId,
+      depth: parent === undefined ? 0 : parent.identity.depth + 1,
+      createdAt: now,
+      expiresAt: command.ttlMs === null ? null : now + command.ttlMs,
+    };
+    const first = firstLife(start, parent, now);
+    const life = direct !== undefined && room.hasSlot(start) ? direct.take(start, identity, first, now) : first;
+    room.placed(start, life);
+    inserts.push({ identity, life, input: command.encodedArguments, idempotency });
     if (command.ttlMs !== null) deps.announcer.deadline(now + command.ttlMs);
     started.push(id);
   }
   if (inserts.length > 0) await deps.store.insert(tx, inserts);
+  await direct?.holdScheduler(tx, now);
   await children.flush(deps, tx);
   return started;
 }
@@ -210,11 +212,19 @@ class ChildCounter {
   }
 }
 
+/** Invocations that may still wait, and slots that are free while none waits. */
+interface Room {
+  places: number;
+  slots: number;
+}
+
 /** Makes the queues of the functions that are started, and counts what still fits into each. */
 class QueueRoom {
   readonly #deps: InvocationDeps;
   readonly #tx: WriteTransaction;
-  readonly #left = new Map<string, number>();
+  readonly #left = new Map<ResolvedStart["resolved"], Room>();
+  /** By queue, which all versions of a function share. */
+  readonly #rooms = new Map<string, Room>();
 
   constructor(deps: InvocationDeps, tx: WriteTransaction) {
     this.#deps = deps;
@@ -222,30 +232,48 @@ class QueueRoom {
   }
 
   async take(start: ResolvedStart): Promise<Refusal | undefined> {
-    const { projectId, versionId } = start.resolved;
-    const { functionName } = start.command;
-    const key = `${projectId}/${versionId}/${functionName}`;
-    const left = this.#left.get(key) ?? (await this.#open(start));
-    this.#left.set(key, left - 1);
-    if (left > 0) return undefined;
+    let left = this.#left.get(start.resolved);
+    if (left === undefined) {
+      left = await this.#open(start);
+      this.#left.set(start.resolved, left);
+    }
+    left.places -= 1;
+    if (left.places >= 0) return undefined;
     const limit = String(this.#deps.limits.queueDepth);
-    return new Refusal(
-      "ResourceExhausted",
-      `${limit} invocations of "${functionName}" are waiting: no more are taken`,
-      {
-        metadata: { limit },
-        retryAfterMs: 5_000,
-      },
-    );
+    const name = start.command.functionName;
+    return new Refusal("ResourceExhausted", `${limit} invocations of "${name}" are waiting: no more are taken`, {
+      metadata: { limit },
+      retryAfterMs: 5_000,
+    });
   }
 
-  async #open({ resolved, known, command }: ResolvedStart): Promise<number> {
+  /** Whether it may run at once: a slot is free, and nothing is queued before it. */
+  hasSlot(start: ResolvedStart): boolean {
+    return (this.#left.get(start.resolved)?.slots ?? 0) > 0;
+  }
+
+  /** What comes after one that is queued is queued too. */
+  placed(start: ResolvedStart, life: Life): void {
+    const left = this.#left.get(start.resolved);
+    if (left === undefined) return;
+    if (isQueued(life)) left.slots = 0;
+    else left.slots -= life.held;
+  }
+
+  async #open({ resolved, known, command }: ResolvedStart): Promise<Room> {
     const { projectId, projectName, versionId } = resolved;
     const { functionName } = command;
     const { store, limits } = this.#deps;
     await store.putFunction(this.#tx, { projectId, projectName, versionId, functionName, spec: known.encodedSpec });
     await store.ensureQueue(this.#tx, { projectId, functionName, versionId, slotLimit: known.maxConcurrency });
     const queue = await store.queue(this.#tx, projectId, functionName);
-    return limits.queueDepth - (queue?.queued ?? 0);
+    if (queue === undefined) throw new Error(`the queue of ${functionName} was not made`);
+    const key = `${projectId}/${functionName}`;
+    const room = this.#rooms.get(key) ?? {
+      places: limits.queueDepth - queue.queued,
+      slots: queue.queued > 0 ? 0 : queue.slotLimit - queue.used,
+    };
+    this.#rooms.set(key, room);
+    return room;
   }
 }

@@ -5,7 +5,7 @@ import type { Caller } from "../../platform/rpc/principal.js";
 import { parse } from "../../platform/rpc/validation.js";
 import type { InvocationDeps } from "../deps.js";
 import type { Change } from "../store.js";
-import { leasedExecution } from "./lease.js";
+import { leasedExecution } from "./leased_execution.js";
 import { adoptRequest } from "./requests.js";
 
 export function adoptHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "adoptExecutions"> {
@@ -29,7 +29,7 @@ export function adoptHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
           changes.push({ identity, before: life, after, ended: [], released: [] });
           const known = await deps.functions.load(tx, identity.versionId, identity.functionName);
           const input = await deps.store.loadInput(tx, identity.id);
-          executions.push(leasedExecution(deps, { identity, after }, known.spec, Arguments.decode(input)));
+          executions.push(leasedExecution(deps.tokens, { identity, life: after }, known.spec, Arguments.decode(input)));
         }
         await deps.store.save(tx, changes);
         return { executions };

@@ -9,6 +9,7 @@ import type { Caller } from "../../platform/rpc/principal.js";
 import type { InvocationDeps } from "../deps.js";
 
 const MOST_LINES = 10_000;
+const LEVELS: ReadonlySet<string> = new Set(["debug", "info", "warn", "error"]);
 
 export function appendLogsHandler({
   db,
@@ -21,8 +22,13 @@ export function appendLogsHandler({
         throw badRequest([{ field: "lines", description: `has more than ${MOST_LINES} items` }]);
       }
       const rows = lines
-        .filter(({ lineNumber }) => lineNumber >= 1 && lineNumber <= LIMITS.logLinesPerExecution + 1)
-        .map((line) => ({ ...line, text: line.text.slice(0, LIMITS.logLineLength).replaceAll("\0", "\uFFFD") }));
+        // A worker bounds the lines of its functions, and a scheduler those of their child processes.
+        .filter(({ lineNumber }) => lineNumber >= 1 && lineNumber <= 2 * LIMITS.logLinesPerExecution)
+        .map((line) => ({
+          ...line,
+          text: line.text.slice(0, LIMITS.logLineLength).replaceAll("\0", "\uFFFD").toWellFormed(),
+          level: LEVELS.has(line.level) ? line.level : "",
+        }));
       await db.write((tx) => store.appendLogs(tx, rows), "relaxed");
       const executionIds = [...new Set(rows.map(({ executionId }) => executionId))];
       bus.publish({ $case: "logs", value: { executionIds } });

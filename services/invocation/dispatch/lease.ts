@@ -12,17 +12,12 @@ import type { InvocationDeps } from "../deps.js";
 import { shareFairly } from "../domain/fair_share.js";
 import type { Change, QueueRow, StoredInvocation } from "../store.js";
 import { WorkingSet } from "../working_set.js";
+import { leasedExecution } from "./leased_execution.js";
+import type { LeaseCommand } from "./parked_leases.js";
 import { leaseRequest } from "./requests.js";
 
 /** How often a scheduler that waits looks for itself, woken or not. */
 const LOOK_INTERVAL_MS = 2_000;
-
-interface LeaseCommand {
-  readonly schedulerId: string;
-  readonly maxCount: number;
-  readonly leaseDurationMs: number;
-  readonly excludedQueues: readonly string[];
-}
 
 export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "leaseInvocations"> {
   // Which queue comes first changes from lease to lease, so that none is always served last.
@@ -42,14 +37,16 @@ export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
         }
         const waitMs = Math.min(LOOK_INTERVAL_MS, waitUntil - performance.now(), dueMs);
         if (waitMs <= 0 || signal.aborted) return { executions: [] };
-        coming = (await deps.parked.wait(round, waitMs, signal)) === "coming";
+        const reason = await deps.parked.wait(request, round, waitMs, signal);
+        if (typeof reason !== "string") return { executions: [...reason] };
+        coming = reason === "coming";
       }
     },
   };
 }
 
 async function leaseNow(deps: InvocationDeps, command: LeaseCommand, turn: number): Promise<LeasedExecution[]> {
-  const { db, store, clock, announcer } = deps;
+  const { db, store, clock, announcer, running } = deps;
   const { executions, changes } = await db.write(async (tx) => {
     const now = clock.now();
     const queues = (await store.leasableQueues(tx)).filter((queue) => isWanted(queue, command));
@@ -60,6 +57,7 @@ async function leaseNow(deps: InvocationDeps, command: LeaseCommand, turn: numbe
     if (changes.length > 0) await store.holdScheduler(tx, command.schedulerId, now, command.leaseDurationMs);
     return { executions: batch.executions, changes };
   });
+  running.leased(changes.map(({ identity, after }) => ({ identity, life: after })));
   announcer.changed(changes);
   return executions;
 }
@@ -148,32 +146,13 @@ class LeaseBatch {
     if (change === undefined) return;
     this.#changes.push(change);
     this.#bytes += input.byteLength + known.encodedSpec.byteLength + 300;
-    this.executions.push(leasedExecution(this.#deps, change, known.spec, Arguments.decode(input)));
+    this.executions.push(
+      leasedExecution(this.#deps.tokens, { identity, life: change.after }, known.spec, Arguments.decode(input)),
+    );
   }
 
   async save(): Promise<Change[]> {
     if (this.#changes.length > 0) await this.#deps.store.save(this.#tx, this.#changes);
     return this.#changes;
   }
-}
-
-export function leasedExecution(
-  deps: InvocationDeps,
-  { identity, after }: Pick<Change, "identity" | "after">,
-  spec: LeasedExecution["function"],
-  args: Arguments,
-): LeasedExecution {
-  const { current } = after;
-  if (current === null) throw new Error(`${identity.id} has no execution`);
-  return {
-    ref: { executionId: current.id, epoch: current.epoch, invocationId: identity.id },
-    attemptNumber: after.attempts,
-    projectId: identity.projectId,
-    projectName: identity.projectName,
-    versionId: identity.versionId,
-    function: spec,
-    arguments: args,
-    parentInvocationId: identity.parentId ?? "",
-    executionToken: deps.tokens.issue(identity.id, current.id),
-  };
 }

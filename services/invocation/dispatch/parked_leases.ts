@@ -1,17 +1,41 @@
 /**
- * Schedulers that wait for something to lease. They are woken when a change that may bring them something is on its way
- * to the store, before its commit, so that their lease joins the same commit: a call then waits for the disk once for its
- * start and its lease together.
+ * Schedulers that wait for something to lease. A start takes one of them along: what it stores is then leased in the same
+ * row and with the same commit, so that a call waits for the disk once for its start and its lease together. The others are
+ * woken when a change that may bring them something is on its way to the store, so that their lease joins its commit.
  *
- * K1. What is announced after `round` was read and before `wait` is called is not missed.
+ * K1. What happens after `round` was read and before `wait` is called is not missed.
+ * K2. A claim is either delivered or given back.
  */
+import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { Bus } from "../../platform/bus/bus.js";
 
-/** "coming": a change is on its way to the store. "look": something may have changed. "over": the time is over. */
-export type WakeReason = "coming" | "look" | "over";
+export interface LeaseCommand {
+  readonly schedulerId: string;
+  readonly maxCount: number;
+  readonly leaseDurationMs: number;
+  /** "projectId/functionName" */
+  readonly excludedQueues: readonly string[];
+}
+
+/**
+ * Executions: they were leased for the one who waits. "coming": a change is on its way to the store. "look": something may
+ * have changed. "over": the time is over.
+ */
+export type WakeReason = readonly LeasedExecution[] | "coming" | "look" | "over";
+
+interface Waiting {
+  readonly command: LeaseCommand;
+  end(reason: WakeReason): void;
+}
+
+export interface Claim {
+  readonly command: LeaseCommand;
+  deliver(executions: readonly LeasedExecution[]): void;
+  giveBack(): void;
+}
 
 export class ParkedLeases {
-  readonly #waiting = new Set<(reason: WakeReason) => void>();
+  readonly #waiting = new Set<Waiting>();
   readonly #unsubscribe: () => void;
   #round = 0;
   #comingRound = 0;
@@ -30,19 +54,37 @@ export class ParkedLeases {
     this.#wake("coming");
   }
 
-  async wait(round: number, atMostMs: number, signal: AbortSignal): Promise<WakeReason> {
+  /** Takes the scheduler that has waited longest, if any waits. */
+  claim(): Claim | undefined {
+    const [first] = this.#waiting;
+    if (first === undefined) return undefined;
+    this.#waiting.delete(first);
+    return {
+      command: first.command,
+      deliver: (executions) => first.end(executions),
+      giveBack: () => first.end("look"),
+    };
+  }
+
+  async wait(command: LeaseCommand, round: number, atMostMs: number, signal: AbortSignal): Promise<WakeReason> {
     if (round !== this.#round) return this.#comingRound > round ? "coming" : "look";
     return await new Promise((resolve) => {
-      const end = (reason: WakeReason) => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", abort);
-        this.#waiting.delete(end);
-        resolve(reason);
+      const waiting: Waiting = {
+        command,
+        end: (reason) => {
+          clearTimeout(timer);
+          signal.removeEventListener("abort", over);
+          this.#waiting.delete(waiting);
+          resolve(reason);
+        },
       };
-      const abort = () => end("over");
-      const timer = setTimeout(end, atMostMs, "over");
-      signal.addEventListener("abort", abort);
-      this.#waiting.add(end);
+      const over = () => {
+        // One that was claimed is answered by its claim.
+        if (this.#waiting.has(waiting)) waiting.end("over");
+      };
+      const timer = setTimeout(over, atMostMs);
+      signal.addEventListener("abort", over);
+      this.#waiting.add(waiting);
     });
   }
 
@@ -53,6 +95,7 @@ export class ParkedLeases {
 
   #wake(reason: WakeReason): void {
     this.#round += 1;
-    for (const end of [...this.#waiting]) end(reason);
+    const waiting = Array.from(this.#waiting);
+    for (const each of waiting) each.end(reason);
   }
 }

@@ -2,6 +2,7 @@
 import type {
   DispatchServiceImplementation,
   ExecutionReport,
+  ReportRefusal,
 } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { badRequest } from "../../platform/errors.js";
 import type { Caller } from "../../platform/rpc/principal.js";
@@ -9,6 +10,7 @@ import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import type { LifeEvent, Rejection } from "../domain/transitions.js";
 import type { KnownFunction } from "../functions.js";
+import { type Change, StaleLife } from "../store.js";
 import { WorkingSet } from "../working_set.js";
 import { toEvent } from "./report_event.js";
 
@@ -24,19 +26,14 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
       }
       // What has not ended would be lost with this machine all the same, and its execution would be repeated.
       const durability = reports.some(({ event }) => event?.$case === "ended") ? "durable" : "relaxed";
-      const storing = deps.db.write(async (tx) => {
-        const ids = new Set(reports.map(({ ref }) => ref?.invocationId ?? ""));
-        const working = new WorkingSet(await deps.store.load(tx, [...ids]));
-        const now = deps.clock.now();
-        const refusals = [];
-        for (const [index, report] of reports.entries()) {
-          const reason = await record(deps, tx, working, report, now);
-          if (reason !== undefined) refusals.push({ index, executionId: report.ref?.executionId ?? "", reason });
-        }
-        const changes = working.changes();
-        await deps.store.save(tx, changes);
-        return { changes, refusals };
-      }, durability);
+      const ids = [...new Set(reports.map(({ ref }) => ref?.invocationId ?? ""))];
+      const storing = deps.db
+        .write((tx) => store(deps, tx, reports, ids), durability)
+        .catch((error: unknown) => {
+          if (!(error instanceof StaleLife)) throw error;
+          deps.running.forget(ids);
+          return deps.db.write((tx) => store(deps, tx, reports, ids), durability);
+        });
       // Slots that this gives back can be leased with the same commit.
       if (reports.some(givesBack)) deps.parked.coming();
       const { changes, refusals } = await storing;
@@ -44,6 +41,26 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
       return { refusals };
     },
   };
+}
+
+async function store(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  reports: readonly ExecutionReport[],
+  ids: readonly string[],
+): Promise<{ changes: Change[]; refusals: ReportRefusal[] }> {
+  const known = ids.map((id) => deps.running.get(id)).filter((invocation) => invocation !== undefined);
+  const unknown = known.length === ids.length ? [] : ids.filter((id) => deps.running.get(id) === undefined);
+  const working = new WorkingSet([...known, ...(await deps.store.load(tx, unknown))]);
+  const now = deps.clock.now();
+  const refusals: ReportRefusal[] = [];
+  for (const [index, report] of reports.entries()) {
+    const reason = await record(deps, tx, working, report, now);
+    if (reason !== undefined) refusals.push({ index, executionId: report.ref?.executionId ?? "", reason });
+  }
+  const changes = working.changes();
+  await deps.store.save(tx, changes);
+  return { changes, refusals };
 }
 
 function givesBack({ event }: ExecutionReport): boolean {

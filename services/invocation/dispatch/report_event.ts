@@ -51,10 +51,11 @@ function sizeError(value: Payload | undefined, limit: number, what: string): str
 }
 
 function schemaError(value: Payload | undefined, known: KnownFunction): string | undefined {
-  if (known.outputCheck === undefined) return undefined;
+  // No value: the last one yielded stays, or there is none. The worker has checked either.
+  if (known.outputCheck === undefined || value === undefined) return undefined;
   let decoded: unknown;
   try {
-    decoded = value === undefined ? undefined : decode(value);
+    decoded = decode(value);
   } catch (error) {
     return `FunctionOutputIsInvalid: the result cannot be decoded: ${String(error)}`;
   }
@@ -64,8 +65,9 @@ function schemaError(value: Payload | undefined, known: KnownFunction): string |
   return `FunctionOutputIsInvalid: the result does not match the output schema: ${list}`;
 }
 
+/** Not every database holds NUL, nor half of a surrogate pair, which the cut may leave. */
 export function cutError(error: string): string {
-  if (error.length <= LIMITS.errorLength) return error;
-  const mark = `… [cut: ${error.length} characters]`;
-  return error.slice(0, LIMITS.errorLength - mark.length) + mark;
+  const mark = error.length <= LIMITS.errorLength ? "" : `… [cut: ${error.length} characters]`;
+  const text = mark === "" ? error : error.slice(0, LIMITS.errorLength - mark.length) + mark;
+  return text.replaceAll("\0", "\uFFFD").toWellFormed();
 }

@@ -13,6 +13,7 @@ import { toRpcStatus } from "../../platform/rpc/error_status.js";
 import type { Caller, Principal } from "../../platform/rpc/principal.js";
 import { parse, show } from "../../platform/rpc/validation.js";
 import type { WriteTransaction } from "../../platform/store/db.js";
+import { DirectLease } from "../admission/direct_lease.js";
 import { resolveStarts } from "../admission/resolve.js";
 import { storeStarts } from "../admission/store_starts.js";
 import type { InvocationDeps } from "../deps.js";
@@ -33,11 +34,8 @@ export function startHandlers(deps: InvocationDeps): Handlers {
       if (command === undefined || command instanceof Refusal) throw command;
       const [resolved] = await resolveStarts(deps, [command], signal);
       if (resolved === undefined || resolved instanceof Refusal) throw resolved;
-      const storing = deps.db.write((tx) => storeStarts(deps, tx, [resolved], principal));
-      deps.parked.coming();
-      const [started] = await storing;
+      const [started] = await storing(deps, (tx, direct) => storeStarts(deps, tx, [resolved], principal, direct));
       if (started === undefined || started instanceof Refusal) throw started;
-      deps.announcer.queued();
       return { invocationId: started };
     },
 
@@ -64,14 +62,35 @@ async function startBatch(
   checkCount(request.requests.length);
   const commands = parseAll(deps, request.requests, principal);
   const resolved = await resolveStarts(deps, commands, signal);
-  const store = async (tx: WriteTransaction) => toOutcomes(await storeStarts(deps, tx, resolved, principal));
-  const storing = deps.db.write((tx) =>
-    requestId === "" ? store(tx) : onceOnly(deps, tx, request, principal, () => store(tx)),
-  );
-  deps.parked.coming();
-  const outcomes = await storing;
-  deps.announcer.queued();
-  return outcomes;
+  return await storing(deps, async (tx, direct) => {
+    const store = async () => toOutcomes(await storeStarts(deps, tx, resolved, principal, direct));
+    return requestId === "" ? await store() : await onceOnly(deps, tx, request, principal, store);
+  });
+}
+
+/** Runs the transaction of a start, and takes along a scheduler that waits for something to lease. */
+async function storing<T>(
+  deps: InvocationDeps,
+  store: (tx: WriteTransaction, direct: DirectLease | undefined) => Promise<T>,
+): Promise<T> {
+  const claim = deps.parked.claim();
+  const direct = claim && new DirectLease(deps, claim.command);
+  try {
+    const stored = deps.db.write((tx) => store(tx, direct));
+    deps.parked.coming();
+    const result = await stored;
+    if (claim !== undefined && direct !== undefined && direct.executions.length > 0) {
+      deps.running.leased(direct.leased);
+      claim.deliver(direct.executions);
+    } else {
+      claim?.giveBack();
+    }
+    deps.announcer.queued();
+    return result;
+  } catch (error) {
+    claim?.giveBack();
+    throw error;
+  }
 }
 
 function checkCount(count: number): void {

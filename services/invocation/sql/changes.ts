@@ -1,7 +1,7 @@
 /** Writing invocations: inserts, and changes with the ended executions and the queues' counters that belong to them. */
 import type { SqlValue, WriteTransaction } from "../../platform/store/db.js";
 import { type EndedExecution, isQueued } from "../domain/life.js";
-import type { Change, Identity, NewInvocation } from "../store.js";
+import { type Change, type Identity, type NewInvocation, StaleLife } from "../store.js";
 import { OUTCOME_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
 import { INLINE_INPUT_BYTES, INSERT_INVOCATION, insertParams, UPDATE_INVOCATION, updateParams } from "./rows.js";
@@ -32,7 +32,7 @@ export function changeMethods(keys: Keys) {
         rows.push(insertParams(invocation, functionKey, keys.ofQueue(projectId, functionName)));
         if (input.byteLength > INLINE_INPUT_BYTES) large.push([id, input]);
         if (idempotency !== null) idempotent.push([projectId, idempotency.key, id, idempotency.bodyHash, createdAt]);
-        counters.add(identity, 0, isQueued(life) ? 1 : 0);
+        counters.add(identity, life.held, isQueued(life) ? 1 : 0);
       }
       await tx.runMany(INSERT_INVOCATION, rows);
       if (large.length > 0) await tx.runMany(INSERT_LARGE_INPUT, large);
@@ -51,7 +51,7 @@ export function changeMethods(keys: Keys) {
       const released = [];
       for (const change of changes) {
         const { identity, before, after } = change;
-        updates.push(updateParams(identity.id, after));
+        updates.push(updateParams(identity.id, before, after));
         counters.add(identity, after.held - before.held, Number(isQueued(after)) - Number(isQueued(before)));
         for (const execution of change.ended) {
           ended.push(executionParams(identity.id, execution, change.released.includes(execution.attemptNumber)));
@@ -61,7 +61,7 @@ export function changeMethods(keys: Keys) {
           if (!endedNow) released.push([identity.id, attempt]);
         }
       }
-      await tx.runMany(UPDATE_INVOCATION, updates);
+      if ((await tx.runMany(UPDATE_INVOCATION, updates)) !== updates.length) throw new StaleLife();
       if (ended.length > 0) await tx.runMany(INSERT_EXECUTION, ended);
       if (released.length > 0) await tx.runMany(RELEASE_EXECUTION, released);
       await counters.flush(tx);

@@ -1,5 +1,5 @@
 /** Rows of the database as what they mean, and back. */
-import type { SqlValue } from "../../platform/store/db.js";
+import { placeholders, type SqlValue } from "../../platform/store/db.js";
 import type { CurrentExecution, Life } from "../domain/life.js";
 import type { NewInvocation, StoredExecution, StoredInvocation } from "../store.js";
 import { INTERRUPT_CODE, interruptOf, outcomeOf, STATUS_CODE, statusOf } from "./codes.js";
@@ -49,10 +49,35 @@ type CurrentColumns = readonly [
   yieldIndex: number,
 ];
 
+/** What changes of an invocation, in the order of `lifeParams`. */
+const LIFE_COLUMNS = [
+  "status",
+  "revision",
+  "attempts",
+  "failed_attempts",
+  "held",
+  "terminated",
+  "result",
+  "error",
+  "started_at",
+  "finished_at",
+  "cancel_requested_at",
+  "available_at",
+  "execution_id",
+  "epoch",
+  "scheduler_id",
+  "worker_id",
+  "execution_created_at",
+  "execution_started_at",
+  "deadline_at",
+  "interrupt",
+  "interrupted_at",
+  "yield_index",
+];
+
 export const INSERT_INVOCATION = `INSERT INTO invocations (id, function_key, queue_key, parent_id, depth, children, input,
-  created_at, expires_at, status, revision, attempts, failed_attempts, held, terminated, error, finished_at,
-  cancel_requested_at, available_at)
-  VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, 0, 0, ?, '', ?, ?, ?)`;
+  created_at, expires_at, ${LIFE_COLUMNS.join(", ")})
+  VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ${placeholders(LIFE_COLUMNS.length)})`;
 
 export function insertParams(
   { identity, life, input }: NewInvocation,
@@ -68,23 +93,19 @@ export function insertParams(
     input.byteLength <= INLINE_INPUT_BYTES ? input : null,
     identity.createdAt,
     identity.expiresAt,
-    STATUS_CODE[life.status],
-    life.revision,
-    life.terminated ? 1 : 0,
-    life.finishedAt,
-    life.cancelRequestedAt,
-    life.availableAt,
+    ...lifeParams(life),
   ];
 }
 
-/** Within its transaction the row was loaded for update, so that nothing can have changed it meanwhile. */
-export const UPDATE_INVOCATION = `UPDATE invocations SET status = ?, revision = ?, attempts = ?, failed_attempts = ?, held = ?,
-  terminated = ?, result = ?, error = ?, started_at = ?, finished_at = ?, cancel_requested_at = ?, available_at = ?,
-  execution_id = ?, epoch = ?, scheduler_id = ?, worker_id = ?, execution_created_at = ?, execution_started_at = ?,
-  deadline_at = ?, interrupt = ?, interrupted_at = ?, yield_index = ?
-  WHERE id = ?`;
+/** The revision in the condition refuses a change of what was changed by another meanwhile. */
+export const UPDATE_INVOCATION = `UPDATE invocations SET ${LIFE_COLUMNS.map((name) => `${name} = ?`).join(", ")}
+  WHERE id = ? AND revision = ?`;
 
-export function updateParams(id: string, life: Life): SqlValue[] {
+export function updateParams(id: string, before: Life, after: Life): SqlValue[] {
+  return [...lifeParams(after), id, before.revision];
+}
+
+function lifeParams(life: Life): SqlValue[] {
   const current = life.current;
   return [
     STATUS_CODE[life.status],
@@ -109,7 +130,6 @@ export function updateParams(id: string, life: Life): SqlValue[] {
     current?.interrupt ? INTERRUPT_CODE[current.interrupt] : null,
     current?.interruptedAt ?? null,
     current?.yieldIndex ?? null,
-    id,
   ];
 }
 

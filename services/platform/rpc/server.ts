@@ -1,6 +1,14 @@
 /** The gRPC server of a service: limits, keepalive, who calls, errors, one access line a call. */
 import { randomBytes } from "node:crypto";
-import { type CallContext, createServer, type Server, ServerError, type ServerMiddleware, Status } from "nice-grpc";
+import {
+  type CallContext,
+  createServer,
+  type Metadata,
+  type Server,
+  ServerError,
+  type ServerMiddleware,
+  Status,
+} from "nice-grpc";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { apiKeyIsInvalid, permissionDenied, Refusal } from "../errors.js";
 import type { Logger } from "../log.js";
@@ -22,7 +30,6 @@ const SERVER_OPTIONS = {
   "grpc.max_receive_message_length": LIMITS.messageBytes,
   "grpc.max_send_message_length": LIMITS.messageBytes,
   "grpc.max_concurrent_streams": LIMITS.streamsPerConnection,
-  "grpc.max_metadata_size": LIMITS.metadataBytes,
   "grpc-node.max_session_memory": 128,
   "grpc.keepalive_time_ms": 20_000,
   "grpc.keepalive_timeout_ms": 10_000,
@@ -47,6 +54,7 @@ function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
     const startedAt = performance.now();
     let code: Status = Status.OK;
     try {
+      checkMetadataSize(context.metadata);
       const principal = await authenticate(settings, call.method.path, context);
       const request = wellFormed(call.request, call.requestStream);
       if (!call.responseStream) return yield* call.next(request, { ...context, principal });
@@ -87,6 +95,17 @@ function watchCredential(
   };
   const timer = setInterval(look, LIMITS.apiKeyCacheMs);
   return { lost: lost.signal, stop: () => clearInterval(timer) };
+}
+
+/** The library has no limit of its own, and HTTP/2 in Node one of about 100 kB. */
+function checkMetadataSize(metadata: Metadata): void {
+  let bytes = 0;
+  for (const [name, values] of metadata) for (const value of values) bytes += name.length + value.length;
+  if (bytes <= LIMITS.metadataBytes) return;
+  const limit = String(LIMITS.metadataBytes);
+  throw new Refusal("ResourceExhausted", `the metadata has ${bytes} bytes, more than the limit of ${limit}`, {
+    metadata: { limit },
+  });
 }
 
 async function authenticate(settings: ServerSettings, path: string, context: CallContext): Promise<Principal> {

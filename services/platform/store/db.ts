@@ -21,8 +21,8 @@ export interface WriteTransaction extends ReadTransaction {
   readonly dialect: Dialect;
   /** Answers how many rows were changed. */
   run(sql: string, ...params: readonly SqlValue[]): Promise<number>;
-  /** Runs one statement for each row of parameters. */
-  runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<void>;
+  /** Runs one statement for each row of parameters. Answers how many rows were changed in all. */
+  runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number>;
 }
 
 /** "durable" unless it is said. */

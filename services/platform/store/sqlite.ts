@@ -197,9 +197,11 @@ class Connection implements WriteTransaction {
     return Number(this.#prepare(sql).run(...params).changes);
   }
 
-  async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<void> {
+  async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
     const statement = this.#prepare(sql);
-    for (const row of rows) statement.run(...row);
+    let changes = 0;
+    for (const row of rows) changes += Number(statement.run(...row).changes);
+    return changes;
   }
 }
 

@@ -40,6 +40,10 @@ export async function bundleProject(folder: string, options: BundleProjectOption
   const archive = createArchive(new Map<string, ArchiveFile>([["main.mjs", { data: code }], ...files]));
   checkSize(archive.bytes, packages);
   const functions = await inspectBundle({ ...options, folder: found, archive: archive.bytes, environment });
+  if (functions.length === 0) {
+    const hint = "Make one with the Multinode object, and export it: export const f = mn.function(...).";
+    throw new ProjectError(`${found.mainName} exports no function.`, hint);
+  }
   return { mainName: found.mainName, archive, functions, carried: packages, environment, warnings };
 }
 

@@ -1,0 +1,44 @@
+/**
+ * Leases what is being started, for a scheduler that waits: where nothing of its function is queued before it and a slot is
+ * free, an invocation is stored as leased at once and never enters the queue.
+ */
+import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type { WriteTransaction } from "../../platform/store/db.js";
+import type { InvocationDeps } from "../deps.js";
+import { leasedExecution } from "../dispatch/leased_execution.js";
+import type { LeaseCommand } from "../dispatch/parked_leases.js";
+import { isQueued, type Life } from "../domain/life.js";
+import { advance } from "../domain/transitions.js";
+import type { Identity, StoredInvocation } from "../store.js";
+import type { ResolvedStart } from "./resolve.js";
+
+export class DirectLease {
+  readonly executions: LeasedExecution[] = [];
+  readonly leased: StoredInvocation[] = [];
+  readonly #deps: InvocationDeps;
+  readonly #command: LeaseCommand;
+
+  constructor(deps: InvocationDeps, command: LeaseCommand) {
+    this.#deps = deps;
+    this.#command = command;
+  }
+
+  /** The life to store: leased, or as it is where this scheduler cannot take it. */
+  take(start: ResolvedStart, identity: Identity, life: Life, now: number): Life {
+    const { maxCount, excludedQueues, schedulerId } = this.#command;
+    if (this.executions.length >= maxCount || !isQueued(life)) return life;
+    if (excludedQueues.includes(`${identity.projectId}/${identity.functionName}`)) return life;
+    const executionId = this.#deps.ids.next("exe");
+    const advanced = advance(life, { type: "lease", executionId, schedulerId }, now, start.known.policy);
+    if (typeof advanced === "string") return life;
+    const stored = { identity, life: advanced.life };
+    this.leased.push(stored);
+    this.executions.push(leasedExecution(this.#deps.tokens, stored, start.known.spec, start.command.arguments));
+    return advanced.life;
+  }
+
+  async holdScheduler(tx: WriteTransaction, now: number): Promise<void> {
+    if (this.executions.length === 0) return;
+    await this.#deps.store.holdScheduler(tx, this.#command.schedulerId, now, this.#command.leaseDurationMs);
+  }
+}

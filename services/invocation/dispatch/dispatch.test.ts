@@ -1,0 +1,259 @@
+/** What schedulers are given and what they report, against a real store. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  AdoptExecutionsRequest,
+  type LeasedExecution,
+} from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { Status } from "../../../gen/multinode/invocation/v1/invocation.pb.js";
+import { openTestInvocations, reports, type TestInvocations } from "../test_invocation.js";
+
+let test: TestInvocations;
+let one: string;
+let other: string;
+
+beforeEach(async () => {
+  test = await openTestInvocations();
+  one = test.ids.next("sch");
+  other = test.ids.next("sch");
+});
+afterEach(() => test.close());
+
+async function leaseOne(schedulerId = one): Promise<LeasedExecution> {
+  const [leased] = await test.lease(schedulerId, 1);
+  if (leased === undefined) throw new Error("there was nothing to lease");
+  return leased;
+}
+
+const json = (text: string) => new TextEncoder().encode(text);
+const invocationsOf = (leased: readonly LeasedExecution[]) => leased.map(({ ref }) => ref?.invocationId);
+
+describe("leasing", () => {
+  it("gives the oldest first, with all that is needed to run it", async () => {
+    test.catalog.add("f", { timeoutMs: 5_000 });
+    const [first, second] = [await test.start("f"), await test.start("f")];
+    const leased = await test.lease(one);
+    expect(invocationsOf(leased)).toEqual([first, second]);
+    expect(leased[0]).toMatchObject({
+      attemptNumber: 1,
+      projectName: "project",
+      versionId: test.catalog.versionId,
+      function: { functionName: "f", options: { timeoutMs: 5_000 } },
+      arguments: { positional: { data: json("[1]") } },
+      parentInvocationId: "",
+    });
+    expect(await test.lease(other)).toEqual([]);
+  });
+
+  it("never gives more than the slots of a function, to however many schedulers", async () => {
+    test.catalog.add("f", { maxConcurrency: 3 });
+    await Promise.all(Array.from({ length: 20 }, () => test.start("f")));
+    const leases = await Promise.all([one, other, one, other].map((schedulerId) => test.lease(schedulerId)));
+    expect(leases.flat()).toHaveLength(3);
+    const [done] = leases.flat();
+    if (done === undefined) throw new Error("nothing was leased");
+    expect(await test.report(reports.returned(done, 1))).toEqual([undefined]);
+    expect(await test.lease(one)).toEqual([]); // it still holds its worker
+    await test.report(reports.released(done));
+    expect(await test.lease(other)).toHaveLength(1);
+    expect(await test.lease(one)).toEqual([]);
+  });
+
+  it("shares what is asked for between functions, and leaves excluded ones alone", async () => {
+    for (const name of ["f", "g"]) {
+      test.catalog.add(name);
+      for (let i = 0; i < 5; i++) await test.start(name);
+    }
+    const names = (leased: readonly LeasedExecution[]) =>
+      leased.map((execution) => execution.function?.functionName).sort();
+    expect(names(await test.lease(one, 4))).toEqual(["f", "f", "g", "g"]);
+    expect(names(await test.lease(one, 4, [`${test.catalog.projectId}/f`]))).toEqual(["g", "g", "g"]);
+  });
+
+  it("gives what a function cannot use, because it waits out a retry delay, to the others", async () => {
+    test.catalog.add("late", { maxRetries: 1, retryDelay: { initialMs: 60_000 } as never });
+    test.catalog.add("g");
+    for (let i = 0; i < 3; i++) await test.start("late");
+    for (const leased of await test.lease(one)) await test.report(reports.threw(leased, { released: true }));
+    for (let turn = 0; turn < 4; turn++) {
+      const id = await test.start("g");
+      expect(invocationsOf(await test.lease(one, 1))).toEqual([id]);
+    }
+    test.clock.forward(61_000);
+    expect(await test.lease(one)).toHaveLength(3);
+  });
+
+  it("does not give what its ttl has passed, swept or not", async () => {
+    test.catalog.add("f");
+    await test.start("f", { ttlMs: 1_000 });
+    test.clock.forward(1_001);
+    expect(await test.lease(one)).toEqual([]);
+  });
+});
+
+describe("reports", () => {
+  beforeEach(() => test.catalog.add("f", { maxRetries: 2, maxConcurrency: 1 }));
+
+  it("bring an invocation to its end", async () => {
+    const id = await test.start("f");
+    const leased = await leaseOne();
+    const workerId = test.ids.next("wrk");
+    expect(await test.report(reports.started(leased, workerId), reports.yielded(leased, 1, "a"))).toEqual([
+      undefined,
+      undefined,
+    ]);
+    expect(await test.get(id)).toMatchObject({ status: Status.RUNNING, result: { data: json('"a"') } });
+    await test.report(reports.returned(leased, 42), reports.released(leased));
+    expect(await test.get(id)).toMatchObject({
+      status: Status.SUCCEEDED,
+      terminated: true,
+      result: { data: json("42") },
+      executions: [{ attemptNumber: 1, terminated: true, workerId }],
+    });
+  });
+
+  it("that are repeated change nothing, whatever has happened since", async () => {
+    const id = await test.start("f");
+    const first = await leaseOne();
+    const lost = reports.threw(first, { released: true });
+    expect(await test.report(lost)).toEqual([undefined]);
+    const second = await leaseOne();
+    // The answer to the first report was lost, so it is sent again, and so is a release.
+    expect(await test.report(lost)).toEqual(["ExecutionHasAlreadyFinished"]);
+    expect(await test.report(reports.released(first))).toEqual([undefined]);
+    await test.start("f");
+    expect(await test.lease(other)).toEqual([]); // the second attempt holds the only slot
+    await test.report(reports.returned(second, 1, true));
+    expect(await test.get(id)).toMatchObject({ status: Status.SUCCEEDED, terminated: true, numFailedAttempts: 1 });
+    expect(await test.lease(other)).toHaveLength(1);
+  });
+
+  it("are refused from an attempt that was replaced, and do not undo the others", async () => {
+    const id = await test.start("f");
+    const first = await leaseOne();
+    await test.report(reports.threw(first, { released: true }));
+    const second = await leaseOne();
+    const refusals = await test.report(
+      reports.started(first),
+      reports.yielded(first, 9, "stale"),
+      reports.returned(first, "stale"),
+      reports.yielded(second, 1, "new"),
+      { ref: { executionId: test.ids.next("exe"), epoch: 1, invocationId: id }, event: undefined },
+      { ref: { executionId: "exe", epoch: 1, invocationId: test.ids.next("inv") }, event: undefined },
+      { ref: undefined, event: undefined },
+    );
+    expect(refusals).toEqual([
+      "ExecutionHasAlreadyFinished",
+      "ExecutionHasAlreadyFinished",
+      "ExecutionHasAlreadyFinished",
+      undefined,
+      "ExecutionIsNotCurrent",
+      "ExecutionDoesNotExist",
+      "ExecutionDoesNotExist",
+    ]);
+    expect(await test.get(id)).toMatchObject({ result: { data: json('"new"') }, numFailedAttempts: 1 });
+  });
+
+  it("of a release before the end are the loss of a worker", async () => {
+    const id = await test.start("f");
+    await test.report(reports.released(await leaseOne()));
+    expect(await test.get(id)).toMatchObject({ status: Status.PENDING, numFailedAttempts: 1 });
+    expect((await test.get(id)).error).toMatch(/^WorkerLostError: /);
+  });
+
+  it("of a value above the limit fail the execution and say so", async () => {
+    const id = await test.start("f");
+    await test.report(reports.returned(await leaseOne(), "x".repeat(250_000), true));
+    expect(await test.get(id)).toMatchObject({ status: Status.PENDING, numFailedAttempts: 1 });
+    expect((await test.get(id)).error).toMatch(/FunctionOutputSizeLimitExceeded.*250002.*250000/);
+  });
+
+  it("of a long error are cut, with a mark", async () => {
+    const id = await test.start("f");
+    await test.report(reports.threw(await leaseOne(), { error: `Error: ${"x".repeat(40_000)}`, released: true }));
+    const { error } = await test.get(id);
+    expect(error).toHaveLength(16_384);
+    expect(error).toMatch(/\[cut: 40007 characters\]$/);
+  });
+});
+
+describe("interruption", () => {
+  it("is told to its scheduler, all of it, each time it renews", async () => {
+    test.catalog.add("f", { gracePeriodMs: 7_000 });
+    const id = await test.start("f");
+    const leased = await leaseOne();
+    await test.lease(other);
+    await test.report(reports.started(leased));
+    await test.cancel(id);
+    const renew = (schedulerId: string) => test.dispatch.renewLeases({ schedulerId, leaseDurationMs: 30_000 });
+    for (let time = 0; time < 2; time++) {
+      const { interruptions = [] } = await renew(one);
+      expect(interruptions).toMatchObject([{ ref: leased.ref, reason: 1 }]);
+      expect(interruptions[0]?.killAfterMs).toBeGreaterThan(6_000);
+    }
+    expect((await renew(other)).interruptions).toEqual([]);
+    test.clock.forward(8_000);
+    expect((await renew(one)).interruptions?.[0]?.killAfterMs).toBeLessThan(0);
+    await test.report(reports.threw(leased, { interrupted: true, released: true }));
+    expect((await renew(one)).interruptions).toEqual([]);
+    expect(await test.get(id)).toMatchObject({ status: Status.CANCELLED, terminated: true, numFailedAttempts: 0 });
+  });
+});
+
+describe("adoption", () => {
+  it("gives an execution to another scheduler and fences the first", async () => {
+    test.catalog.add("f", { maxConcurrency: 1 });
+    const id = await test.start("f");
+    const leased = await leaseOne();
+    await test.report(reports.started(leased));
+    const { executions = [] } = await test.dispatch.adoptExecutions(
+      AdoptExecutionsRequest.fromPartial({
+        schedulerId: other,
+        leaseDurationMs: 30_000,
+        executions: [{ executionToken: leased.executionToken }, { executionToken: "mnx_made_up" }],
+      }),
+    );
+    expect(executions).toMatchObject([{ ref: { ...leased.ref, epoch: 2 }, attemptNumber: 1 }]);
+    const [adopted] = executions as LeasedExecution[];
+    if (adopted === undefined) throw new Error("nothing was adopted");
+    expect(await test.report(reports.returned(leased, "old"), reports.released(leased))).toEqual([
+      "ExecutionIsNotCurrent",
+      "ExecutionIsNotCurrent",
+    ]);
+    const leasesOf = async (schedulerId: string) => (await test.dispatch.listLeases({ schedulerId })).leases?.length;
+    expect([await leasesOf(one), await leasesOf(other)]).toEqual([0, 1]);
+    expect(await test.report(reports.returned(adopted, "new"))).toEqual([undefined]);
+    // Nor does the fenced one give back what the other holds.
+    expect(await test.report(reports.released(leased))).toEqual(["ExecutionIsNotCurrent"]);
+    expect(await test.get(id)).toMatchObject({ status: Status.SUCCEEDED, terminated: false });
+    await test.report(reports.released(adopted));
+    expect(await test.get(id)).toMatchObject({ terminated: true });
+  });
+
+  it("is not for what has ended", async () => {
+    test.catalog.add("f");
+    await test.start("f");
+    const leased = await leaseOne();
+    await test.report(reports.returned(leased, 1));
+    const executions = [{ executionToken: leased.executionToken }];
+    const answer = await test.dispatch.adoptExecutions({ schedulerId: other, leaseDurationMs: 30_000, executions });
+    expect(answer.executions).toEqual([]);
+  });
+});
+
+describe("the list of leases", () => {
+  it("holds what runs, and what has ended but holds its worker", async () => {
+    test.catalog.add("f");
+    await test.start("f");
+    await test.start("f");
+    const [running, ended] = await test.lease(one);
+    if (running === undefined || ended === undefined) throw new Error("two were to be leased");
+    await test.report(reports.started(running, "wrk-1"), reports.returned(ended, 1));
+    const list = async () => (await test.dispatch.listLeases({ schedulerId: one })).leases;
+    expect(await list()).toEqual([
+      { ref: running.ref, workerId: "wrk-1", ended: false },
+      { ref: ended.ref, workerId: "", ended: true },
+    ]);
+    await test.report(reports.returned(running, 1, true), reports.released(ended));
+    expect(await list()).toEqual([]);
+  });
+});

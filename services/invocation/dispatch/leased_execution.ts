@@ -1,0 +1,27 @@
+/** An execution as it is handed to a scheduler. */
+import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type { FunctionSpec } from "../../../gen/multinode/registry/v1/function.pb.js";
+import type { Arguments } from "../../../gen/multinode/type/v1/payload.pb.js";
+import type { ExecutionTokens } from "../execution_token.js";
+import type { StoredInvocation } from "../store.js";
+
+export function leasedExecution(
+  tokens: ExecutionTokens,
+  { identity, life }: StoredInvocation,
+  spec: FunctionSpec,
+  args: Arguments,
+): LeasedExecution {
+  const { current } = life;
+  if (current === null) throw new Error(`${identity.id} has no execution`);
+  return {
+    ref: { executionId: current.id, epoch: current.epoch, invocationId: identity.id },
+    attemptNumber: life.attempts,
+    projectId: identity.projectId,
+    projectName: identity.projectName,
+    versionId: identity.versionId,
+    function: spec,
+    arguments: args,
+    parentInvocationId: identity.parentId ?? "",
+    executionToken: tokens.issue(identity.id, current.id),
+  };
+}

@@ -1,0 +1,154 @@
+/** What happens because time passes, with a service whose clock jumps. */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
+import type { Db } from "../platform/store/db.js";
+import { openTestInvocations, reports, type TestInvocations } from "./test_invocation.js";
+
+let test: TestInvocations;
+let scheduler: string;
+const WAIT = { timeout: 5_000, interval: 10 };
+
+async function open(wrap: (db: Db) => Db = (db) => db): Promise<void> {
+  test = await openTestInvocations(wrap);
+  scheduler = test.ids.next("sch");
+  test.service.start();
+}
+
+beforeEach(() => open());
+afterEach(() => test.close());
+
+async function leaseOne() {
+  const [leased] = await test.lease(scheduler, 1);
+  if (leased === undefined) throw new Error("there was nothing to lease");
+  return leased;
+}
+
+const becomes = (id: string, what: object) =>
+  vi.waitFor(async () => expect(await test.get(id)).toMatchObject(what), WAIT);
+
+describe("a ttl", () => {
+  it("ends what has not begun", async () => {
+    test.catalog.add("f");
+    const [id, kept] = [await test.start("f", { ttlMs: 60_000 }), await test.start("f")];
+    test.clock.forward(60_001);
+    await becomes(id, { status: Status.TIMED_OUT, terminated: true, executions: [] });
+    expect(await test.get(kept)).toMatchObject({ status: Status.PENDING });
+  });
+
+  it("is kept by what was leased", async () => {
+    test.catalog.add("f", { maxRetries: 1 });
+    const id = await test.start("f", { ttlMs: 60_000 });
+    const other = await test.start("f", { ttlMs: 60_001 });
+    await test.report(reports.threw(await leaseOne(), { released: true }));
+    test.clock.forward(61_000);
+    await becomes(other, { status: Status.TIMED_OUT });
+    expect(await test.get(id)).toMatchObject({ status: Status.PENDING, numFailedAttempts: 1 });
+  });
+});
+
+describe("a timeout", () => {
+  it("is counted from the start and interrupts the execution", async () => {
+    test.catalog.add("f", { timeoutMs: 20_000 });
+    const interrupted = vi.fn();
+    test.bus.subscribe("interruption", interrupted);
+    const id = await test.start("f");
+    const leased = await leaseOne();
+    test.clock.forward(15_000);
+    await test.dispatch.renewLeases({ schedulerId: scheduler, leaseDurationMs: 300_000 });
+    await test.report(reports.started(leased));
+    test.clock.forward(15_000);
+    expect(await test.get(id)).toMatchObject({ status: Status.RUNNING });
+    test.clock.forward(6_000);
+    await vi.waitFor(() => expect(interrupted).toHaveBeenCalled(), WAIT);
+    expect(interrupted).toHaveBeenCalledWith({ $case: "interruptions", value: { schedulerIds: [scheduler] } });
+    const { interruptions } = await test.dispatch.renewLeases({ schedulerId: scheduler, leaseDurationMs: 30_000 });
+    expect(interruptions).toMatchObject([{ ref: leased.ref, reason: 2 }]);
+    await test.report(reports.threw(leased, { interrupted: true, killed: true, released: true }));
+    expect(await test.get(id)).toMatchObject({ status: Status.TIMED_OUT, terminated: true });
+  });
+
+  it("that comes while a sweep is under way is not forgotten, nor is anything after it", async () => {
+    await test.close();
+    let gate: Promise<void> | undefined;
+    let waiting = 0;
+    await open((db) => ({
+      read: async (work) => {
+        waiting += 1;
+        await gate;
+        return await db.read(work);
+      },
+      write: (work, durability) => db.write(work, durability),
+      close: () => db.close(),
+      dialect: db.dialect,
+    }));
+    test.catalog.add("f", { timeoutMs: 20 });
+    const interrupted = vi.fn();
+    test.bus.subscribe("interruption", interrupted);
+    for (let round = 1; round <= 2; round++) {
+      await test.start("f");
+      const leased = await leaseOne();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      gate = promise;
+      waiting = 0;
+      await vi.waitFor(() => expect(waiting).toBeGreaterThan(0), WAIT); // a sweep has begun
+      await test.report(reports.started(leased));
+      const deadline = test.clock.now() + 60;
+      await vi.waitFor(() => expect(test.clock.now()).toBeGreaterThan(deadline), WAIT);
+      gate = undefined;
+      resolve();
+      await vi.waitFor(() => expect(interrupted).toHaveBeenCalledTimes(round), WAIT);
+    }
+  });
+});
+
+describe("a scheduler that falls silent", () => {
+  it("loses its executions, whose slots are free", async () => {
+    test.catalog.add("f", { maxRetries: 1, maxConcurrency: 3 });
+    const ids = [await test.start("f"), await test.start("f"), await test.start("f")];
+    const [running, failed, done] = await test.lease(scheduler);
+    if (running === undefined || failed === undefined || done === undefined) throw new Error("three were to be leased");
+    await test.report(reports.started(running), reports.threw(failed), reports.returned(done, 1));
+    const other = test.ids.next("sch");
+    expect(await test.lease(other)).toEqual([]);
+    test.clock.forward(30_001);
+    await becomes(ids[0] ?? "", { status: Status.PENDING, numFailedAttempts: 1 });
+    expect((await test.get(ids[0] ?? "")).error).toMatch(/^WorkerLostError: /);
+    await becomes(ids[2] ?? "", { status: Status.SUCCEEDED, terminated: true });
+    expect((await test.get(ids[1] ?? "")).executions).toMatchObject([{ terminated: true }]);
+    const again = await test.lease(other);
+    expect(again.map(({ attemptNumber }) => attemptNumber)).toEqual([2, 2]);
+    // What the lost one says now is too late, and gives back nothing.
+    expect(await test.report(reports.returned(running, 1, true), reports.released(failed))).toEqual([
+      "ExecutionHasAlreadyFinished",
+      undefined,
+    ]);
+    for (let i = 0; i < 3; i++) await test.start("f");
+    expect(await test.lease(other)).toHaveLength(1);
+  });
+
+  it("is told that its lease had expired", async () => {
+    test.catalog.add("f");
+    const renew = () => test.dispatch.renewLeases({ schedulerId: scheduler, leaseDurationMs: 30_000 });
+    await test.start("f");
+    await leaseOne();
+    expect(await renew()).toMatchObject({ expired: false });
+    test.clock.forward(30_001);
+    await vi.waitFor(
+      async () => expect((await test.dispatch.listLeases({ schedulerId: scheduler })).leases).toEqual([]),
+      WAIT,
+    );
+    expect(await renew()).toMatchObject({ expired: true });
+    expect(await renew()).toMatchObject({ expired: false });
+  });
+});
+
+it("goes on with a cancellation that did not reach all descendants before the process ended", async () => {
+  test.catalog.add("f", { maxConcurrency: 1 });
+  const parent = await test.start("f");
+  const children = await Promise.all(
+    Array.from({ length: 1_100 }, () => test.start("f", { parentInvocationId: parent })),
+  );
+  await test.cancel(parent);
+  const left = await Promise.all(children.map((id) => test.get(id)));
+  expect(new Set(left.map(({ status }) => status))).toEqual(new Set([Status.CANCELLED]));
+});

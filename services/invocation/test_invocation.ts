@@ -1,0 +1,191 @@
+/** An invocation service for tests: its database in a temporary folder, called in-process, and a clock that can jump. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type DispatchServiceClient,
+  type ExecutionReport,
+  type LeasedExecution,
+} from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type { Invocation } from "../../gen/multinode/invocation/v1/invocation.pb.js";
+import {
+  GetInvocationRequest,
+  type InvocationServiceClient,
+  StartInvocationRequest,
+} from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import type { TeardownServiceClient } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
+import type { CatalogServiceClient, FunctionRef } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
+import { FunctionOptions, FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
+import { encode, encodeArguments } from "../../sdk/typescript/src/codec.js";
+import { MemoryBus } from "../platform/bus/memory.js";
+import type { Clock } from "../platform/clock.js";
+import { IdSource } from "../platform/ids.js";
+import { createLogger } from "../platform/log.js";
+import { localClient } from "../platform/rpc/local_client.js";
+import type { Db } from "../platform/store/db.js";
+import { openSqlite } from "../platform/store/sqlite.js";
+import { createInvocationService } from "./service.js";
+import { MIGRATIONS } from "./sql/schema.js";
+
+/** Goes like any other, and can be set forward. */
+export class TestClock implements Clock {
+  #aheadMs = 0;
+
+  now(): number {
+    return Date.now() + this.#aheadMs;
+  }
+
+  forward(ms: number): void {
+    this.#aheadMs += ms;
+  }
+}
+
+/** One project with one version, whose functions a test adds as it goes. */
+export class TestCatalog {
+  readonly projectName = "project";
+  readonly projectId: string;
+  versionId: string;
+  readonly functions = new Map<string, FunctionSpec>();
+  /** Thrown in place of every answer. */
+  failure: Error | undefined;
+  readonly #ids: IdSource;
+
+  constructor(ids: IdSource) {
+    this.#ids = ids;
+    this.projectId = ids.next("prj");
+    this.versionId = ids.next("ver");
+  }
+
+  /** Options of a function are fixed in a version: other ones are another version. */
+  add(functionName: string, options: Partial<FunctionOptions> = {}): void {
+    if (this.functions.has(functionName)) this.versionId = this.#ids.next("ver");
+    this.functions.set(functionName, FunctionSpec.fromPartial({ functionName, options }));
+  }
+
+  client(): Pick<
+    CatalogServiceClient,
+    "resolveFunctions" | "resolveProject" | "getCode" | "downloadBundle" | "listStandingFunctions"
+  > {
+    const { projectId, projectName } = this;
+    const answer = async <T>(make: () => T): Promise<T> => {
+      if (this.failure !== undefined) throw this.failure;
+      return make();
+    };
+    const resolved = (spec: FunctionSpec) => ({ projectId, projectName, versionId: this.versionId, function: spec });
+    const outcomeOf = ({ functionName = "" }: Partial<FunctionRef>) => {
+      const spec = this.functions.get(functionName);
+      if (spec === undefined) return { outcome: { $case: "errorReason", value: "FunctionDoesNotExist" } as const };
+      return { outcome: { $case: "function", value: resolved(spec) } as const };
+    };
+    return {
+      resolveFunctions: ({ functions = [] }) => answer(() => ({ outcomes: functions.map(outcomeOf) })),
+      resolveProject: () => answer(() => ({ projectId })),
+      getCode: () =>
+        answer(() => ({ code: { source: { $case: "image", value: { image: "i" } }, environment: {} } as const })),
+      downloadBundle: async function* () {
+        yield { chunk: new Uint8Array() };
+      },
+      listStandingFunctions: () =>
+        answer(() => ({
+          functions: [...this.functions.values()].filter(({ options }) => (options?.minWorkers ?? 0) > 0).map(resolved),
+        })),
+    };
+  }
+}
+
+/** `wrap` may put something between the service and its database. */
+export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
+  const folder = await mkdtemp(join(tmpdir(), "multinode-invocation-"));
+  const db = wrap(await openSqlite(join(folder, "invocation.db"), MIGRATIONS));
+  const clock = new TestClock();
+  const ids = new IdSource(clock);
+  const bus = new MemoryBus();
+  const log = createLogger("invocation", process.env["TEST_LOG"] ?? "silent");
+  const catalog = new TestCatalog(ids);
+  const service = await createInvocationService({ db, bus, clock, ids, log, catalog: catalog.client() });
+  const client = localClient<InvocationServiceClient>(service.invocations);
+  const dispatch = localClient<DispatchServiceClient>(service.dispatch);
+  const { projectName } = catalog;
+  return {
+    service,
+    db,
+    clock,
+    ids,
+    bus,
+    log,
+    catalog,
+    client,
+    dispatch,
+    teardown: localClient<TeardownServiceClient>(service.teardown),
+    /** Answers the id of the invocation. */
+    start: async (functionName: string, request: Partial<StartInvocationRequest> = {}): Promise<string> => {
+      const { positional, named } = encodeArguments([1], undefined);
+      const message = StartInvocationRequest.fromPartial({
+        projectName,
+        functionName,
+        arguments: { positional: positional as never, named: named as never },
+        ...request,
+      });
+      return (await client.startInvocation(message)).invocationId;
+    },
+    get: async (invocationId: string): Promise<Invocation> => {
+      const { invocation } = await client.getInvocation(GetInvocationRequest.fromPartial({ invocationId }));
+      if (invocation === undefined) throw new Error("there is no invocation in the answer");
+      return invocation as Invocation;
+    },
+    cancel: (invocationId: string) =>
+      client.cancelInvocation({ invocationId, projectName: "", functionName: "" }).then(({ invocation }) => invocation),
+    /** Leases what there is, without waiting for more. */
+    lease: async (schedulerId: string, maxCount = 100, excludedQueues: string[] = []): Promise<LeasedExecution[]> => {
+      const request = { schedulerId, maxCount, excludedQueues, leaseDurationMs: 30_000, waitMs: 0 };
+      return (await dispatch.leaseInvocations(request)).executions as LeasedExecution[];
+    },
+    /** Answers why the reports were refused, in their order; undefined where they were taken. */
+    report: async (...reports: ExecutionReport[]): Promise<(string | undefined)[]> => {
+      const { refusals = [] } = await dispatch.reportExecutions({ reports });
+      return reports.map((_, index) => refusals.find((refusal) => refusal.index === index)?.reason);
+    },
+    close: async () => {
+      await service.stop();
+      await bus.close();
+      await db.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export type TestInvocations = Awaited<ReturnType<typeof openTestInvocations>>;
+
+type Leased = Pick<LeasedExecution, "ref">;
+
+/** Reports of what happened to an execution. */
+export const reports = {
+  started: ({ ref }: Leased, workerId = ""): ExecutionReport => ({
+    ref,
+    event: { $case: "started", value: { workerId } },
+  }),
+  yielded: ({ ref }: Leased, index: number, value: unknown): ExecutionReport => ({
+    ref,
+    event: { $case: "yielded", value: { index, value: encode(value) as never } },
+  }),
+  returned: ({ ref }: Leased, value: unknown, released = false): ExecutionReport => ({
+    ref,
+    event: {
+      $case: "ended",
+      value: {
+        result: { $case: "returned", value: { value: encode(value) as never } },
+        interrupted: false,
+        killed: false,
+        released,
+      },
+    },
+  }),
+  threw: (
+    { ref }: Leased,
+    { error = "Error: boom", interrupted = false, killed = false, released = false } = {},
+  ): ExecutionReport => ({
+    ref,
+    event: { $case: "ended", value: { result: { $case: "threw", value: { error } }, interrupted, killed, released } },
+  }),
+  released: ({ ref }: Leased): ExecutionReport => ({ ref, event: { $case: "released", value: {} } }),
+};

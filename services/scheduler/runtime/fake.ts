@@ -1,0 +1,282 @@
+/**
+ * Workers of this very process, for tests: each speaks to a scheduler as a worker does, by way of the worker's own
+ * bookkeeping, and runs no code but does what a test tells it to.
+ */
+import type {
+  AssignExecution,
+  ConnectRequest,
+  ConnectResponse,
+  WorkerCommand,
+  WorkerEvent,
+} from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import { encode } from "../../../sdk/typescript/src/codec.js";
+import { Session } from "../../../sdk/typescript/src/worker/session.js";
+import type { Runtime, WorkerExit, WorkerResources, WorkerSpec } from "./runtime.js";
+
+/** The scheduler's side of `WorkerService.Connect`, for a worker that showed its token. */
+export type Connect = (
+  workerToken: string,
+  requests: AsyncIterable<ConnectRequest>,
+  signal: AbortSignal,
+) => AsyncIterable<ConnectResponse>;
+
+export interface FakeRuntimeSettings {
+  readonly connect: Connect;
+  /** What a worker does with an execution. Without it, it runs until a test ends it. */
+  readonly run?: (execution: FakeExecution) => void;
+}
+
+export class FakeRuntime implements Runtime {
+  readonly name = "fake";
+  /** Those that exist, by their identifiers. */
+  readonly workers = new Map<string, FakeWorker>();
+  /** Every worker that ever existed, oldest first. */
+  readonly history: FakeWorker[] = [];
+  /** Thrown by the next starts. */
+  startError: Error | undefined;
+  /** What becomes of workers that are started: they connect, never do, or end at once. */
+  boot: "connects" | "hangs" | "ends" = "connects";
+  /** Stops are not carried out before this settles. */
+  stopGate: Promise<void> | undefined;
+  readonly #settings: FakeRuntimeSettings;
+  readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
+
+  constructor(settings: FakeRuntimeSettings) {
+    this.#settings = settings;
+  }
+
+  /** Executions that run now, in the order in which they came. */
+  get executions(): FakeExecution[] {
+    return this.history.flatMap((worker) => (worker.exists ? worker.running : []));
+  }
+
+  async start({ workerId, boot }: WorkerSpec): Promise<string> {
+    if (this.startError !== undefined) throw this.startError;
+    const { connect, run } = this.#settings;
+    const worker = new FakeWorker(workerId, boot.workerToken, connect, run, (exit) => this.#gone(exit));
+    this.workers.set(workerId, worker);
+    this.history.push(worker);
+    if (this.boot === "connects") worker.connect();
+    if (this.boot === "ends") queueMicrotask(() => worker.die("exited with code 1"));
+    return `fake ${this.history.length}`;
+  }
+
+  async limit(workerId: string, resources: WorkerResources): Promise<void> {
+    const worker = this.workers.get(workerId);
+    if (worker !== undefined) worker.resources = resources;
+  }
+
+  async stop(workerId: string): Promise<void> {
+    const worker = this.workers.get(workerId);
+    if (worker === undefined) return;
+    worker.isStopping = true;
+    await this.stopGate;
+    worker.die("was killed by SIGKILL");
+  }
+
+  async list(): Promise<string[]> {
+    return [...this.workers.keys()];
+  }
+
+  onExit(listener: (exit: WorkerExit) => void): void {
+    this.#exitListeners.push(listener);
+  }
+
+  /** These workers print nothing. */
+  onOutput(): void {}
+
+  async close(): Promise<void> {
+    await Promise.all([...this.workers.keys()].map((workerId) => this.stop(workerId)));
+  }
+
+  #gone(exit: WorkerExit): void {
+    if (!this.workers.delete(exit.workerId)) return;
+    for (const listener of this.#exitListeners) listener(exit);
+  }
+}
+
+export class FakeWorker {
+  readonly id: string;
+  readonly commands: NonNullable<WorkerCommand["command"]>[] = [];
+  resources: WorkerResources | undefined;
+  exists = true;
+  /** Whether the runtime was asked to stop it. */
+  isStopping = false;
+  /** Drops the commands that come, as a connection does that is about to break. */
+  isDeaf = false;
+  connections = 0;
+  readonly #token: string;
+  readonly #connect: Connect;
+  readonly #run: ((execution: FakeExecution) => void) | undefined;
+  readonly #gone: (exit: WorkerExit) => void;
+  readonly #session: Session;
+  readonly #executions = new Map<string, FakeExecution>();
+  #stream: { readonly outbox: Outbox; readonly ended: AbortController } | undefined;
+  #isBound = false;
+
+  constructor(
+    id: string,
+    token: string,
+    connect: Connect,
+    run: ((execution: FakeExecution) => void) | undefined,
+    gone: (exit: WorkerExit) => void,
+  ) {
+    this.id = id;
+    this.#token = token;
+    this.#connect = connect;
+    this.#run = run;
+    this.#gone = gone;
+    this.#session = new Session(id, "fake/1");
+  }
+
+  get running(): FakeExecution[] {
+    return [...this.#executions.values()].filter(({ id }) => this.#session.isRunning(id));
+  }
+
+  get owesEnds(): boolean {
+    return this.#session.owesEnds;
+  }
+
+  /** Connects, also again after `disconnect`. */
+  connect(): void {
+    this.connections += 1;
+    const stream = { outbox: new Outbox(), ended: new AbortController() };
+    this.#stream = stream;
+    stream.outbox.push(this.#session.hello());
+    void this.#listen(this.#connect(this.#token, stream.outbox, stream.ended.signal), stream);
+  }
+
+  /** Breaks the connection: neither side hears anything more on it. What runs goes on. */
+  disconnect(): void {
+    this.#stream?.outbox.close();
+    this.#stream?.ended.abort();
+    this.#stream = undefined;
+  }
+
+  /** Ends, as a process does. */
+  die(description: string, outOfMemory = false): void {
+    if (!this.exists) return;
+    this.exists = false;
+    this.disconnect();
+    this.#gone({ workerId: this.id, description, outOfMemory });
+  }
+
+  send(events: readonly WorkerEvent[]): void {
+    for (const event of events) this.#stream?.outbox.push(event);
+  }
+
+  yielded(executionId: string, index: number, value: unknown): void {
+    this.send(this.#session.yielded(executionId, index, encode(value)));
+  }
+
+  ended(executionId: string, outcome: Parameters<Session["ended"]>[1], interrupted: boolean): void {
+    this.send(this.#session.ended(executionId, outcome, interrupted));
+  }
+
+  async #listen(responses: AsyncIterable<ConnectResponse>, stream: { readonly ended: AbortController }): Promise<void> {
+    try {
+      for await (const { commands } of responses) {
+        if (stream.ended.signal.aborted) return;
+        for (const { command } of commands) if (command !== undefined && !this.isDeaf) this.#take(command);
+      }
+    } catch {
+      // Not expected here: a worker of which the scheduler wants nothing more waits for its end.
+    }
+  }
+
+  #take(command: NonNullable<WorkerCommand["command"]>): void {
+    this.commands.push(command);
+    switch (command.$case) {
+      case "welcome":
+        this.send(this.#session.resend());
+        break;
+      case "bind":
+        if (this.#isBound) break;
+        this.#isBound = true;
+        this.send(this.#session.startAssigned());
+        break;
+      case "assign": {
+        const { executionId, executionToken } = command.value;
+        const { isNew, events } = this.#session.assign(executionId, executionToken);
+        this.send(events);
+        if (!isNew) break;
+        const execution = new FakeExecution(this, command.value);
+        this.#executions.set(executionId, execution);
+        this.#run?.(execution);
+        break;
+      }
+      case "interrupt":
+        this.#executions.get(command.value.executionId)?.interrupt(command.value.reason);
+        break;
+      case "acknowledge":
+        this.#session.acknowledgeEnded(command.value.executionIds);
+        break;
+      case "acknowledgeYielded":
+        this.send(this.#session.acknowledgeYielded(command.value.executionIds));
+        break;
+    }
+  }
+}
+
+/** An execution in a worker. */
+export class FakeExecution {
+  readonly id: string;
+  readonly worker: FakeWorker;
+  readonly assigned: AssignExecution;
+  /** Reasons for which it was interrupted, as often as it was. */
+  readonly interruptions: number[] = [];
+  #yields = 0;
+
+  constructor(worker: FakeWorker, assigned: AssignExecution) {
+    this.worker = worker;
+    this.assigned = assigned;
+    this.id = assigned.executionId;
+  }
+
+  interrupt(reason: number): void {
+    this.interruptions.push(reason);
+  }
+
+  yield(value: unknown): void {
+    this.#yields += 1;
+    this.worker.yielded(this.id, this.#yields, value);
+  }
+
+  return(value?: unknown): void {
+    this.worker.ended(this.id, { kind: "returned", value: encode(value) }, this.interruptions.length > 0);
+  }
+
+  throw(error: string): void {
+    this.worker.ended(this.id, { kind: "threw", error }, this.interruptions.length > 0);
+  }
+}
+
+/** What a worker says, as the scheduler reads it. */
+class Outbox implements AsyncIterable<ConnectRequest> {
+  #events: WorkerEvent[] = [];
+  #isClosed = false;
+  #wake: (() => void) | undefined;
+
+  push(event: WorkerEvent): void {
+    this.#events.push(event);
+    this.#wake?.();
+  }
+
+  /** What was not read is lost. */
+  close(): void {
+    this.#events = [];
+    this.#isClosed = true;
+    this.#wake?.();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<ConnectRequest> {
+    while (!this.#isClosed) {
+      if (this.#events.length > 0) yield { events: this.#events.splice(0) };
+      else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
+  }
+}

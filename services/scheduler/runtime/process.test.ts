@@ -1,0 +1,162 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { testRuntime, WAIT } from "../../../test/contract/runtime.contract.js";
+import { ProcessRuntime } from "./process.js";
+import { leaderOf } from "./process_group.js";
+import type { WorkerBoot, WorkerExit } from "./runtime.js";
+
+/** Reads its boot from the lifeline, writes it beside itself, and does what its token says. */
+const PROGRAM = `
+import { spawn } from "node:child_process";
+import { existsSync, renameSync, writeFileSync } from "node:fs";
+import { Socket } from "node:net";
+import { join } from "node:path";
+let text = "";
+new Socket({ fd: 3 }).on("data", (chunk) => {
+  text += chunk;
+  if (!text.includes("\\n")) return;
+  const boot = JSON.parse(text);
+  const file = join(import.meta.dirname, boot.workerId);
+  if (boot.workerToken === "prints") process.stdout.write("one\\ntwo"), process.stderr.write("three\\n");
+  if (boot.workerToken === "runs out of memory") process.stderr.write("FATAL ERROR: JavaScript heap out of memory\\n");
+  if (boot.workerToken === "runs out of memory") process.exitCode = 134, process.abort();
+  let child;
+  if (boot.workerToken === "has a child") child = spawn("sleep", ["600"], { stdio: "inherit" }).pid;
+  writeFileSync(file + ".part", JSON.stringify({ ...boot, child, pid: process.pid, env: process.env }));
+  renameSync(file + ".part", file);
+  setInterval(() => existsSync(file + ".end") && process.exit(3), 5);
+});
+`;
+
+type Said = WorkerBoot & { child?: number; pid: number; env: Record<string, string>; bundleCacheDir: string };
+
+let folder: string;
+
+async function openRuntime() {
+  folder = await mkdtemp(join(tmpdir(), "multinode-process-"));
+  const workerProgram = join(folder, "worker.mjs");
+  await writeFile(workerProgram, PROGRAM);
+  const settings = { folder: join(folder, "data"), workerProgram };
+  const runtime = new ProcessRuntime(settings);
+  return {
+    settings,
+    runtime,
+    boot: (workerId: string): Promise<Said> =>
+      vi.waitFor(() => JSON.parse(readFileSync(join(folder, workerId), "utf8")) as Said, WAIT),
+    end: (workerId: string) => void writeFile(join(folder, `${workerId}.end`), ""),
+    failStart: () => vi.spyOn(process, "execPath", "get").mockReturnValue(join(folder, "no-such-program")),
+    remove: async () => {
+      vi.restoreAllMocks();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+describe("the process runtime", () => {
+  testRuntime(openRuntime);
+});
+
+describe("a worker process", () => {
+  let test: Awaited<ReturnType<typeof openRuntime>>;
+  let exits: WorkerExit[];
+
+  beforeEach(async () => {
+    test = await openRuntime();
+    exits = [];
+    test.runtime.onExit((exit) => exits.push(exit));
+  });
+  afterEach(async () => {
+    await test.runtime.close();
+    await test.remove();
+  });
+
+  const start = async (workerToken: string, runtime = test.runtime) => {
+    const boot = { schedulerUrl: "http://127.0.0.1:1", workerId: "wrk-1", workerToken };
+    return await runtime.start({ workerId: "wrk-1", boot });
+  };
+  const isGone = (pid: number) => vi.waitFor(() => expect(isAlive(pid)).toBe(false), WAIT);
+
+  it("is ended with all that it started (R2)", async () => {
+    await start("has a child");
+    const { child = 0, pid } = await test.boot("wrk-1");
+    expect(isAlive(child)).toBe(true);
+    await test.runtime.stop("wrk-1");
+    await isGone(child);
+    expect(isAlive(pid)).toBe(false);
+  });
+
+  it("that ends by itself takes along what it started, which may hold its output", async () => {
+    await start("has a child");
+    const { child = 0 } = await test.boot("wrk-1");
+    test.end("wrk-1");
+    await vi.waitFor(
+      () => expect(exits).toEqual([{ workerId: "wrk-1", description: "exited with code 3", outOfMemory: false }]),
+      WAIT,
+    );
+    await isGone(child);
+  });
+
+  it("has no secret where others could see it", async () => {
+    vi.stubEnv("MULTINODE_API_KEY", "a secret of the server");
+    await start("secret-token");
+    const { env, pid, bundleCacheDir } = await test.boot("wrk-1");
+    vi.unstubAllEnvs();
+    expect(JSON.stringify(env)).not.toMatch(/secret/);
+    if (existsSync("/proc")) expect(readFileSync(`/proc/${pid}/cmdline`, "utf8")).not.toMatch(/secret/);
+    expect(existsSync(bundleCacheDir)).toBe(true);
+  });
+
+  it("is heard line by line", async () => {
+    const lines: string[] = [];
+    test.runtime.onOutput((workerId, stream, line) => lines.push(`${workerId} ${stream} ${line}`));
+    await start("prints");
+    await test.boot("wrk-1");
+    test.end("wrk-1");
+    await vi.waitFor(
+      () => expect([...lines].sort()).toEqual(["wrk-1 stderr three", "wrk-1 stdout one", "wrk-1 stdout two"]),
+      WAIT,
+    );
+  });
+
+  it("that runs out of memory is known as such", async () => {
+    await start("runs out of memory");
+    await vi.waitFor(() => expect(exits).toHaveLength(1), WAIT);
+    expect(exits[0]).toMatchObject({ description: "was killed by SIGABRT", outOfMemory: true });
+  });
+
+  it("that an ended server left behind is killed at the next start, and nobody else (X2)", async () => {
+    const left = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
+    const innocent = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
+    const records = join(test.settings.folder, "workers");
+    await mkdir(records, { recursive: true });
+    const leader = leaderOf(left.pid ?? 0);
+    await writeFile(join(records, "wrk-left.json"), JSON.stringify(leader));
+    // Its number belongs to another process by now.
+    await writeFile(join(records, "wrk-reused.json"), JSON.stringify({ pid: innocent.pid, startedAt: "1" }));
+    await writeFile(join(records, "wrk-half.json"), '{"pid":');
+    await writeFile(join(records, "wrk-gone.json"), JSON.stringify({ pid: 4_194_303, startedAt: "1" }));
+    const exited = once(left, "exit");
+    const next = new ProcessRuntime(test.settings);
+    expect(await exited).toEqual([null, "SIGKILL"]);
+    expect(isAlive(innocent.pid ?? 0)).toBe(true);
+    expect(readdirSync(records)).toEqual([]);
+    expect(await next.list()).toEqual([]);
+    innocent.kill("SIGKILL");
+    await next.close();
+  });
+});
+
+/** A process that has ended, and that nobody has asked about, is a zombie: it does not live. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !existsSync("/proc") || !/\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,229 @@
+/** Schedulers whose invocation service, lease or process fails. */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
+import { openTestInvocations, reports, type TestInvocations } from "../invocation/test_invocation.js";
+import { Refusal } from "../platform/errors.js";
+import type { FakeExecution } from "./runtime/fake.js";
+import {
+  becomes,
+  createTestScheduler,
+  faultyDispatch,
+  running,
+  type TestScheduler,
+  type TestSchedulerOptions,
+} from "./test_scheduler.js";
+
+const WAIT = { timeout: 8_000, interval: 5 };
+const UNAVAILABLE = new Refusal("Unavailable", "not now");
+let test: TestInvocations;
+const schedulers: TestScheduler[] = [];
+
+beforeEach(async () => {
+  test = await openTestInvocations();
+  test.service.start();
+});
+afterEach(async () => {
+  await Promise.all(schedulers.splice(0).map((scheduler) => scheduler.stop()));
+  await test.close();
+});
+
+async function startScheduler(options: TestSchedulerOptions = {}): Promise<TestScheduler> {
+  const scheduler = createTestScheduler(test, options);
+  schedulers.push(scheduler);
+  await scheduler.service.start();
+  return scheduler;
+}
+
+async function one(scheduler: TestScheduler): Promise<FakeExecution> {
+  const [execution] = await running(scheduler, 1);
+  if (execution === undefined) throw new Error("nothing runs");
+  return execution;
+}
+
+async function queueOf(functionName: string): Promise<unknown> {
+  return await test.db.read((tx) =>
+    tx.get(
+      "SELECT used, queued FROM queues WHERE project_id = ? AND function_name = ?",
+      test.catalog.projectId,
+      functionName,
+    ),
+  );
+}
+
+describe("an invocation service that does not answer", () => {
+  it("costs no lease and no report", async () => {
+    const faults = faultyDispatch(test.dispatch);
+    const scheduler = await startScheduler({ dispatch: faults.client });
+    test.catalog.add("f");
+    let left = 3;
+    faults.before = async () => {
+      if (left-- > 0) throw UNAVAILABLE;
+    };
+    const id = await test.start("f");
+    const execution = await one(scheduler);
+    left = 2;
+    execution.return(1);
+    await becomes(test, id, { status: Status.SUCCEEDED, numFailedAttempts: 0, terminated: true });
+  });
+
+  it("whose answer to a report is lost is told again, to no harm", async () => {
+    const faults = faultyDispatch(test.dispatch);
+    const scheduler = await startScheduler({ dispatch: faults.client });
+    test.catalog.add("f", { maxRetries: 5, maxConcurrency: 1 });
+    faults.after = async (method) => {
+      if (method === "reportExecutions" && Math.random() < 0.5) throw UNAVAILABLE;
+    };
+    const [id, other] = [await test.start("f"), await test.start("f")];
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      const execution = await vi.waitFor(() => {
+        const found = scheduler.runtime.executions.find(
+          ({ assigned }) => assigned.attemptNumber === attempt && assigned.invocationId === id,
+        );
+        if (found === undefined) throw new Error(`attempt ${attempt} does not run`);
+        expect(scheduler.runtime.executions).toHaveLength(1); // the slot of the function
+        return found;
+      }, WAIT);
+      if (attempt < 3) execution.worker.die("was killed");
+      else execution.return(1);
+      if (attempt === 3) break;
+      // The other invocation may go first: it is older than the retry.
+      const next = await one(scheduler).catch(() => undefined);
+      if (next?.assigned.invocationId === other) next.return(1);
+    }
+    await becomes(test, id, { status: Status.SUCCEEDED, numFailedAttempts: 2, terminated: true });
+    faults.after = async () => {};
+    await vi.waitFor(async () => expect(await queueOf("f")).toEqual({ used: 0, queued: 0 }), WAIT);
+  });
+
+  it("does not keep a scheduler from starting later", async () => {
+    const faults = faultyDispatch(test.dispatch);
+    let calls = 0;
+    faults.before = async () => {
+      calls += 1;
+      if (calls <= 2) throw UNAVAILABLE;
+    };
+    const scheduler = await startScheduler({ dispatch: faults.client });
+    test.catalog.add("f");
+    await test.start("f");
+    (await one(scheduler)).return(1);
+  });
+});
+
+describe("a scheduler that was ended", () => {
+  it("by force finds its leases at its next start and gives them back", async () => {
+    const schedulerId = test.ids.next("sch");
+    test.catalog.add("f", { maxRetries: 1, maxConcurrency: 2 });
+    const [lost, done] = [await test.start("f"), await test.start("f")];
+    const [running, ended] = await test.lease(schedulerId);
+    if (running === undefined || ended === undefined) throw new Error("two were to be leased");
+    await test.report(reports.started(running), reports.returned(ended, 1));
+    const scheduler = await startScheduler({ schedulerId });
+    await becomes(test, done, { status: Status.SUCCEEDED, terminated: true });
+    const again = await one(scheduler);
+    expect(again.assigned).toMatchObject({ invocationId: lost, attemptNumber: 2 });
+    again.return(2);
+    await becomes(test, lost, { status: Status.SUCCEEDED, numFailedAttempts: 1, terminated: true });
+  });
+
+  it("in peace has ended its workers and reported all of it", async () => {
+    const scheduler = createTestScheduler(test, { spareWorkers: 2 });
+    await scheduler.service.start();
+    test.catalog.add("f", { maxRetries: 1 });
+    const ids = [await test.start("f"), await test.start("f")];
+    const [first] = await running(scheduler, 2);
+    first?.return(1);
+    await becomes(test, first?.assigned.invocationId ?? "", { status: Status.SUCCEEDED });
+    await scheduler.stop();
+    expect(scheduler.runtime.workers.size).toBe(0);
+    const states = await Promise.all(ids.map((id) => test.get(id)));
+    expect(states.map(({ status }) => status).sort()).toEqual([Status.PENDING, Status.SUCCEEDED]);
+    expect(await queueOf("f")).toEqual({ used: 0, queued: 1 });
+  });
+});
+
+describe("a lease that ran out", () => {
+  it("frees the slots, and the workers that held them are stopped when the scheduler is back", async () => {
+    const faults = faultyDispatch(test.dispatch);
+    // It has no room for more, so that it waits for nothing while it is paused.
+    const paused = await startScheduler({ dispatch: faults.client, maxWorkers: 1 });
+    test.catalog.add("f", { maxRetries: 1, maxConcurrency: 1 });
+    const id = await test.start("f");
+    const stale = await one(paused);
+    await becomes(test, id, { status: Status.RUNNING });
+    // It hears and says nothing for longer than its lease.
+    const pause = Promise.withResolvers<void>();
+    faults.before = () => pause.promise;
+    const other = await startScheduler();
+    test.clock.forward(30_001);
+    const current = await one(other);
+    expect(current.assigned).toMatchObject({ invocationId: id, attemptNumber: 2 });
+    faults.before = async () => {};
+    pause.resolve();
+    test.bus.publish({ $case: "interruptions", value: { schedulerIds: [paused.id] } }); // it renews now
+    await vi.waitFor(() => expect(stale.worker.exists).toBe(false), WAIT);
+    stale.return("stale");
+    current.return("new");
+    await becomes(test, id, {
+      status: Status.SUCCEEDED,
+      numFailedAttempts: 1,
+      terminated: true,
+      result: { data: json('"new"') },
+    });
+    expect(await queueOf("f")).toEqual({ used: 0, queued: 0 });
+  });
+
+  it("leaves alone what was leased since", async () => {
+    const scheduler = await startScheduler();
+    test.catalog.add("f", { maxConcurrency: 5 });
+    const id = await test.start("f");
+    (await one(scheduler)).return(1);
+    await becomes(test, id, { terminated: true });
+    for (let round = 0; round < 5; round++) {
+      const starting = test.start("f");
+      test.bus.publish({ $case: "interruptions", value: { schedulerIds: [scheduler.id] } });
+      const next = await starting;
+      await becomes(test, next, { status: Status.RUNNING });
+      for (const execution of scheduler.runtime.executions) execution.return(1);
+      await becomes(test, next, { status: Status.SUCCEEDED, numFailedAttempts: 0 });
+    }
+  });
+});
+
+describe("two schedulers on one store", () => {
+  it("never exceed the concurrency of a function together", async () => {
+    test.catalog.add("f", { maxConcurrency: 3 });
+    const live = new Set<FakeExecution>();
+    let most = 0;
+    const run = (execution: FakeExecution) => {
+      live.add(execution);
+      most = Math.max(most, [...live].filter(({ worker }) => worker.exists).length);
+      setImmediate(() => execution.return(1));
+    };
+    const both = await Promise.all([startScheduler({ run, spareWorkers: 1 }), startScheduler({ run })]);
+    const ids = await Promise.all(Array.from({ length: 40 }, () => test.start("f")));
+    for (const id of ids) await becomes(test, id, { status: Status.SUCCEEDED, terminated: true, numFailedAttempts: 0 });
+    expect(most).toBeLessThanOrEqual(3);
+    expect(most).toBeGreaterThan(1);
+    expect(both.every(({ runtime }) => runtime.executions.length === 0)).toBe(true);
+  });
+});
+
+describe("functions that keep workers", () => {
+  it("have them, bound and idle, and lose them with their version", async () => {
+    const scheduler = await startScheduler();
+    test.catalog.add("f", { maxInvocationsPerWorker: 0, minWorkers: 2, idleTimeoutMs: 1 });
+    test.bus.publish({ $case: "project", value: { projectName: "project" } });
+    const bound = () => [...scheduler.runtime.workers.values()].filter(({ resources }) => resources !== undefined);
+    await vi.waitFor(() => expect(bound()).toHaveLength(2), WAIT);
+    const kept = bound();
+    const id = await test.start("f");
+    (await one(scheduler)).return(1);
+    await becomes(test, id, { status: Status.SUCCEEDED });
+    expect(bound()).toEqual(kept);
+    test.catalog.add("f", { maxInvocationsPerWorker: 0 });
+    test.bus.publish({ $case: "project", value: { projectName: "project" } });
+    await vi.waitFor(() => expect(bound()).toHaveLength(0), WAIT);
+  });
+});
+
+const json = (text: string) => new TextEncoder().encode(text);

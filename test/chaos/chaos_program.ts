@@ -1,0 +1,53 @@
+/** What the programs of the chaos tests share: their arguments, their folder, and their verdict. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { ChaosSettings } from "./rounds.js";
+
+export interface Extent {
+  readonly rounds: number;
+  readonly invocations: number;
+}
+
+/** Runs to the end of the process: `[--short] [--rounds N] [--invocations N] [--seed N]`. Answers the exit status. */
+export async function runProgram(
+  name: string,
+  extents: { readonly long: Extent; readonly short: Extent },
+  run: (settings: ChaosSettings) => Promise<string[]>,
+): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      short: { type: "boolean", default: false },
+      rounds: { type: "string" },
+      invocations: { type: "string" },
+      seed: { type: "string" },
+    },
+  });
+  const extent = values.short ? extents.short : extents.long;
+  const rounds = Number(values.rounds ?? extent.rounds);
+  const invocations = Number(values.invocations ?? extent.invocations);
+  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
+  console.log(`${name}: ${rounds} rounds, ${invocations} invocations; repeat it with --seed ${seed}`);
+
+  const folder = await mkdtemp(join(tmpdir(), "multinode-chaos-"));
+  // Servers, workers and what functions start inherit it: so they can be told from all others.
+  process.env["TMPDIR"] = folder;
+  // Servers end when this process does so by itself.
+  process.once("SIGINT", () => process.exit(130));
+  process.once("SIGTERM", () => process.exit(143));
+  const startedAt = performance.now();
+  const tell = (line: string) => {
+    const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+    console.log(`${seconds.padStart(6)} s  ${line}`);
+  };
+  const complaints = await run({ seed, rounds, invocations, folder, environmentText: `TMPDIR=${folder}`, tell });
+  if (complaints.length === 0) {
+    await rm(folder, { recursive: true, force: true });
+    console.log(`${name}: nothing was lost, changed or left behind`);
+    return 0;
+  }
+  console.error(`${name}: ${complaints.length} complaints with --seed ${seed}; all that was seen is in ${folder}`);
+  for (const complaint of complaints.slice(0, 50)) console.error(`  ${complaint}`);
+  return 1;
+}

@@ -1,0 +1,205 @@
+/** What every implementation of the database port must do: D1 to D5 of `services/platform/store/db.ts`. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Db, Migration, WriteTransaction } from "../../services/platform/store/db.js";
+
+export const TEST_MIGRATIONS: readonly Migration[] = [
+  {
+    name: "test-1",
+    statements: ({ bytes, integer, clustered }) => [
+      `CREATE TABLE items (id TEXT NOT NULL PRIMARY KEY, n ${integer} NOT NULL, data ${bytes}, note TEXT) ${clustered}`,
+    ],
+  },
+  { name: "test-2", statements: () => ["CREATE UNIQUE INDEX items_by_note ON items (note) WHERE note IS NOT NULL"] },
+];
+
+export interface TestDb {
+  readonly db: Db;
+  /** Opens the same database again, with the same migrations. */
+  again(): Promise<Db>;
+  /** Removes it. */
+  remove(): Promise<void>;
+}
+
+/** `open` answers an empty database with the tables of TEST_MIGRATIONS. */
+export function testDbPort(open: () => Promise<TestDb>): void {
+  let opened: TestDb;
+  let db: Db;
+
+  beforeAll(async () => {
+    opened = await open();
+    db = opened.db;
+  });
+  afterAll(async () => {
+    await db.close();
+    await opened.remove();
+  });
+  beforeEach(() => db.write((tx) => tx.run("DELETE FROM items")));
+
+  const add = (tx: WriteTransaction, id: string, n = 0) => tx.run("INSERT INTO items (id, n) VALUES (?, ?)", id, n);
+  const ids = async (from: Db = db) => {
+    const rows = await from.read((tx) => tx.all<{ id: string }>("SELECT id FROM items ORDER BY id"));
+    return rows.map(({ id }) => id);
+  };
+  const fail = (): never => {
+    throw new Error("refused");
+  };
+
+  describe("values", () => {
+    it("come back as they went in", async () => {
+      const data = Uint8Array.from([0, 255, 1]);
+      const text = "ü 界 \u{1f600} 'quoted' ?";
+      await db.write((tx) =>
+        tx.run("INSERT INTO items (id, n, data, note) VALUES (?, ?, ?, ?)", "a", Number.MAX_SAFE_INTEGER, data, text),
+      );
+      const row = await db.read((tx) => tx.get<Record<string, unknown>>("SELECT n, data, note FROM items"));
+      expect(row?.["n"]).toBe(Number.MAX_SAFE_INTEGER);
+      expect(Uint8Array.from(row?.["data"] as Uint8Array)).toEqual(data);
+      expect(row?.["note"]).toBe(text);
+    });
+
+    it("may be absent", async () => {
+      await db.write((tx) => add(tx, "a"));
+      expect(await db.read((tx) => tx.get("SELECT data, note FROM items WHERE id = ?", "a"))).toMatchObject({
+        data: null,
+        note: null,
+      });
+      expect(await db.read((tx) => tx.get("SELECT 1 AS x FROM items WHERE id = ?", "b"))).toBeUndefined();
+      expect(await db.read((tx) => tx.all("SELECT 1 AS x FROM items WHERE id = ?", "b"))).toEqual([]);
+    });
+
+    it("come as lists too, in the order of the columns", async () => {
+      await db.write((tx) => tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [["a", 1], ["b", 2]])); // biome-ignore format: rows
+      expect(await db.read((tx) => tx.tuples("SELECT n, id FROM items ORDER BY id"))).toEqual([[1, "a"], [2, "b"]]); // biome-ignore format: rows
+    });
+  });
+
+  describe("a write", () => {
+    it("answers what its function answers, and how many rows changed", async () => {
+      await db.write((tx) => tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [["a", 1], ["b", 1], ["c", 2]])); // biome-ignore format: rows
+      expect(await db.write((tx) => tx.run("UPDATE items SET n = n + 1 WHERE n = ?", 1))).toBe(2);
+      expect(await db.write((tx) => tx.run("UPDATE items SET n = 0 WHERE n = ?", 77))).toBe(0);
+    });
+
+    it("is stored once it has answered, whoever looks (D1)", async () => {
+      await db.write((tx) => add(tx, "a"));
+      const other = await opened.again();
+      expect(await ids(other)).toEqual(["a"]);
+      await other.close();
+    });
+
+    it("sees its own changes, which nobody else sees before it has answered (D3)", async () => {
+      let seen: string[] | undefined;
+      const writing = db.write(async (tx) => {
+        await add(tx, "a");
+        seen = (await tx.all<{ id: string }>("SELECT id FROM items")).map(({ id }) => id);
+      });
+      expect(await ids()).toEqual([]);
+      await writing;
+      expect(seen).toEqual(["a"]);
+      expect(await ids()).toEqual(["a"]);
+    });
+
+    it("that throws changes nothing and passes on what it threw", async () => {
+      const thrown = new Error("of mine");
+      const writing = db.write(async (tx) => {
+        await add(tx, "a");
+        throw thrown;
+      });
+      await expect(writing).rejects.toBe(thrown);
+      expect(await ids()).toEqual([]);
+    });
+
+    it("undoes only itself where it shares a commit (D2)", async () => {
+      const writes = Array.from({ length: 30 }, (_, index) =>
+        db.write(async (tx) => {
+          await add(tx, `i${String(index).padStart(2, "0")}`);
+          if (index % 3 === 0) fail();
+        }),
+      );
+      const outcomes = await Promise.allSettled(writes);
+      expect(outcomes.map(({ status }) => status)).toEqual(
+        outcomes.map((_, i) => (i % 3 === 0 ? "rejected" : "fulfilled")),
+      );
+      expect(await ids()).toHaveLength(20);
+    });
+
+    it("that violates a constraint is undone alone (D2)", async () => {
+      await db.write((tx) => add(tx, "a"));
+      const outcomes = await Promise.allSettled([
+        db.write((tx) => add(tx, "b")),
+        db.write(async (tx) => {
+          await add(tx, "c");
+          await add(tx, "a");
+        }),
+        db.write((tx) => tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [["d", 1], ["a", 1]])), // biome-ignore format: rows
+        db.write((tx) => add(tx, "e")),
+      ]);
+      expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "fulfilled"]);
+      expect(await ids()).toEqual(["a", "b", "e"]);
+    });
+
+    it("runs as if alone, however many run at once (D1)", async () => {
+      await db.write((tx) => add(tx, "counter"));
+      const increment = () =>
+        db.write(async (tx) => {
+          const row = await tx.get<{ n: number }>(`SELECT n FROM items WHERE id = ?${tx.dialect.forUpdate}`, "counter");
+          await tx.run("UPDATE items SET n = ? WHERE id = ?", (row?.n ?? 0) + 1, "counter");
+        });
+      await Promise.all(Array.from({ length: 600 }, increment));
+      expect(await db.read((tx) => tx.get("SELECT n FROM items"))).toMatchObject({ n: 600 });
+    });
+
+    it("may be relaxed, and is seen all the same (D4)", async () => {
+      const relaxed = db.write((tx) => add(tx, "a"), "relaxed");
+      const refused = db.write(async (tx) => {
+        await add(tx, "b");
+        fail();
+      }, "relaxed");
+      await expect(refused).rejects.toThrow("refused");
+      await relaxed;
+      await db.write((tx) => add(tx, "c"), "durable");
+      const other = await opened.again();
+      expect(await ids(other)).toEqual(["a", "c"]);
+      await other.close();
+    });
+  });
+
+  it("reads one state, whatever is being written (D3)", async () => {
+    await db.write((tx) => tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [["a", 0], ["b", 0]])); // biome-ignore format: rows
+    const torn: unknown[] = [];
+    const sum = "SELECT n FROM items WHERE id = ?";
+    const read = async () => {
+      const [a, b] = await db.read(async (tx) => [
+        await tx.get<{ n: number }>(sum, "a"),
+        await tx.get<{ n: number }>(sum, "b"),
+      ]);
+      if (a?.n !== b?.n) torn.push([a?.n, b?.n]);
+    };
+    const write = () =>
+      db.write(async (tx) => {
+        await tx.run("UPDATE items SET n = n + 1 WHERE id = ?", "a");
+        await tx.run("UPDATE items SET n = n + 1 WHERE id = ?", "b");
+      });
+    for (let round = 0; round < 50; round++) {
+      await Promise.all([write(), read(), write().then(read), read().then(write), read()]);
+    }
+    expect(torn).toEqual([]);
+  });
+
+  it("applies each migration once", async () => {
+    await db.write((tx) => add(tx, "a"));
+    const again = await opened.again();
+    expect(await ids(again)).toEqual(["a"]);
+    await again.close();
+  });
+
+  it("finishes what was asked of it, then closes and refuses", async () => {
+    const other = await opened.again();
+    const writing = Promise.all(Array.from({ length: 300 }, (_, i) => other.write((tx) => add(tx, `i${i}`))));
+    await other.close();
+    await writing;
+    expect(await ids()).toHaveLength(300);
+    await expect(other.read((tx) => tx.all("SELECT 1"))).rejects.toMatchObject({ reason: "Unavailable" });
+    await expect(other.write((tx) => add(tx, "late"))).rejects.toMatchObject({ reason: "Unavailable" });
+  });
+}

@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { untilTerminated } from "../harness/observe.js";
+import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
+
+const MAIN = `
+  import { Multinode } from "multinode";
+  import { z } from "zod";
+  export const mn = new Multinode();
+  const warm = { maxInvocationsPerWorker: Infinity };
+  const size = z.object({ width: z.number().int().positive(), name: z.string().default("none") });
+  export const one = mn.function({ ...warm, input: size }, ({ width, name }) => name + ":" + width);
+  export const two = mn.function({ ...warm, input: z.tuple([z.string(), z.number()]) }, (text, times) => text.repeat(times));
+  export const out = mn.function({ ...warm, output: z.object({ sum: z.number() }) }, (sum: unknown) => ({ sum }));
+  export const yields = mn.function({ ...warm, output: z.number() }, function* (values: unknown[]) { yield* values; });
+`;
+
+let target: Target;
+let project: DeployedProject;
+beforeAll(async () => {
+  target = openTarget();
+  project = await target.deploy({ "main.ts": MAIN });
+});
+afterAll(() => target.close());
+
+describe.concurrent("input schema", () => {
+  test("an input that fits is given to the function with its defaults", async () => {
+    expect(await project.fn("one").callRemote({ width: 3 })).toBe("none:3");
+    expect(await project.fn("two").callRemote("ab", 2)).toBe("abab");
+  });
+
+  test.each([
+    ["one", [{ width: "3" }], "arguments[0].width"],
+    ["one", [{ width: -1 }], "arguments[0].width"],
+    ["one", [{}], "arguments[0]"],
+    ["one", [], "arguments"],
+    ["one", [{ width: 1 }, 2], "arguments"],
+    ["two", ["a"], "arguments"],
+    ["two", ["a", "b"], "arguments[1]"],
+  ])("%s(%j) is refused at the edge, with the path, and nothing is queued", async (name, args, path) => {
+    const fn = project.fn(name);
+    const refused = fn.start(...args);
+    await expect(refused).rejects.toMatchObject({ reason: "FunctionInputIsInvalid", code: 3 });
+    const violations = await refused.catch(
+      (error: { violations: { field: string; description: string }[] }) => error.violations,
+    );
+    expect(violations).toEqual([
+      expect.objectContaining({ field: expect.stringContaining(path), description: expect.stringMatching(/./) }),
+    ]);
+  });
+
+  test("the schema is stored as JSON Schema", async () => {
+    const { function: spec } = await target.client.registry.getFunction({
+      projectName: project.projectName,
+      functionName: "two",
+    });
+    expect(JSON.parse(spec?.inputSchema ?? "")).toMatchObject({
+      type: "array",
+      prefixItems: [{ type: "string" }, { type: "number" }],
+    });
+  });
+});
+
+describe("nothing is queued", () => {
+  test("for an input that is refused", async () => {
+    const fn = project.fn("one");
+    const { invocationIds: before } = await fn.list();
+    await expect(fn.start({ width: 0 })).rejects.toMatchObject({ reason: "FunctionInputIsInvalid" });
+    expect((await fn.list()).invocationIds).toEqual(before);
+  });
+});
+
+describe.concurrent("output schema", () => {
+  test("a result that fits is recorded", async () => {
+    expect(await project.fn("out").callRemote(5)).toEqual({ sum: 5 });
+    expect(await project.fn("yields").callRemote([1, 2])).toBe(2);
+  });
+
+  test("a result that does not fit fails the execution, and is not recorded", async () => {
+    const fn = project.fn("out");
+    const ended = await untilTerminated(fn, await fn.start("five"));
+    expect(ended).toMatchObject({ status: "FAILED", result: undefined });
+    expect(ended.error).toMatch(/^FunctionOutputIsInvalid: .*sum/s);
+  });
+
+  test("a yielded value that does not fit fails the execution, and the one before stays", async () => {
+    const fn = project.fn("yields");
+    const ended = await untilTerminated(fn, await fn.start([1, "two"]));
+    expect(ended).toMatchObject({ status: "FAILED", result: 1 });
+    expect(ended.error).toMatch(/^FunctionOutputIsInvalid: /);
+  });
+});

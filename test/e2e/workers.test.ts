@@ -1,0 +1,168 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { FunctionHandle } from "../../sdk/typescript/src/index.js";
+import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { eventually, isAlive, untilState, untilStatus, untilTerminated } from "../harness/observe.js";
+import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
+
+const MAIN = `
+  import { Multinode } from "multinode";
+  import { note, passGate } from "./gate.js";
+  export const mn = new Multinode();
+  let calls = 0;
+  const look = async (gate?: string) => {
+    calls += 1;
+    const call = calls;
+    if (gate !== undefined) await passGate(gate);
+    return { pid: process.pid, call };
+  };
+  async function* lookAndWait(gate: string) {
+    yield { pid: process.pid };
+    await passGate(gate);
+  }
+  export const fresh = mn.function(look);
+  export const reused = mn.function({ maxInvocationsPerWorker: Infinity }, look);
+  export const thrice = mn.function({ maxInvocationsPerWorker: 3 }, look);
+  export const failing = mn.function({ maxInvocationsPerWorker: Infinity }, (fails: boolean) => {
+    if (fails) throw new Error("no");
+    return process.pid;
+  });
+  export const sideBySide = mn.function(
+    { maxInvocationsPerWorker: Infinity, workerConcurrency: 3, maxConcurrency: 4 }, lookAndWait);
+  export const two = mn.function({ maxConcurrency: 2 }, lookAndWait);
+  export const brief = mn.function({ maxInvocationsPerWorker: Infinity, idleTimeout: "3s" }, look);
+  export const ready = mn.function({ maxInvocationsPerWorker: Infinity, minWorkers: 2, idleTimeout: 0 }, look);
+`;
+
+interface Look {
+  readonly pid: number;
+  readonly call: number;
+}
+
+let target: Target;
+let project: DeployedProject;
+const gates = new GateFolder();
+beforeAll(async () => {
+  target = openTarget();
+  project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
+});
+afterAll(async () => {
+  gates.remove();
+  await target.close();
+});
+
+/** The result of a call whose worker has been given back. */
+async function settledCall<Args extends unknown[], R>(
+  fn: FunctionHandle<Args, R>,
+  ...args: Args
+): Promise<R | undefined> {
+  return (await untilTerminated(fn, await fn.start(...args))).result;
+}
+
+/** Calls a function that looks around, one call after the other. */
+async function looks(name: string, count: number): Promise<Look[]> {
+  const fn = project.fn<() => Look>(name);
+  const found: Look[] = [];
+  while (found.length < count) found.push((await settledCall(fn)) ?? { pid: 0, call: 0 });
+  return found;
+}
+
+describe.concurrent("workers", () => {
+  test("each execution has a fresh worker by default", async () => {
+    const found = await looks("fresh", 3);
+    expect(new Set(found.map(({ pid }) => pid)).size).toBe(3);
+    expect(found.map(({ call }) => call)).toEqual([1, 1, 1]);
+    await eventually(
+      () => found.filter(({ pid }) => isAlive(pid)),
+      (alive) => alive.length === 0,
+    );
+  });
+
+  test("a worker with room for more is used again", async () => {
+    const found = await looks("reused", 4);
+    expect(new Set(found.map(({ pid }) => pid)).size).toBe(1);
+    expect(found.map(({ call }) => call)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("a worker runs maxInvocationsPerWorker executions in its life", async () => {
+    const found = await looks("thrice", 6);
+    expect(found.map(({ call }) => call)).toEqual([1, 2, 3, 1, 2, 3]);
+    expect(new Set(found.map(({ pid }) => pid)).size).toBe(2);
+  });
+
+  test("a worker whose function threw is used again", async () => {
+    const fn = project.fn("failing");
+    const pid = await settledCall(fn, false);
+    const failed = await untilTerminated(fn, await fn.start(true));
+    expect(failed).toMatchObject({ status: "FAILED", error: "Error: no" });
+    expect(await settledCall(fn, false)).toBe(pid);
+  });
+
+  test("one worker runs workerConcurrency executions side by side", async () => {
+    const fn = project.fn<(gate: string) => Look>("sideBySide");
+    const gate = gates.path();
+    const ids = await Promise.all(Array.from({ length: 4 }, () => fn.start(gate)));
+    const running = await Promise.all(ids.map((id) => untilState(fn, id, ({ result }) => result !== undefined)));
+    const counts = Map.groupBy(running, ({ result }) => result?.pid);
+    expect([...counts.values()].map(({ length }) => length).toSorted((a, b) => a - b)).toEqual([1, 3]);
+    gates.open(gate);
+    await Promise.all(ids.map((id) => fn.awaitResult(id)));
+  });
+
+  test("at most maxConcurrency executions hold a worker, over all versions of the project", async () => {
+    const files = { "main.ts": MAIN, "gate.ts": GATE_SOURCE };
+    const first = await target.deploy(files);
+    const { projectName, versionId, fn: functionOf } = await target.deploy(files, { projectName: first.projectName });
+    const fn = functionOf<(gate: string) => Look>("two");
+    const gate = gates.path();
+    const old = target.fn<(gate: string) => Look>(projectName, "two", first.versionId);
+    const running = [await fn.start(gate), await old.start(gate)];
+    for (const id of running) await untilStatus(fn, id, "RUNNING");
+    const versions = await Promise.all(running.map(async (id) => (await fn.get(id)).versionId));
+    expect(versions).toEqual([versionId, first.versionId]);
+    const waiting = [await fn.start(gate), await old.start(gate)];
+    // A later invocation of another function overtakes them, so they are not merely late.
+    await functionOf("fresh").callRemote();
+    for (const id of waiting) expect(await fn.get(id)).toMatchObject({ status: "PENDING", executions: [] });
+    gates.open(gate);
+    const ended = await Promise.all([...running, ...waiting].map((id) => untilTerminated(fn, id)));
+    const spans = ended.flatMap(({ executions }) =>
+      executions.flatMap(({ startedAt, finishedAt }) => [
+        { at: Number(startedAt), by: 1 },
+        { at: Number(finishedAt), by: -1 },
+      ]),
+    );
+    let holding = 0;
+    for (const { by } of spans.toSorted((a, b) => a.at - b.at || a.by - b.by)) {
+      holding += by;
+      expect(holding).toBeLessThanOrEqual(2);
+    }
+  });
+
+  test("an idle worker is kept for idleTimeout, then ended", async () => {
+    const [first] = await looks("brief", 1);
+    const [second] = await looks("brief", 1);
+    expect(second?.pid).toBe(first?.pid);
+    await eventually(
+      () => isAlive(first?.pid ?? 0),
+      (alive) => !alive,
+    );
+    const [third] = await looks("brief", 1);
+    expect(third?.call).toBe(1);
+  });
+
+  test("minWorkers warm workers are kept ready, also above the idle timeout", async () => {
+    const workers = async () => {
+      const { workers: all } = await target.client.scheduler.listWorkers({});
+      return all.filter((worker) => worker.projectName === project.projectName && worker.functionName === "ready");
+    };
+    const kept = await eventually(workers, ({ length }) => length === 2);
+    const gate = gates.path();
+    const fn = project.fn<(gate: string) => Look>("ready");
+    const ids = [await fn.start(gate), await fn.start(gate)];
+    gates.open(gate);
+    const ended = await Promise.all(ids.map((id) => untilTerminated(fn, id)));
+    const used = ended.map(({ executions }) => executions[0]?.workerId);
+    expect(kept.map(({ workerId }) => workerId)).toEqual(expect.arrayContaining(used));
+    expect(await eventually(workers, ({ length }) => length === 2)).toHaveLength(2);
+  });
+});

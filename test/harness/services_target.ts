@@ -1,0 +1,95 @@
+/** Registry, invocation service and scheduler as three processes behind one address. */
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { openGateway } from "./gateway.js";
+import type { RunningTarget } from "./running_target.js";
+import { type ServerProcess, startServerProcess } from "./server_process.js";
+
+const NAMES = ["registry", "invocation", "scheduler"] as const;
+
+export type ServiceName = (typeof NAMES)[number];
+
+export interface ServicesTarget extends RunningTarget {
+  /** Starts one that has ended, on its old address and its old data. */
+  restart(name: ServiceName): Promise<void>;
+}
+
+/** @param folder where each service has a folder of its own; default: a new temporary folder, removed at the end */
+export async function startServicesTarget(folder?: string): Promise<ServicesTarget> {
+  const scratch = folder ?? (await mkdtemp(join(tmpdir(), "multinode-e2e-")));
+  const [registry, invocation, scheduler] = await freeAddresses();
+  const gateway = await openGateway({
+    "/multinode.registry.v1.": registry,
+    "/multinode.invocation.v1.": invocation,
+    "/multinode.scheduler.v1.": scheduler,
+  });
+  const apiUrl = `http://127.0.0.1:${gateway.port}`;
+  const servers: Record<string, ServerProcess> = {};
+  const stop = async () => {
+    await gateway.close();
+    // The scheduler first: it ends its workers, and reports that to the others.
+    for (const name of NAMES.toReversed()) await servers[name]?.stop();
+    if (folder === undefined) await rm(scratch, { recursive: true, force: true });
+  };
+  const addresses = { registry, invocation, scheduler };
+  const token = randomBytes(32).toString("hex");
+  const restart = async (name: ServiceName) => {
+    servers[name] = await startServerProcess({
+      name,
+      args: [program(name)],
+      env: {
+        MULTINODE_DATA_DIR: join(scratch, name),
+        MULTINODE_LISTEN: addresses[name],
+        MULTINODE_SERVICE_TOKEN: token,
+        MULTINODE_REGISTRY_ADDRESS: registry,
+        MULTINODE_INVOCATION_ADDRESS: invocation,
+        MULTINODE_SCHEDULER_ADDRESS: scheduler,
+        MULTINODE_API_URL: apiUrl,
+        MULTINODE_LOG_LEVEL: "warn",
+      },
+      isAnnouncement: (line) => line["service"] === name && typeof line["port"] === "number",
+    });
+  };
+  const crash = async () => {
+    await Promise.all(NAMES.map((name) => servers[name]?.kill()));
+    for (const name of NAMES) await restart(name);
+  };
+  try {
+    for (const name of NAMES) await restart(name);
+    const apiKey = (await readFile(join(scratch, "registry", "api-key"), "utf8")).trim();
+    return { kind: "services", apiUrl, apiKey, servers, restart, crash, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** The services are told of each other before they run, so their ports are chosen here. */
+async function freeAddresses(): Promise<[string, string, string]> {
+  const servers = NAMES.map(() => createServer());
+  const ports = await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve, reject) => {
+          server.once("error", reject);
+          server.listen(0, "127.0.0.1", () => {
+            const address = server.address();
+            if (address === null || typeof address === "string") reject(new Error("there is no port"));
+            else resolve(address.port);
+          });
+        }),
+    ),
+  );
+  for (const server of servers) server.close();
+  const [registry = 0, invocation = 0, scheduler = 0] = ports;
+  return [`127.0.0.1:${registry}`, `127.0.0.1:${invocation}`, `127.0.0.1:${scheduler}`];
+}
+
+function program(name: string): string {
+  const root = import.meta.url.endsWith(".js") ? "../../" : "../../build/";
+  return fileURLToPath(new URL(`${root}services/${name}/main.js`, import.meta.url));
+}
