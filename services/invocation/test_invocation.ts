@@ -96,7 +96,8 @@ export class TestCatalog {
 /** `wrap` may put something between the service and its database. */
 export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
   const folder = await mkdtemp(join(tmpdir(), "multinode-invocation-"));
-  const db = wrap(await openSqlite(join(folder, "invocation.db"), MIGRATIONS));
+  const file = join(folder, "invocation.db");
+  const db = wrap(await openSqlite(file, MIGRATIONS));
   const clock = new TestClock();
   const ids = new IdSource(clock);
   const bus = new MemoryBus();
@@ -144,6 +145,17 @@ export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
     report: async (...reports: ExecutionReport[]): Promise<(string | undefined)[]> => {
       const { refusals = [] } = await dispatch.reportExecutions({ reports });
       return reports.map((_, index) => refusals.find((refusal) => refusal.index === index)?.reason);
+    },
+    /** Another service on the same database, that hears nothing of the first; answers its dispatch, and how to end it. */
+    openReplica: async () => {
+      const own = await openSqlite(file, MIGRATIONS);
+      const settings = { db: own, bus: new MemoryBus(), clock, ids, log, catalog: catalog.client() };
+      const replica = await createInvocationService(settings);
+      const end = async () => {
+        await replica.stop();
+        await own.close();
+      };
+      return { dispatch: localClient<DispatchServiceClient>(replica.dispatch), end };
     },
     close: async () => {
       await service.stop();

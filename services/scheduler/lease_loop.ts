@@ -3,6 +3,7 @@
  * the invocation service says that this scheduler holds with what it knows.
  */
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { Refusal } from "../platform/errors.js";
 import type { Plan } from "./plan.js";
 import { newRun, type Run, threw } from "./run.js";
 import type { Scheduler } from "./scheduler.js";
@@ -41,7 +42,7 @@ export class LeaseLoop {
       }),
     );
     // What this scheduler held in an earlier life has no worker any more.
-    await this.#untilDone(() => this.#reconcile(true));
+    await this.#untilAnswered(() => this.#reconcile(true));
     this.#timers.push(
       setInterval(() => this.#renew(), LIMITS.leaseRenewIntervalMs),
       setInterval(() => void this.#try(() => this.#reconcile(false)), RECONCILE_INTERVAL_MS),
@@ -104,10 +105,8 @@ export class LeaseLoop {
     this.#renewAgain = false;
     this.#renewing = this.#try(async () => {
       const { dispatch, schedulerId } = this.#scheduler.settings;
-      const { interruptions, expired } = await dispatch.renewLeases({
-        schedulerId,
-        leaseDurationMs: LIMITS.leaseDurationMs,
-      });
+      const request = { schedulerId, leaseDurationMs: LIMITS.leaseDurationMs };
+      const { interruptions, expired } = await dispatch.renewLeases(request, { signal: this.#stopping.signal });
       for (const interruption of interruptions) this.#scheduler.interrupt(interruption);
       if (expired) await this.#reconcile(false);
     }).finally(() => {
@@ -120,7 +119,7 @@ export class LeaseLoop {
   async #reconcile(fresh: boolean): Promise<void> {
     const { dispatch, schedulerId, log } = this.#scheduler.settings;
     const known = [...this.#scheduler.runs.values()];
-    const { leases } = await dispatch.listLeases({ schedulerId });
+    const { leases } = await dispatch.listLeases({ schedulerId }, { signal: this.#stopping.signal });
     const held = new Set(leases.map(({ ref }) => ref?.executionId ?? ""));
     const strange = new Set<string>();
     for (const { ref, ended } of leases) {
@@ -147,8 +146,17 @@ export class LeaseLoop {
     }
   }
 
-  async #untilDone(work: () => Promise<void>): Promise<void> {
-    while (!this.#stopping.signal.aborted && !(await this.#try(work)));
+  /** A service that does not answer yet is waited for; one that answers with a fault is not. */
+  async #untilAnswered(work: () => Promise<void>): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      try {
+        await work();
+        return;
+      } catch (error) {
+        if (!(error instanceof Refusal) || error.reason !== "Unavailable") throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
   }
 
   /** Answers whether it was done. */

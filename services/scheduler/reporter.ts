@@ -46,7 +46,9 @@ export class Reporter {
 
   /** Waits until everything is stored, or `signal` aborts. */
   async drain(signal: AbortSignal): Promise<void> {
-    while (this.#flushing !== undefined && !signal.aborted) await this.#flushing;
+    const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
+    signal.addEventListener("abort", () => abort());
+    while (this.#flushing !== undefined && !signal.aborted) await Promise.race([this.#flushing, aborted]);
     this.#stopped = true;
   }
 

@@ -78,7 +78,7 @@ const BAD_ARCHIVES: Readonly<Record<string, readonly [archive: () => Uint8Array,
   "a path twice": [twice, '"ab" is there twice'],
   "a file below a file": [() => zip({ a: text("1"), "a/b": text("2") }), '"a" is a file and a folder at once'],
   "a bomb": [
-    () => zip({ a: [new Uint8Array(32 * MIB), { level: 9 }] }),
+    () => zip({ a: [new Uint8Array(17 * MIB), { level: 9 }] }),
     "the archive unpacks to more than 100 times its size",
   ],
   "a promise of 4 GiB": [
@@ -89,7 +89,6 @@ const BAD_ARCHIVES: Readonly<Record<string, readonly [archive: () => Uint8Array,
     () => zip(Object.fromEntries(Array.from({ length: 20_001 }, (_, index) => [`f${index}`, new Uint8Array()]))),
     "the archive has 20001 entries; the limit is 20000",
   ],
-  "more than 50 MiB": [() => new Uint8Array(50 * MIB + 1), "the archive has more than 52428800 bytes"],
 };
 
 it("refuses bad archives, each with what is wrong", async () => {

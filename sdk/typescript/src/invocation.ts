@@ -53,7 +53,7 @@ export interface Invocation<Result = unknown> {
   readonly cancelRequestedAt: Date | undefined;
   /** When it becomes TIMED_OUT unless an execution has begun by then. */
   readonly expiresAt: Date | undefined;
-  /** Counts the changes of this invocation, from 1. It only grows. */
+  /** Grows with every change, at times by more than 1. */
   readonly revision: number;
   /** Its executions, oldest first. Filled in by `get` only. */
   readonly executions: readonly Execution[];

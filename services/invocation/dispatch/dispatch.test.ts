@@ -257,3 +257,34 @@ describe("the list of leases", () => {
     expect(await list()).toEqual([]);
   });
 });
+
+describe("a service beside this one, on the same store", () => {
+  it("may have changed what this one remembers", async () => {
+    test.catalog.add("f", { maxRetries: 3 });
+    const id = await test.start("f");
+    const first = await leaseOne();
+    const { dispatch, end } = await test.openReplica();
+    const reportThere = async (...all: Parameters<typeof test.report>) =>
+      (await dispatch.reportExecutions({ reports: all })).refusals?.map(({ reason }) => reason);
+    expect(await reportThere(reports.started(first), reports.threw(first, { released: true }))).toEqual([]);
+    const { executions = [] } = await dispatch.leaseInvocations({
+      schedulerId: one,
+      maxCount: 1,
+      excludedQueues: [],
+      leaseDurationMs: 30_000,
+      waitMs: 0,
+    });
+    const [second] = executions as LeasedExecution[];
+    if (second === undefined) throw new Error("there was nothing to lease there");
+    expect(await test.report(reports.started(second))).toEqual([undefined]);
+    expect(await reportThere(reports.yielded(second, 1, "there"))).toEqual([]);
+    expect(await test.report(reports.yielded(second, 2, "here"), reports.started(first))).toEqual([
+      undefined,
+      "ExecutionHasAlreadyFinished",
+    ]);
+    expect(await reportThere(reports.returned(second, 1, true))).toEqual([]);
+    expect(await test.report(reports.released(second), reports.released(first))).toEqual([undefined, undefined]);
+    expect(await test.get(id)).toMatchObject({ status: Status.SUCCEEDED, terminated: true, numFailedAttempts: 1 });
+    await end();
+  });
+});

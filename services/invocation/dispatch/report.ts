@@ -58,6 +58,8 @@ async function store(
     const reason = await record(deps, tx, working, report, now);
     if (reason !== undefined) refusals.push({ index, executionId: report.ref?.executionId ?? "", reason });
   }
+  // Nobody is refused for what this process remembers: the store may know better.
+  if (refusals.length > 0 && known.length > 0) throw new StaleLife();
   const changes = working.changes();
   await deps.store.save(tx, changes);
   return { changes, refusals };

@@ -210,6 +210,12 @@ describe("an attempt that fails", () => {
     expect(advance(released, release, 100, ONE_RETRY)).toBe("ignored");
   });
 
+  it("is told no more when a later one succeeds", () => {
+    const life = lived([lease, start, threw(), lease, start], ONE_RETRY);
+    expect(life).toMatchObject({ status: "RUNNING", error: "Error: boom" });
+    expect(taken(life, returned()).life).toMatchObject({ status: "SUCCEEDED", error: "", failedAttempts: 1 });
+  });
+
   it("keeps the time when user code first began", () => {
     const life = lived([lease, start, threw(), lease, start], ONE_RETRY);
     expect(life.startedAt).toBe(2);

@@ -199,7 +199,8 @@ function yieldValue(life: Life, event: Extract<LifeEvent, { type: "yield" }>): A
 
 function succeed(life: Life, event: Extract<LifeEvent, { type: "return" }>, now: number): Advanced {
   const result = event.value ?? (currentOf(life).yieldIndex > 0 ? life.result : null);
-  return end({ ...life, result }, "SUCCEEDED", "", now, "SUCCEEDED");
+  // Errors of earlier attempts are told by their executions.
+  return end({ ...life, result, error: "" }, "SUCCEEDED", "", now, "SUCCEEDED");
 }
 
 function fail(life: Life, event: Extract<LifeEvent, { type: "throw" }>, now: number, policy: LifePolicy): Advanced {

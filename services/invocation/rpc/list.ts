@@ -1,10 +1,13 @@
 /** ListInvocations: one page, newest first. */
-import type { InvocationServiceImplementation } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import type {
+  InvocationServiceImplementation,
+  ListInvocationsRequest,
+} from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { isLatest } from "../../../sdk/typescript/src/protocol/names.js";
+import { permissionDenied } from "../../platform/errors.js";
 import { pageSizeOf } from "../../platform/page_offset.js";
-import type { Caller } from "../../platform/rpc/principal.js";
+import type { Caller, Principal } from "../../platform/rpc/principal.js";
 import { parse } from "../../platform/rpc/validation.js";
-import { requireKey } from "../access.js";
 import { toSummary } from "../convert.js";
 import type { InvocationDeps } from "../deps.js";
 import { listRequest } from "../requests.js";
@@ -14,8 +17,7 @@ export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImpleme
   const { db, store, offsets, projects } = deps;
   return {
     async listInvocations(message, { principal, signal }) {
-      requireKey(principal);
-      const request = parse(listRequest, message);
+      const request = parse(listRequest, withinScope(message, principal));
       const filter: ListFilter = {
         projectId: await projects.idOf(request.projectName, signal),
         functionName: request.functionName,
@@ -34,4 +36,17 @@ export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImpleme
       };
     },
   };
+}
+
+/** Inside a function, what is listed are the children of its own invocation. */
+function withinScope(message: ListInvocationsRequest, principal: Principal): ListInvocationsRequest {
+  if (principal.kind !== "execution") return message;
+  const { projectName, invocationId: parentInvocationId } = principal;
+  if (message.projectName !== "" && message.projectName !== projectName) {
+    throw permissionDenied("an execution lists invocations of its own project only");
+  }
+  if (message.parentInvocationId !== "" && message.parentInvocationId !== parentInvocationId) {
+    throw permissionDenied("an execution lists the children of its own invocation only");
+  }
+  return { ...message, projectName, parentInvocationId };
 }

@@ -129,6 +129,19 @@ describe("a worker process", () => {
     expect(exits[0]).toMatchObject({ description: "was killed by SIGABRT", outOfMemory: true });
   });
 
+  it("that cannot be written down, as on a full disk, does not live (X2)", async () => {
+    const records = join(test.settings.folder, "workers");
+    await rm(records, { recursive: true });
+    await writeFile(records, "no folder");
+    const kill = vi.spyOn(process, "kill");
+    await expect(start("any")).rejects.toThrow("ENOTDIR");
+    const [[group = 0, signal] = []] = kill.mock.calls;
+    kill.mockRestore();
+    expect(signal).toBe("SIGKILL");
+    expect(await test.runtime.list()).toEqual([]);
+    await isGone(-group);
+  });
+
   it("that an ended server left behind is killed at the next start, and nobody else (X2)", async () => {
     const left = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
     const innocent = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });

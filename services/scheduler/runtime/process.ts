@@ -72,7 +72,12 @@ export class ProcessRuntime implements Runtime {
       const { error } = await exit;
       throw new Error(`the worker's process could not be started: ${error?.message ?? "it ended at once"}`);
     }
-    writeFileSync(this.#record(workerId), JSON.stringify(leader), { mode: 0o600 });
+    try {
+      writeFileSync(this.#record(workerId), JSON.stringify(leader), { mode: 0o600 });
+    } catch (error) {
+      killGroup(leader); // on a full disk it could not be found again (X2)
+      throw error;
+    }
     const lastLines: string[] = [];
     this.#listen(workerId, child, lastLines);
     const lifeline = child.stdio[LIFELINE_FD] as Writable;
