@@ -126,11 +126,11 @@ export interface InvocationStore {
   /** Queues with queued invocations and free slots. */
   leasableQueues(tx: ReadTransaction): Promise<QueueRow[]>;
   queue(tx: ReadTransaction, projectId: string, functionName: string): Promise<QueueRow | undefined>;
-  /** Makes the queue of a function; takes over the slot limit of a newer version. */
+  /** The queue of a function, made where there is none, with the slot limit of the newest version that was started. */
   ensureQueue(
     tx: WriteTransaction,
     queue: { projectId: string; functionName: string; slotLimit: number; versionId: string },
-  ): Promise<void>;
+  ): Promise<QueueRow>;
   /** Oldest first, those that may be leased at `now`. */
   loadQueued(
     tx: WriteTransaction,

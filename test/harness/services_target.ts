@@ -55,7 +55,7 @@ export async function startServicesTarget(folder?: string): Promise<ServicesTarg
     });
   };
   const crash = async () => {
-    await Promise.all(NAMES.map((name) => servers[name]?.kill()));
+    await Promise.all(NAMES.map(async (name) => await servers[name]?.kill()));
     for (const name of NAMES) await restart(name);
   };
   try {

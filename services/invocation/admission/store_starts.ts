@@ -265,9 +265,8 @@ class QueueRoom {
     const { functionName } = command;
     const { store, limits } = this.#deps;
     await store.putFunction(this.#tx, { projectId, projectName, versionId, functionName, spec: known.encodedSpec });
-    await store.ensureQueue(this.#tx, { projectId, functionName, versionId, slotLimit: known.maxConcurrency });
-    const queue = await store.queue(this.#tx, projectId, functionName);
-    if (queue === undefined) throw new Error(`the queue of ${functionName} was not made`);
+    const wanted = { projectId, functionName, versionId, slotLimit: known.maxConcurrency };
+    const queue = await store.ensureQueue(this.#tx, wanted);
     const key = `${projectId}/${functionName}`;
     const room = this.#rooms.get(key) ?? {
       places: limits.queueDepth - queue.queued,

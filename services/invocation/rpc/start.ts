@@ -1,5 +1,5 @@
 /** StartInvocation, BatchStartInvocations and StreamStartInvocations: from requests to stored invocations. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import {
   BatchStartInvocationsRequest,
   BatchStartInvocationsResponse,
@@ -151,5 +151,6 @@ async function onceOnly(
 
 function hashOf(request: BatchStartInvocationsRequest, principal: Principal): Buffer {
   const caller = principal.kind === "execution" ? principal.executionId : principal.kind;
-  return createHash("sha256").update(caller).update(BatchStartInvocationsRequest.encode(request).finish()).digest();
+  const body = BatchStartInvocationsRequest.encode(request).finish();
+  return hash("sha256", Buffer.concat([Buffer.from(`${caller}:`), body]), "buffer");
 }

@@ -28,21 +28,29 @@ export async function queue(
 export async function ensureQueue(
   keys: Keys,
   tx: WriteTransaction,
-  queue: { projectId: string; functionName: string; slotLimit: number; versionId: string },
-): Promise<void> {
+  wanted: { projectId: string; functionName: string; slotLimit: number; versionId: string },
+): Promise<QueueRow> {
+  const { projectId, functionName, slotLimit, versionId } = wanted;
+  const key = keys.ofQueue(projectId, functionName);
+  const stored = await tx.get<QueueRow & { limitVersion: string }>(
+    `SELECT ${QUEUE_COLUMNS}, limit_version AS "limitVersion" FROM queues WHERE queue_key = ?`,
+    key,
+  );
   // Version ids are time-ordered, so that a start on an old version does not bring back its limit.
+  if (stored !== undefined && stored.limitVersion >= versionId) return stored;
   await tx.run(
     `INSERT INTO queues (queue_key, project_id, function_name, slot_limit, limit_version, used, queued)
      VALUES (?, ?, ?, ?, ?, 0, 0)
      ON CONFLICT (queue_key) DO UPDATE
      SET slot_limit = excluded.slot_limit, limit_version = excluded.limit_version
      WHERE queues.limit_version < excluded.limit_version`,
-    keys.ofQueue(queue.projectId, queue.functionName),
-    queue.projectId,
-    queue.functionName,
-    queue.slotLimit,
-    queue.versionId,
+    key,
+    projectId,
+    functionName,
+    slotLimit,
+    versionId,
   );
+  return { projectId, functionName, slotLimit, used: stored?.used ?? 0, queued: stored?.queued ?? 0 };
 }
 
 export async function loadQueued(

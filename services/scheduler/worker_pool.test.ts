@@ -1,0 +1,150 @@
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { IdSource } from "../platform/ids.js";
+import { createLogger } from "../platform/log.js";
+import { shapeOf } from "./run.js";
+import type { Runtime } from "./runtime/runtime.js";
+import { type PooledWorker, WorkerPool } from "./worker_pool.js";
+import { WorkerSession } from "./worker_session.js";
+import { WorkerTokens } from "./worker_token.js";
+
+const WAIT = { timeout: 5_000, interval: 5 };
+const bound = {
+  shape: shapeOf("ver", undefined),
+  projectName: "p",
+  versionId: "ver",
+  spec: FunctionSpec.fromPartial({ functionName: "f" }),
+};
+
+let now: number;
+let calls: string[];
+let fail: (call: string) => boolean;
+let pool: WorkerPool;
+
+beforeEach(() => {
+  now = 1_000;
+  calls = [];
+  fail = () => false;
+  const call = async (name: string) => {
+    calls.push(name);
+    if (fail(name)) throw new Error(`${name} was to fail`);
+  };
+  const runtime: Runtime = {
+    name: "test",
+    start: async () => {
+      await call("start");
+      return "ref";
+    },
+    limit: () => call("limit"),
+    stop: () => call("stop"),
+    list: async () => [],
+    onExit: () => {},
+    onOutput: () => {},
+    close: async () => {},
+  };
+  pool = new WorkerPool({
+    runtime,
+    tokens: new WorkerTokens(new Uint8Array(32)),
+    ids: new IdSource({ now: () => now }),
+    log: createLogger("test", "silent"),
+    schedulerUrl: () => "http://scheduler",
+    monotonic: () => now,
+    now: () => now,
+  });
+});
+
+function startOne(exited = vi.fn()): PooledWorker {
+  pool.start(exited);
+  const [worker] = pool.workers.values();
+  if (worker === undefined) throw new Error("there is no worker");
+  return worker;
+}
+
+describe("a worker of the pool", () => {
+  it("that never comes is silent after its time to boot", () => {
+    const worker = startOne();
+    now += LIMITS.workerBootMs;
+    expect(pool.silent()).toEqual([]);
+    now += 1;
+    expect(pool.silent()).toEqual([worker]);
+  });
+
+  it("that is connected is silent when nothing came for a while", () => {
+    const worker = startOne();
+    worker.phase = "spare";
+    worker.session = new WorkerSession();
+    now += LIMITS.workerSilenceMs + 1;
+    expect(pool.silent()).toEqual([worker]);
+    worker.heardAt = now;
+    expect(pool.silent()).toEqual([]);
+  });
+
+  it("that lost its connection has time to come back, more than it needs to end itself", () => {
+    const worker = startOne();
+    worker.phase = "active";
+    now += LIMITS.workerFenceMs + 1;
+    expect(pool.silent()).toEqual([]);
+    now += LIMITS.workerBootMs;
+    expect(pool.silent()).toEqual([worker]);
+    pool.stop(worker);
+    expect(pool.silent()).toEqual([]);
+  });
+
+  it("whose start failed is gone, and whatever is left of it is stopped (R1)", async () => {
+    fail = (call) => call === "start";
+    const exited = vi.fn();
+    const worker = startOne(exited);
+    await vi.waitFor(() => expect(exited).toHaveBeenCalledTimes(1), WAIT);
+    expect(exited.mock.calls[0]?.[0]).toMatchObject({
+      workerId: worker.id,
+      description: expect.stringMatching(/start was to fail/),
+    });
+    expect(calls).toEqual(["start", "stop"]);
+  });
+
+  it("is stopped once, and again while that fails", async () => {
+    const worker = startOne();
+    let failures = 2;
+    fail = (call) => call === "stop" && failures-- > 0;
+    pool.stop(worker);
+    pool.stop(worker);
+    await vi.waitFor(() => expect(calls.filter((call) => call === "stop")).toHaveLength(3), WAIT);
+    expect(worker.phase).toBe("stopping");
+  });
+
+  it("whose limits cannot be set is stopped, before it could go without them", async () => {
+    const worker = startOne();
+    fail = (call) => call === "limit";
+    pool.bind(worker, bound);
+    await vi.waitFor(() => expect(calls).toEqual(["start", "limit", "stop"]), WAIT);
+    expect(worker.phase).toBe("stopping");
+  });
+});
+
+describe("the stream of a worker", () => {
+  it("carries what is said in one turn with one message, in order", async () => {
+    const session = new WorkerSession();
+    const messages = session.messages(new AbortController().signal);
+    session.send({ $case: "acknowledge", value: { executionIds: ["a"] } });
+    session.send({ $case: "acknowledge", value: { executionIds: ["b"] } });
+    const { value } = await messages.next();
+    expect(value?.commands.map(({ command }) => command?.value)).toEqual([
+      { executionIds: ["a"] },
+      { executionIds: ["b"] },
+    ]);
+    const next = messages.next();
+    session.send({ $case: "acknowledge", value: { executionIds: ["c"] } });
+    expect((await next).value?.commands).toHaveLength(1);
+    session.close();
+    expect((await messages.next()).done).toBe(true);
+  });
+
+  it("ends with its connection, also with one that had ended before", async () => {
+    const breaking = new AbortController();
+    const reading = new WorkerSession().messages(breaking.signal).next();
+    breaking.abort();
+    expect((await reading).done).toBe(true);
+    expect((await new WorkerSession().messages(breaking.signal).next()).done).toBe(true);
+  });
+});
