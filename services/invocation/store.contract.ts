@@ -5,17 +5,16 @@ import { IdSource } from "../platform/ids.js";
 import type { Db } from "../platform/store/db.js";
 import { type LifePolicy, NEW_LIFE } from "./domain/life.js";
 import type { LifeEvent } from "./domain/transitions.js";
-import { type Change, type InvocationStore, type ListFilter, type NewInvocation, StaleLife } from "./store.js";
+import { type Change, type InvocationStore, type NewInvocation, StaleLife } from "./store.js";
+import { testStoredLists } from "./store_lists.contract.js";
 import { WorkingSet } from "./working_set.js";
 
 const POLICY: LifePolicy = { timeoutMs: 1_000, maxRetries: 3, retryDelayMs: () => 5_000 };
 const NOW = 1_000_000;
 
-type Page = Awaited<ReturnType<InvocationStore["list"]>>;
-
 /** `open` answers an empty database with the tables of the store's migrations. */
 export function testInvocationStore(
-  open: () => Promise<{ readonly db: Db; readonly store: InvocationStore; close(): Promise<void> }>,
+  open: () => Promise<{ readonly db: Db; readonly store: InvocationStore; readonly close: () => Promise<void> }>,
 ): void {
   let db: Db;
   let store: InvocationStore;
@@ -302,184 +301,30 @@ export function testInvocationStore(
     });
   });
 
-  describe("a listing", () => {
-    const filter = (more: Partial<ListFilter> = {}): ListFilter => ({
-      projectId,
-      functionName: "",
-      versionId: "",
-      statuses: [],
-      parentId: "",
-      createdFrom: null,
-      createdBefore: null,
-      ...more,
-    });
-
-    async function all(given: ListFilter, pageSize: number): Promise<string[]> {
-      const seen: string[] = [];
-      let position: string | null = null;
-      do {
-        const before: string | null = position;
-        const page: Page = await db.read((tx) => store.list(tx, given, before, pageSize));
-        expect(page.items.length).toBeLessThanOrEqual(pageSize);
-        seen.push(...page.items.map(({ identity }) => identity.id));
-        position = page.position;
-      } while (position !== null);
-      return seen;
-    }
-
-    it("is newest first, each once, whatever is the size of a page and whatever arrives meanwhile", async () => {
-      await addFunction("g", 1);
-      const there: string[] = [];
-      for (let index = 0; index < 23; index++) there.unshift(await insertOne({ functionName: index % 3 ? "f" : "g" }));
-      for (const pageSize of [1, 7, 22, 23, 24, 100]) expect(await all(filter(), pageSize)).toEqual(there);
-      const first = await db.read((tx) => store.list(tx, filter(), null, 10));
-      await insertOne();
-      await happen(there[15] ?? "", { type: "cancel" });
-      const rest = await db.read((tx) => store.list(tx, filter(), first.position, 100));
-      expect([...first.items, ...rest.items].map(({ identity }) => identity.id)).toEqual(there);
-    });
-
-    it("knows functions, statuses, versions, parents and projects", async () => {
-      await addFunction("g", 1);
-      const [a, b] = [await insertOne(), await insertOne({ functionName: "g" })];
-      const child = await insertOne({ parentId: a, depth: 1 });
-      await happen(b, { type: "cancel" });
-      expect(await all(filter({ functionName: "f" }), 2)).toEqual([child, a]);
-      expect(await all(filter({ statuses: ["CANCELLED"] }), 2)).toEqual([b]);
-      expect(await all(filter({ statuses: ["CANCELLED", "PENDING"] }), 2)).toEqual([child, b, a]);
-      expect(await all(filter({ parentId: a }), 2)).toEqual([child]);
-      expect(await all(filter({ parentId: a, functionName: "g" }), 2)).toEqual([]);
-      expect(await all(filter({ versionId }), 2)).toEqual([child, b, a]);
-      expect(await all(filter({ versionId: ids.next("ver") }), 2)).toEqual([]);
-      expect(await all(filter({ projectId: ids.next("prj") }), 2)).toEqual([]);
-      expect(await all(filter({ createdFrom: Date.now() + 60_000 }), 2)).toEqual([]);
-      expect(await all(filter({ createdBefore: Date.now() - 60_000 }), 2)).toEqual([]);
-      expect(
-        await all(filter({ createdFrom: Date.now() - 60_000, createdBefore: Date.now() + 60_000 }), 2),
-      ).toHaveLength(3);
-    });
-  });
-
-  describe("descendants", () => {
-    it("are found however deep, through finished ones too, until their cancellation is asked for", async () => {
-      const root = await insertOne();
-      const child = await insertOne({ parentId: root, depth: 1 });
-      const grandchild = await insertOne({ parentId: child, depth: 2 });
-      await insertOne(); // of nobody
-      const found = async () =>
-        (await db.read((tx) => store.loadUncancelledDescendants(tx, root, 100)))
-          .map(({ identity }) => identity.id)
-          .sort();
-      expect(await found()).toEqual([child, grandchild].sort());
-      await happen(child, lease(), returned, release);
-      expect(await found()).toEqual([grandchild]);
-      await happen(grandchild, lease(), { type: "cancel" });
-      expect(await found()).toEqual([]);
-    });
-  });
-
-  describe("idempotency keys", () => {
-    it("are of one project, and are forgotten in time", async () => {
-      const bodyHash = Uint8Array.from([5, 6]);
-      const invocation = { ...newInvocation(), idempotency: { key: "k", bodyHash } };
-      await insert(invocation);
-      const find = (project: string) => db.read((tx) => store.findIdempotent(tx, project, "k"));
-      const found = await find(projectId);
-      expect(found).toMatchObject({ id: invocation.identity.id, createdAt: NOW });
-      expect(Uint8Array.from(found?.bodyHash ?? [])).toEqual(bodyHash);
-      expect(await find(ids.next("prj"))).toBeUndefined();
-      const again = { ...newInvocation(), idempotency: { key: "k", bodyHash } };
-      await expect(insert(again)).rejects.toBeInstanceOf(Error);
-      await db.write((tx) => store.forgetIdempotencyKey(tx, projectId, "k"));
-      expect(await find(projectId)).toBeUndefined();
-      await insert(again);
-      await db.write((tx) => store.forgetRequests(tx, NOW));
-      expect(await find(projectId)).toBeDefined();
-      await db.write((tx) => store.forgetRequests(tx, NOW + 1));
-      expect(await find(projectId)).toBeUndefined();
-    });
-  });
-
-  describe("a project that goes", () => {
-    it("is purged in parts, wholly, and touches no other", async () => {
-      const kept = await insertOne();
-      const keptProject = projectId;
+  testStoredLists({
+    ids,
+    get db() {
+      return db;
+    },
+    get store() {
+      return store;
+    },
+    get projectId() {
+      return projectId;
+    },
+    get versionId() {
+      return versionId;
+    },
+    changeProject: () => {
       projectId = ids.next("prj");
       versionId = ids.next("ver");
-      await addFunction("f", 10);
-      const gone = await insert(...Array.from({ length: 7 }, () => newInvocation()));
-      const terminated = () => db.read((tx) => store.isProjectTerminated(tx, projectId));
-      const uncancelled = () => db.read((tx) => store.loadUncancelledOfProject(tx, projectId, 100));
-      expect([await terminated(), (await uncancelled()).length]).toEqual([false, 7]);
-      await happen(gone[0] ?? "", lease());
-      for (const id of gone.slice(1)) await happen(id, { type: "cancel" });
-      expect([await terminated(), (await uncancelled()).length]).toEqual([false, 1]);
-      await happen(gone[0] ?? "", { type: "cancel" }, threw);
-      expect([await terminated(), (await uncancelled()).length]).toEqual([false, 0]);
-      await happen(gone[0] ?? "", release);
-      expect(await terminated()).toBe(true);
-      let rounds = 0;
-      while (await db.write((tx) => store.purgeProject(tx, projectId, 3))) expect(++rounds).toBeLessThan(10);
-      expect(await db.read((tx) => store.load(tx, gone))).toEqual([]);
-      expect(await queue()).toBeUndefined();
-      expect((await loadOne(kept)).identity.projectId).toBe(keptProject);
-    });
-
-    it("is cancelled for ever", async () => {
-      const isCancelled = () => db.read((tx) => store.isProjectCancelled(tx, projectId));
-      expect(await isCancelled()).toBe(false);
-      for (let time = 0; time < 2; time++) await db.write((tx) => store.cancelProject(tx, projectId));
-      expect(await isCancelled()).toBe(true);
-    });
-  });
-
-  describe("the rest", () => {
-    it("keeps what was answered to a request", async () => {
-      const request = {
-        requestId: ids.next("inv"),
-        bodyHash: Uint8Array.from([1]),
-        outcomes: Uint8Array.from([2]),
-        createdAt: 7,
-      };
-      await db.write((tx) => store.putRequest(tx, request));
-      const found = await db.read((tx) => store.findRequest(tx, request.requestId));
-      expect([...(found?.bodyHash ?? []), ...(found?.outcomes ?? [])]).toEqual([1, 2]);
-      await db.write((tx) => store.forgetRequests(tx, 8));
-      expect(await db.read((tx) => store.findRequest(tx, request.requestId))).toBeUndefined();
-    });
-
-    it("keeps lines in their order, each number once", async () => {
-      const executionId = ids.next("exe");
-      const line = (lineNumber: number, text: string) => ({
-        executionId,
-        lineNumber,
-        timeMs: 1,
-        stream: 1,
-        level: "",
-        text,
-      });
-      await db.write((tx) => store.appendLogs(tx, [line(2, "b"), line(1, "a")]));
-      await db.write((tx) => store.appendLogs(tx, [line(2, "again"), line(3, "c")]));
-      const texts = async (after: number, atMost: number) =>
-        (await db.read((tx) => store.loadLogs(tx, executionId, after, atMost))).map(({ text }) => text);
-      expect(await texts(0, 10)).toEqual(["a", "b", "c"]);
-      expect(await texts(1, 1)).toEqual(["b"]);
-    });
-
-    it("makes a secret once", async () => {
-      const secret = (byte: number) => db.write((tx) => store.secret(tx, "s", () => new Uint8Array(4).fill(byte)));
-      expect(Buffer.compare(await secret(1), await secret(2))).toBe(0);
-    });
-
-    it("counts children, and remembers cancellations that go on", async () => {
-      const id = await insertOne();
-      await db.write((tx) => store.addChildren(tx, id, 2));
-      await db.write((tx) => store.addChildren(tx, id, 3));
-      expect(await db.read((tx) => store.countChildren(tx, id))).toBe(5);
-      for (let time = 0; time < 2; time++) await db.write((tx) => store.putCascade(tx, id));
-      expect(await db.read((tx) => store.loadCascades(tx, 10))).toEqual([id]);
-      await db.write((tx) => store.forgetCascade(tx, id));
-      expect(await db.read((tx) => store.loadCascades(tx, 10))).toEqual([]);
-    });
+    },
+    addFunction,
+    newInvocation,
+    insert,
+    insertOne,
+    loadOne,
+    happen,
+    queue,
   });
 }

@@ -15,7 +15,7 @@ import {
 } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import type { TeardownServiceClient } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
 import type { CatalogServiceClient, FunctionRef } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
-import { FunctionOptions, FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
+import { type FunctionOptions, FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
 import { encode, encodeArguments } from "../../sdk/typescript/src/codec.js";
 import { MemoryBus } from "../platform/bus/memory.js";
 import type { Clock } from "../platform/clock.js";
@@ -143,7 +143,7 @@ export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
     },
     /** Answers why the reports were refused, in their order; undefined where they were taken. */
     report: async (...reports: ExecutionReport[]): Promise<(string | undefined)[]> => {
-      const { refusals = [] } = await dispatch.reportExecutions({ reports });
+      const { refusals } = await dispatch.reportExecutions({ reports });
       return reports.map((_, index) => refusals.find((refusal) => refusal.index === index)?.reason);
     },
     /** Another service on the same database, that hears nothing of the first; answers its dispatch, and how to end it. */

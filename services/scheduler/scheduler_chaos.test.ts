@@ -114,9 +114,9 @@ it("brings every invocation to one end, and gives every slot back", { timeout: 6
     { used: 0, queued: 0 },
     { used: 0, queued: 0 },
   ]);
-  for (const { stop, runtime } of schedulers) {
-    await stop();
-    expect(runtime.workers.size).toBe(0);
+  for (const scheduler of schedulers) {
+    await scheduler.stop();
+    expect(scheduler.runtime.workers.size).toBe(0);
   }
   await test.close();
 });

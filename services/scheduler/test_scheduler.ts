@@ -106,7 +106,8 @@ export function faultyDispatch(dispatch: DispatchServiceClient): {
   /** Called after each call that was done; throws where its answer is to be lost. */
   after: (method: string) => Promise<void>;
 } {
-  const faults = { before: async (_: string) => {}, after: async (_: string) => {} };
+  const nothing: (method: string) => Promise<void> = async () => {};
+  const faults = { before: nothing, after: nothing };
   const client = Object.fromEntries(
     Object.entries(dispatch).map(([method, call]) => [
       method,

@@ -5,9 +5,14 @@ import { type Limits, type Measurement, type Outcome, type Row, ratioOf, verdict
 const HEADER = ["", "value", "yardstick", "", "ratio", "bound", "aim", ""];
 /** Columns of figures. */
 const RIGHT_ALIGNED = new Set([1, 3, 4, 5, 6]);
+/** Load for each core under which a machine counts as quiet. */
+const QUIET_LOAD = 0.3;
 
-export function machineLine({ cpu, cores, memoryGib, kernel, node }: Machine): string {
-  return `${cpu}, ${cores} cores, ${memoryGib} GiB, ${kernel}, node ${node}`;
+export function machineLines({ cpu, cores, memoryGib, kernel, node, load }: Machine): string {
+  const line = `${cpu}, ${cores} cores, ${memoryGib} GiB, ${kernel}, node ${node}, load ${load.toFixed(1)}`;
+  return load < cores * QUIET_LOAD
+    ? line
+    : `${line}\nOthers are at work on this machine: only ratios mean something, and p99 means nothing.`;
 }
 
 export function table({ title }: Pick<Measurement, "title">, { rows, notes }: Outcome): string {

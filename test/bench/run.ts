@@ -7,7 +7,7 @@ import type { Arguments } from "./arguments.js";
 import { thisMachine } from "./harness/machine.js";
 import { Processes } from "./harness/processes.js";
 import { type Outcome, ratioOf, verdictOf } from "./measurement.js";
-import { machineLine, table } from "./report.js";
+import { machineLines, table } from "./report.js";
 
 /** Answers whether all bounds were kept. */
 export async function runBench({ quick, chosen, jsonFile }: Arguments, signal: AbortSignal): Promise<boolean> {
@@ -19,7 +19,7 @@ export async function runBench({ quick, chosen, jsonFile }: Arguments, signal: A
     throw new Error("interrupted");
   });
   interrupted.catch(() => {}); // heard only while a measurement runs
-  console.log(`${machineLine(machine)}${quick ? " · quick: fewer samples" : ""}`);
+  console.log(`${machineLines(machine)}${quick ? "\nQuick: fewer samples." : ""}`);
   try {
     for (const measurement of chosen) {
       const outcome = await Promise.race([measurement.measure({ processes, quick, folder }), interrupted]);

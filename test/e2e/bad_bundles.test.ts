@@ -86,7 +86,12 @@ const BAD_ARCHIVES: Readonly<Record<string, readonly [archive: () => Uint8Array,
     "the archive unpacks to 4294967294 bytes; the limit is 524288000 bytes",
   ],
   "20,001 files": [
-    () => zip(Object.fromEntries(Array.from({ length: 20_001 }, (_, index) => [`f${index}`, new Uint8Array()]))),
+    () =>
+      zip(
+        Object.fromEntries(
+          Array.from({ length: 20_001 }, (_, index) => [`f${index}`, [new Uint8Array(), { level: 0 }]]),
+        ),
+      ),
     "the archive has 20001 entries; the limit is 20000",
   ],
 };

@@ -64,7 +64,7 @@ describe("leasing", () => {
       for (let i = 0; i < 5; i++) await test.start(name);
     }
     const names = (leased: readonly LeasedExecution[]) =>
-      leased.map((execution) => execution.function?.functionName).sort();
+      leased.map((execution) => execution.function?.functionName ?? "").toSorted((a, b) => a.localeCompare(b));
     expect(names(await test.lease(one, 4))).toEqual(["f", "f", "g", "g"]);
     expect(names(await test.lease(one, 4, [`${test.catalog.projectId}/f`]))).toEqual(["g", "g", "g"]);
   });
@@ -186,7 +186,7 @@ describe("interruption", () => {
     await test.cancel(id);
     const renew = (schedulerId: string) => test.dispatch.renewLeases({ schedulerId, leaseDurationMs: 30_000 });
     for (let time = 0; time < 2; time++) {
-      const { interruptions = [] } = await renew(one);
+      const { interruptions } = await renew(one);
       expect(interruptions).toMatchObject([{ ref: leased.ref, reason: 1 }]);
       expect(interruptions[0]?.killAfterMs).toBeGreaterThan(6_000);
     }
@@ -205,7 +205,7 @@ describe("adoption", () => {
     const id = await test.start("f");
     const leased = await leaseOne();
     await test.report(reports.started(leased));
-    const { executions = [] } = await test.dispatch.adoptExecutions(
+    const { executions } = await test.dispatch.adoptExecutions(
       AdoptExecutionsRequest.fromPartial({
         schedulerId: other,
         leaseDurationMs: 30_000,
@@ -267,7 +267,7 @@ describe("a service beside this one, on the same store", () => {
     const reportThere = async (...all: Parameters<typeof test.report>) =>
       (await dispatch.reportExecutions({ reports: all })).refusals?.map(({ reason }) => reason);
     expect(await reportThere(reports.started(first), reports.threw(first, { released: true }))).toEqual([]);
-    const { executions = [] } = await dispatch.leaseInvocations({
+    const { executions } = await dispatch.leaseInvocations({
       schedulerId: one,
       maxCount: 1,
       excludedQueues: [],

@@ -135,7 +135,7 @@ describe("a worker process", () => {
     await writeFile(records, "no folder");
     const kill = vi.spyOn(process, "kill");
     await expect(start("any")).rejects.toThrow("ENOTDIR");
-    const [[group = 0, signal] = []] = kill.mock.calls;
+    const [group, signal] = kill.mock.calls[0] ?? [0];
     kill.mockRestore();
     expect(signal).toBe("SIGKILL");
     expect(await test.runtime.list()).toEqual([]);

@@ -1,4 +1,4 @@
-import { cpus, release, totalmem } from "node:os";
+import { cpus, loadavg, release, totalmem } from "node:os";
 
 export interface Machine {
   readonly cpu: string;
@@ -6,6 +6,8 @@ export interface Machine {
   readonly memoryGib: number;
   readonly kernel: string;
   readonly node: string;
+  /** Processes that wanted a core in the last minute, before anything was measured. */
+  readonly load: number;
 }
 
 export function thisMachine(): Machine {
@@ -16,5 +18,6 @@ export function thisMachine(): Machine {
     memoryGib: Math.round(totalmem() / 1_024 ** 3),
     kernel: `${process.platform} ${release()}`,
     node: process.version,
+    load: loadavg()[0] ?? 0,
   };
 }

@@ -1,0 +1,218 @@
+/** What every implementation of the invocation store must do with what is listed, looked up and removed. */
+import { describe, expect, it } from "vitest";
+import type { IdSource } from "../platform/ids.js";
+import type { Db } from "../platform/store/db.js";
+import type { LifeEvent } from "./domain/transitions.js";
+import type { Change, InvocationStore, ListFilter, NewInvocation, QueueRow, StoredInvocation } from "./store.js";
+
+/** A project of the test that runs, and what may be done in it. */
+export interface StoreFixture {
+  readonly db: Db;
+  readonly store: InvocationStore;
+  readonly ids: IdSource;
+  readonly projectId: string;
+  readonly versionId: string;
+  readonly changeProject: () => void;
+  readonly addFunction: (functionName: string, slotLimit: number) => Promise<void>;
+  readonly newInvocation: (identity?: Partial<NewInvocation["identity"]>) => NewInvocation;
+  readonly insert: (...invocations: NewInvocation[]) => Promise<string[]>;
+  readonly insertOne: (identity?: Partial<NewInvocation["identity"]>) => Promise<string>;
+  readonly loadOne: (id: string) => Promise<StoredInvocation>;
+  readonly happen: (id: string, ...events: LifeEvent[]) => Promise<Change[]>;
+  readonly queue: () => Promise<Pick<QueueRow, "used" | "queued" | "slotLimit"> | undefined>;
+}
+
+type Page = Awaited<ReturnType<InvocationStore["list"]>>;
+
+/** When the invocations of the fixture were made. */
+const NOW = 1_000_000;
+
+export function testStoredLists(given: StoreFixture): void {
+  const { ids, addFunction, newInvocation, insert, insertOne, loadOne, happen, queue } = given;
+  const lease = (): LifeEvent => ({ type: "lease", executionId: ids.next("exe"), schedulerId: "sch-1" });
+  const threw: LifeEvent = { type: "throw", error: "Error: boom", interrupted: false, killed: false };
+  const returned: LifeEvent = { type: "return", value: Uint8Array.from([9]), interrupted: false };
+  const release: LifeEvent = { type: "release" };
+
+  describe("a listing", () => {
+    const filter = (more: Partial<ListFilter> = {}): ListFilter => ({
+      projectId: given.projectId,
+      functionName: "",
+      versionId: "",
+      statuses: [],
+      parentId: "",
+      createdFrom: null,
+      createdBefore: null,
+      ...more,
+    });
+
+    async function all(filtered: ListFilter, pageSize: number): Promise<string[]> {
+      const seen: string[] = [];
+      let position: string | null = null;
+      do {
+        const before: string | null = position;
+        const page: Page = await given.db.read((tx) => given.store.list(tx, filtered, before, pageSize));
+        expect(page.items.length).toBeLessThanOrEqual(pageSize);
+        seen.push(...page.items.map(({ identity }) => identity.id));
+        position = page.position;
+      } while (position !== null);
+      return seen;
+    }
+
+    it("is newest first, each once, whatever is the size of a page and whatever arrives meanwhile", async () => {
+      await addFunction("g", 1);
+      const there: string[] = [];
+      for (let index = 0; index < 23; index++) there.unshift(await insertOne({ functionName: index % 3 ? "f" : "g" }));
+      for (const pageSize of [1, 7, 22, 23, 24, 100]) expect(await all(filter(), pageSize)).toEqual(there);
+      const first = await given.db.read((tx) => given.store.list(tx, filter(), null, 10));
+      await insertOne();
+      await happen(there[15] ?? "", { type: "cancel" });
+      const rest = await given.db.read((tx) => given.store.list(tx, filter(), first.position, 100));
+      expect([...first.items, ...rest.items].map(({ identity }) => identity.id)).toEqual(there);
+    });
+
+    it("knows functions, statuses, versions, parents and projects", async () => {
+      await addFunction("g", 1);
+      const [a, b] = [await insertOne(), await insertOne({ functionName: "g" })];
+      const child = await insertOne({ parentId: a, depth: 1 });
+      await happen(b, { type: "cancel" });
+      expect(await all(filter({ functionName: "f" }), 2)).toEqual([child, a]);
+      expect(await all(filter({ statuses: ["CANCELLED"] }), 2)).toEqual([b]);
+      expect(await all(filter({ statuses: ["CANCELLED", "PENDING"] }), 2)).toEqual([child, b, a]);
+      expect(await all(filter({ parentId: a }), 2)).toEqual([child]);
+      expect(await all(filter({ parentId: a, functionName: "g" }), 2)).toEqual([]);
+      expect(await all(filter({ versionId: given.versionId }), 2)).toEqual([child, b, a]);
+      expect(await all(filter({ versionId: ids.next("ver") }), 2)).toEqual([]);
+      expect(await all(filter({ projectId: ids.next("prj") }), 2)).toEqual([]);
+      expect(await all(filter({ createdFrom: Date.now() + 60_000 }), 2)).toEqual([]);
+      expect(await all(filter({ createdBefore: Date.now() - 60_000 }), 2)).toEqual([]);
+      expect(
+        await all(filter({ createdFrom: Date.now() - 60_000, createdBefore: Date.now() + 60_000 }), 2),
+      ).toHaveLength(3);
+    });
+  });
+
+  describe("descendants", () => {
+    it("are found however deep, through finished ones too, until their cancellation is asked for", async () => {
+      const root = await insertOne();
+      const child = await insertOne({ parentId: root, depth: 1 });
+      const grandchild = await insertOne({ parentId: child, depth: 2 });
+      await insertOne(); // of nobody
+      const found = async () =>
+        (await given.db.read((tx) => given.store.loadUncancelledDescendants(tx, root, 100)))
+          .map(({ identity }) => identity.id)
+          .sort();
+      expect(await found()).toEqual([child, grandchild].sort());
+      await happen(child, lease(), returned, release);
+      expect(await found()).toEqual([grandchild]);
+      await happen(grandchild, lease(), { type: "cancel" });
+      expect(await found()).toEqual([]);
+    });
+  });
+
+  describe("idempotency keys", () => {
+    it("are of one project, and are forgotten in time", async () => {
+      const bodyHash = Uint8Array.from([5, 6]);
+      const invocation = { ...newInvocation(), idempotency: { key: "k", bodyHash } };
+      await insert(invocation);
+      const find = (project: string) => given.db.read((tx) => given.store.findIdempotent(tx, project, "k"));
+      const found = await find(given.projectId);
+      expect(found).toMatchObject({ id: invocation.identity.id, createdAt: NOW });
+      expect(Uint8Array.from(found?.bodyHash ?? [])).toEqual(bodyHash);
+      expect(await find(ids.next("prj"))).toBeUndefined();
+      const again = { ...newInvocation(), idempotency: { key: "k", bodyHash } };
+      await expect(insert(again)).rejects.toBeInstanceOf(Error);
+      await given.db.write((tx) => given.store.forgetIdempotencyKey(tx, given.projectId, "k"));
+      expect(await find(given.projectId)).toBeUndefined();
+      await insert(again);
+      await given.db.write((tx) => given.store.forgetRequests(tx, NOW));
+      expect(await find(given.projectId)).toBeDefined();
+      await given.db.write((tx) => given.store.forgetRequests(tx, NOW + 1));
+      expect(await find(given.projectId)).toBeUndefined();
+    });
+  });
+
+  describe("a project that goes", () => {
+    it("is purged in parts, wholly, and touches no other", async () => {
+      const kept = await insertOne();
+      const keptProject = given.projectId;
+      given.changeProject();
+      await addFunction("f", 10);
+      const gone = await insert(...Array.from({ length: 7 }, () => newInvocation()));
+      const terminated = () => given.db.read((tx) => given.store.isProjectTerminated(tx, given.projectId));
+      const uncancelled = () => given.db.read((tx) => given.store.loadUncancelledOfProject(tx, given.projectId, 100));
+      expect([await terminated(), (await uncancelled()).length]).toEqual([false, 7]);
+      await happen(gone[0] ?? "", lease());
+      for (const id of gone.slice(1)) await happen(id, { type: "cancel" });
+      expect([await terminated(), (await uncancelled()).length]).toEqual([false, 1]);
+      await happen(gone[0] ?? "", { type: "cancel" }, threw);
+      expect([await terminated(), (await uncancelled()).length]).toEqual([false, 0]);
+      await happen(gone[0] ?? "", release);
+      expect(await terminated()).toBe(true);
+      let rounds = 0;
+      while (await given.db.write((tx) => given.store.purgeProject(tx, given.projectId, 3)))
+        expect(++rounds).toBeLessThan(10);
+      expect(await given.db.read((tx) => given.store.load(tx, gone))).toEqual([]);
+      expect(await queue()).toBeUndefined();
+      expect((await loadOne(kept)).identity.projectId).toBe(keptProject);
+    });
+
+    it("is cancelled for ever", async () => {
+      const isCancelled = () => given.db.read((tx) => given.store.isProjectCancelled(tx, given.projectId));
+      expect(await isCancelled()).toBe(false);
+      for (let time = 0; time < 2; time++) await given.db.write((tx) => given.store.cancelProject(tx, given.projectId));
+      expect(await isCancelled()).toBe(true);
+    });
+  });
+
+  describe("the rest", () => {
+    it("keeps what was answered to a request", async () => {
+      const request = {
+        requestId: ids.next("inv"),
+        bodyHash: Uint8Array.from([1]),
+        outcomes: Uint8Array.from([2]),
+        createdAt: 7,
+      };
+      await given.db.write((tx) => given.store.putRequest(tx, request));
+      const found = await given.db.read((tx) => given.store.findRequest(tx, request.requestId));
+      expect([...(found?.bodyHash ?? []), ...(found?.outcomes ?? [])]).toEqual([1, 2]);
+      await given.db.write((tx) => given.store.forgetRequests(tx, 8));
+      expect(await given.db.read((tx) => given.store.findRequest(tx, request.requestId))).toBeUndefined();
+    });
+
+    it("keeps lines in their order, each number once", async () => {
+      const executionId = ids.next("exe");
+      const line = (lineNumber: number, text: string) => ({
+        executionId,
+        lineNumber,
+        timeMs: 1,
+        stream: 1,
+        level: "",
+        text,
+      });
+      await given.db.write((tx) => given.store.appendLogs(tx, [line(2, "b"), line(1, "a")]));
+      await given.db.write((tx) => given.store.appendLogs(tx, [line(2, "again"), line(3, "c")]));
+      const texts = async (after: number, atMost: number) =>
+        (await given.db.read((tx) => given.store.loadLogs(tx, executionId, after, atMost))).map(({ text }) => text);
+      expect(await texts(0, 10)).toEqual(["a", "b", "c"]);
+      expect(await texts(1, 1)).toEqual(["b"]);
+    });
+
+    it("makes a secret once", async () => {
+      const secret = (byte: number) =>
+        given.db.write((tx) => given.store.secret(tx, "s", () => new Uint8Array(4).fill(byte)));
+      expect(Buffer.compare(await secret(1), await secret(2))).toBe(0);
+    });
+
+    it("counts children, and remembers cancellations that go on", async () => {
+      const id = await insertOne();
+      await given.db.write((tx) => given.store.addChildren(tx, id, 2));
+      await given.db.write((tx) => given.store.addChildren(tx, id, 3));
+      expect(await given.db.read((tx) => given.store.countChildren(tx, id))).toBe(5);
+      for (let time = 0; time < 2; time++) await given.db.write((tx) => given.store.putCascade(tx, id));
+      expect(await given.db.read((tx) => given.store.loadCascades(tx, 10))).toEqual([id]);
+      await given.db.write((tx) => given.store.forgetCascade(tx, id));
+      expect(await given.db.read((tx) => given.store.loadCascades(tx, 10))).toEqual([]);
+    });
+  });
+}
