@@ -9,6 +9,7 @@ const STEPS = [
   // proto/released.binpb is what users have; `npm run proto:release` renews it with a release.
   { name: "contracts: breaking", command: "buf", args: ["breaking", "--against", "proto/released.binpb"] },
   { name: "types", command: "node", args: ["scripts/build.mjs", "types"] },
+  { name: "types of the example", command: "tsc", args: ["-p", "examples/tsp"] },
   { name: "lint", command: "oxlint", args: ["--type-aware", "--deny-warnings"] },
 ];
 
