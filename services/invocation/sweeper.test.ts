@@ -77,7 +77,8 @@ describe("a timeout", () => {
         await gate;
         return await db.read(work);
       },
-      write: (work, durability) => db.write(work, durability),
+      write: (work, options) => db.write(work, options),
+      peek: (work) => db.peek(work),
       close: () => db.close(),
       dialect: db.dialect,
     }));

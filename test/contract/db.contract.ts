@@ -150,14 +150,17 @@ export function testDbPort(open: () => Promise<TestDb>): void {
     });
 
     it("may be relaxed, and is seen all the same (D4)", async () => {
-      const relaxed = db.write((tx) => add(tx, "a"), "relaxed");
-      const refused = db.write(async (tx) => {
-        await add(tx, "b");
-        fail();
-      }, "relaxed");
+      const relaxed = db.write((tx) => add(tx, "a"), { durability: "relaxed" });
+      const refused = db.write(
+        async (tx) => {
+          await add(tx, "b");
+          fail();
+        },
+        { durability: "relaxed" },
+      );
       await expect(refused).rejects.toThrow("refused");
       await relaxed;
-      await db.write((tx) => add(tx, "c"), "durable");
+      await db.write((tx) => add(tx, "c"), { durability: "durable" });
       const other = await opened.again();
       expect(await ids(other)).toEqual(["a", "c"]);
       await other.close();

@@ -47,11 +47,11 @@ const MAIN = `
     yield signal.aborted;
     await setTimeout(20_000, undefined, { signal });
   });
-  export const family = mn.function(grace, async function* () {
+  export const family = mn.function(grace, async function* (heeds: boolean) {
     const child = spawn("sh", ["-c", "sleep 1000 & echo $!; wait"], { stdio: ["ignore", "pipe", "ignore"] });
     const grandchild = await new Promise<number>((resolve) => child.stdout.once("data", (data) => resolve(Number(data))));
     yield [process.pid, child.pid, grandchild];
-    await setTimeout(20_000, undefined, { signal: getContext().signal });
+    await setTimeout(20_000, undefined, heeds ? { signal: getContext().signal } : {});
   });
 `;
 
@@ -194,9 +194,9 @@ describe.concurrent("interruption", () => {
     expect(gates.notes(notes)).toEqual(["InvocationCancelledError"]);
   });
 
-  test("the child processes of a function end with it", async () => {
-    const fn = project.fn<() => number[]>("family");
-    const id = await fn.start();
+  test.each([true, false])("the child processes of a function end with it, whether it heeds: %s", async (heeds) => {
+    const fn = project.fn<(heeds: boolean) => number[]>("family");
+    const id = await fn.start(heeds);
     const { result = [] } = await untilState(fn, id, (state) => state.result !== undefined);
     expect(result.map(isAlive)).toEqual([true, true, true]);
     await fn.cancel(id);

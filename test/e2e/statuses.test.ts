@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
-import { eventually, untilStatus, untilTerminated } from "../harness/observe.js";
+import { isAlive, untilState, untilStatus, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
 const MAIN = `
@@ -21,6 +21,7 @@ const MAIN = `
   export const succeeds = mn.function(one, wait);
   export const others = mn.function(wait);
   export const timesOut = mn.function({ timeout: "300ms", gracePeriod: 0 }, wait);
+  export const pid = mn.function(() => process.pid);
   export const context = mn.function(() => {
     const { signal, logger, ...rest } = getContext();
     return rest;
@@ -105,20 +106,16 @@ describe.concurrent("statuses", () => {
     for (const { status } of seen.filter(({ terminated }) => terminated)) expect(status).toBe("SUCCEEDED");
   });
 
-  test("a terminated invocation holds no worker", async () => {
-    const fn = project.fn("others");
-    const gate = gates.path();
-    const id = await fn.start(gate);
-    await untilStatus(fn, id, "RUNNING");
-    const workers = async () => {
-      const { executions } = await fn.get(id);
-      const { workers: all } = await target.client.scheduler.listWorkers({});
-      return all.filter(({ executionIds }) => executionIds.includes(executions[0]?.id ?? ""));
-    };
-    expect(await eventually(workers, ({ length }) => length === 1)).toHaveLength(1);
-    gates.open(gate);
-    await untilTerminated(fn, id);
-    expect(await workers()).toEqual([]);
+  test("a terminated invocation holds no worker: its process is gone", async () => {
+    const fn = project.fn<() => number>("pid");
+    const ids = await Promise.all(Array.from({ length: 6 }, () => fn.start()));
+    const isAliveAtEnd = await Promise.all(
+      ids.map(async (id) => {
+        const { result } = await untilState(fn, id, ({ terminated }) => terminated);
+        return isAlive(result ?? process.pid);
+      }),
+    );
+    expect(isAliveAtEnd).toEqual(ids.map(() => false));
   });
 });
 

@@ -90,7 +90,8 @@ function pass(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: 
   onward.on("error", () => undefined);
   onward.once("close", () => {
     if (stream.destroyed || stream.writableEnded) return;
-    if (!stream.headersSent && session.destroyed) return refuse(stream, GRPC_UNAVAILABLE, "the service cannot be reached");
+    if (!stream.headersSent && session.destroyed)
+      return refuse(stream, GRPC_UNAVAILABLE, "the service cannot be reached");
     stream.close(onward.rstCode === NGHTTP2_NO_ERROR ? NGHTTP2_INTERNAL_ERROR : onward.rstCode);
   });
   stream.once("close", () => {

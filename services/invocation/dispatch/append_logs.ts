@@ -29,7 +29,7 @@ export function appendLogsHandler({
           text: line.text.slice(0, LIMITS.logLineLength).replaceAll("\0", "\uFFFD").toWellFormed(),
           level: LEVELS.has(line.level) ? line.level : "",
         }));
-      await db.write((tx) => store.appendLogs(tx, rows), "relaxed");
+      await db.write((tx) => store.appendLogs(tx, rows), { durability: "relaxed" });
       const executionIds = [...new Set(rows.map(({ executionId }) => executionId))];
       bus.publish({ $case: "logs", value: { executionIds } });
       return {};

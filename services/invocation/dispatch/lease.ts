@@ -68,7 +68,7 @@ async function look(
   command: LeaseCommand,
 ): Promise<{ leasable: boolean; dueMs: number }> {
   const nothing = { leasable: false, dueMs: Number.POSITIVE_INFINITY };
-  return await db.read(async (tx) => {
+  return await db.peek(async (tx) => {
     const queues = await store.leasableQueues(tx);
     if (!queues.some((queue) => isWanted(queue, command))) return nothing;
     const now = clock.now();

@@ -26,13 +26,14 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
       }
       // What has not ended would be lost with this machine all the same, and its execution would be repeated.
       const durability = reports.some(({ event }) => event?.$case === "ended") ? "durable" : "relaxed";
+      const options = { durability } as const;
       const ids = [...new Set(reports.map(({ ref }) => ref?.invocationId ?? ""))];
       const storing = deps.db
-        .write((tx) => store(deps, tx, reports, ids), durability)
+        .write((tx) => store(deps, tx, reports, ids), options)
         .catch((error: unknown) => {
           if (!(error instanceof StaleLife)) throw error;
           deps.running.forget(ids);
-          return deps.db.write((tx) => store(deps, tx, reports, ids), durability);
+          return deps.db.write((tx) => store(deps, tx, reports, ids), options);
         });
       // Slots that this gives back can be leased with the same commit.
       if (reports.some(givesBack)) deps.parked.coming();

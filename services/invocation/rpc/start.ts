@@ -75,16 +75,17 @@ async function storing<T>(
 ): Promise<T> {
   const claim = deps.parked.claim();
   const direct = claim && new DirectLease(deps, claim.command);
+  // What is leased with its start may run before the start is durable: were it lost, nobody would have been told of it.
+  const committed = () => {
+    if (claim === undefined || direct === undefined) return;
+    deps.running.leased(direct.leased);
+    if (direct.executions.length > 0) claim.deliver(direct.executions);
+    else claim.giveBack();
+  };
   try {
-    const stored = deps.db.write((tx) => store(tx, direct));
+    const stored = deps.db.write((tx) => store(tx, direct), { committed });
     deps.parked.coming();
     const result = await stored;
-    if (claim !== undefined && direct !== undefined && direct.executions.length > 0) {
-      deps.running.leased(direct.leased);
-      claim.deliver(direct.executions);
-    } else {
-      claim?.giveBack();
-    }
     deps.announcer.queued();
     return result;
   } catch (error) {

@@ -3,10 +3,11 @@
  *
  * D1. `write` answers only when its changes are durable, and runs one at a time or as if it did.
  * D2. `write` may share its commit with others; when its function throws, only its own changes are undone.
- * D3. `read` sees one committed state.
+ * D3. `read` sees one committed state, and nothing of a durable `write` before that is durable.
  * D4. A relaxed `write` answers when its changes are stored, so that they survive the end of this process; the end of the
  *     machine they survive only once a later `write` that is not relaxed has answered.
- * D5. A function given to `read` or `write` awaits nothing but its transaction.
+ * D5. Writes answer in the order of their commits.
+ * D6. A function given to `read` or `write` awaits nothing but its transaction.
  */
 export type SqlValue = string | number | null | Uint8Array;
 
@@ -25,12 +26,18 @@ export interface WriteTransaction extends ReadTransaction {
   runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number>;
 }
 
-/** "durable" unless it is said. */
-export type Durability = "durable" | "relaxed";
+export interface WriteOptions<T> {
+  /** Default "durable". */
+  readonly durability?: "durable" | "relaxed";
+  /** Called at the commit, which may be some time before a durable `write` answers. It must not throw. */
+  readonly committed?: (value: T) => void;
+}
 
 export interface Db {
   read<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T>;
-  write<T>(work: (tx: WriteTransaction) => Promise<T>, durability?: Durability): Promise<T>;
+  /** A `read` that also sees what is committed and not yet durable: for decisions, never for answers (D3). */
+  peek<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T>;
+  write<T>(work: (tx: WriteTransaction) => Promise<T>, options?: WriteOptions<T>): Promise<T>;
   /** Finishes what is under way and closes. */
   close(): Promise<void>;
   readonly dialect: Dialect;

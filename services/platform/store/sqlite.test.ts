@@ -1,7 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { TEST_MIGRATIONS, testDbPort } from "../../../test/contract/db.contract.js";
 import { openSqlite } from "./sqlite.js";
 
@@ -25,6 +25,22 @@ describe("SQLite", () => {
   });
 });
 
+/** Holds back every synchronization with the disk until it is released. */
+async function holdDisk() {
+  const handle = await open(import.meta.filename, "r");
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const asked = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const original = prototype.datasync;
+  const spy = vi.spyOn(prototype, "datasync").mockImplementation(async function (this: FileHandle) {
+    asked.resolve();
+    await released.promise;
+    return original.call(this);
+  });
+  return { asked: () => asked.promise, release: () => released.resolve(), restore: () => spy.mockRestore() };
+}
+
 describe("a migration of SQLite", () => {
   afterEach(removeAll);
 
@@ -38,13 +54,33 @@ describe("a migration of SQLite", () => {
     await db.close();
   });
 
-  it("sees to it that a commit is on the disk", async () => {
-    const db = await openSqlite(await newFile(), []);
-    const pragma = (name: string) => db.write((tx) => tx.get<Record<string, unknown>>(`PRAGMA ${name}`));
-    expect(await pragma("synchronous")).toEqual({ synchronous: 2 });
-    expect(await pragma("journal_mode")).toEqual({ journal_mode: "wal" });
-    await db.write(async () => {}, "relaxed");
-    expect(await pragma("synchronous")).toEqual({ synchronous: 2 });
+  it("answers a durable write, and shows it, only when the disk has it", async () => {
+    const db = await openSqlite(await newFile(), TEST_MIGRATIONS);
+    const disk = await holdDisk();
+    const told: string[] = [];
+    const insert = (id: string, durability: "durable" | "relaxed") =>
+      db
+        .write((tx) => tx.run("INSERT INTO items (id, n) VALUES (?, 0)", id), {
+          durability,
+          committed: () => told.push(`${id} committed`),
+        })
+        .then(() => told.push(`${id} answered`));
+    const count = "SELECT count(*) AS n FROM items";
+
+    await insert("relaxed", "relaxed");
+    const durable = insert("durable", "durable");
+    await disk.asked();
+    expect(told).toEqual(["relaxed committed", "relaxed answered", "durable committed"]);
+    expect(await db.peek((tx) => tx.get(count))).toEqual({ n: 2 });
+    const seen = db.read((tx) => tx.get(count)).then((row) => told.push(`read ${JSON.stringify(row)}`));
+    const later = insert("later", "relaxed");
+    await db.peek((tx) => tx.get(count));
+    expect(told).not.toContain("durable answered");
+    disk.release();
+    await Promise.all([durable, seen, later]);
+    expect(told.indexOf("durable answered")).toBeLessThan(told.findIndex((line) => line.startsWith("read")));
+    expect(told.indexOf("durable answered")).toBeLessThan(told.indexOf("later answered"));
+    disk.restore();
     await db.close();
   });
 

@@ -1,7 +1,9 @@
 /**
  * SQLite behind the database port, on Node's own `node:sqlite`.
  *
- * S1. WAL with `synchronous=FULL`: a commit is on the disk before `write` answers, unless all of its writes are relaxed.
+ * S1. A durable `write` answers after the write-ahead log was synchronized with the disk, which is what `synchronous=FULL`
+ *     does within the commit. Here it is done beside the event loop (disk_sync.ts), so that what follows from a commit is
+ *     prepared meanwhile, and commits that wait at the same time share it. SQLite synchronizes what a checkpoint needs.
  * S2. Writes that wait at the same time share one commit. Each runs in a savepoint, so that one that throws undoes only
  *     itself.
  * S3. Reads use a connection of their own, so that they never see what is not committed.
@@ -9,7 +11,8 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Refusal } from "../errors.js";
-import type { Db, Dialect, Durability, Migration, ReadTransaction, SqlValue, WriteTransaction } from "./db.js";
+import type { Db, Dialect, Migration, ReadTransaction, SqlValue, WriteOptions, WriteTransaction } from "./db.js";
+import { DiskSync } from "./disk_sync.js";
 
 const SQLITE_IOERR = 10;
 const SQLITE_FULL = 13;
@@ -29,7 +32,14 @@ interface WaitingWrite {
   readonly work: (tx: WriteTransaction) => Promise<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
-  readonly durability: Durability;
+  readonly options: WriteOptions<unknown>;
+}
+
+/** Writes of one commit that are still to be answered. */
+interface Unanswered {
+  /** Undefined: nothing has to be waited for. */
+  synced: Promise<void> | undefined;
+  readonly answer: (error: unknown) => void;
 }
 
 export async function openSqlite(file: string, migrations: readonly Migration[]): Promise<Db> {
@@ -50,16 +60,19 @@ class SqliteDb implements Db {
   #waiting: WaitingWrite[] = [];
   #flushing: Promise<void> | undefined;
   #closed = false;
-  #synchronous: "FULL" | "NORMAL" = "FULL";
+  readonly #disk: DiskSync;
+  /** The answers of the latest commit, which come after those of all earlier ones (D5); undefined when all are given. */
+  #answers: Promise<void> | undefined;
 
   constructor(file: string) {
     const writer = new DatabaseSync(file);
-    writer.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;
+    writer.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;
       PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000`);
     this.#writer = new Connection(writer);
     const reader = new DatabaseSync(file);
     reader.exec("PRAGMA query_only=ON; PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000");
     this.#reader = new Connection(reader);
+    this.#disk = new DiskSync(`${file}-wal`);
   }
 
   migrate(migrations: readonly Migration[]): void {
@@ -86,16 +99,22 @@ class SqliteDb implements Db {
   }
 
   async read<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T> {
+    while (this.#answers !== undefined) await this.#answers; // D3
+    return await this.peek(work);
+  }
+
+  async peek<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T> {
     if (this.#closed) throw closedError();
     // One statement sees one state; several of them in one `read` may straddle a commit only if a write flushes between
-    // two microtasks, which it cannot (D5).
+    // two microtasks, which it cannot (D6).
     return await work(this.#reader);
   }
 
-  write<T>(work: (tx: WriteTransaction) => Promise<T>, durability: Durability = "durable"): Promise<T> {
+  write<T>(work: (tx: WriteTransaction) => Promise<T>, options: WriteOptions<T> = {}): Promise<T> {
     if (this.#closed) return Promise.reject(closedError());
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject, durability });
+      const write = { work, resolve, reject, options };
+      this.#waiting.push(write as WaitingWrite);
       this.#flushing ??= this.#flush();
     });
   }
@@ -113,20 +132,21 @@ class SqliteDb implements Db {
 
   async #commit(batch: readonly WaitingWrite[]): Promise<void> {
     const db = this.#writer.db;
-    const settled: (() => void)[] = [];
+    const answers: (() => void)[] = [];
+    const committed: (() => void)[] = [];
     try {
-      this.#synchronize(batch.some(({ durability }) => durability === "durable") ? "FULL" : "NORMAL");
       db.exec("BEGIN IMMEDIATE");
       for (const write of batch) {
         if (batch.length > 1) db.exec("SAVEPOINT w");
         try {
           const value = await write.work(this.#writer);
-          settled.push(() => write.resolve(value));
+          answers.push(() => write.resolve(value));
+          committed.push(() => write.options.committed?.(value));
           if (batch.length > 1) db.exec("RELEASE w");
         } catch (error) {
           if (!db.isTransaction) throw error; // S4
           db.exec(batch.length > 1 ? "ROLLBACK TO w; RELEASE w" : "ROLLBACK");
-          settled.push(() => write.reject(asRefusal(error)));
+          answers.push(() => write.reject(asRefusal(error)));
         }
       }
       if (db.isTransaction) db.exec("COMMIT");
@@ -136,19 +156,35 @@ class SqliteDb implements Db {
       for (const write of batch) write.reject(refusal);
       return;
     }
-    for (const settle of settled) settle();
+    for (const tell of committed) tell();
+    const isDurable = batch.some(({ options }) => options.durability !== "relaxed");
+    this.#answer({
+      synced: isDurable ? this.#disk.sync() : undefined,
+      answer: (error) => {
+        if (error === undefined) for (const answer of answers) answer();
+        else for (const write of batch) write.reject(asRefusal(error));
+      },
+    });
   }
 
-  /** NORMAL leaves the write-ahead log to be synchronized by a later commit. */
-  #synchronize(mode: "FULL" | "NORMAL"): void {
-    if (mode === this.#synchronous) return;
-    this.#writer.db.exec(`PRAGMA synchronous=${mode}`);
-    this.#synchronous = mode;
+  /** Answers after all that was committed before (D5), and after the disk has what is durable. */
+  #answer({ synced, answer }: Unanswered): void {
+    if (synced === undefined && this.#answers === undefined) {
+      answer(undefined);
+      return;
+    }
+    const answers = Promise.all([this.#answers, synced]).then(() => answer(undefined), answer);
+    this.#answers = answers;
+    void answers.then(() => {
+      if (this.#answers === answers) this.#answers = undefined;
+    });
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     await this.#flushing;
+    await this.#answers;
+    await this.#disk.close();
     this.#reader.db.close();
     this.#writer.db.close();
   }
