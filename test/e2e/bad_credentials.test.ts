@@ -119,7 +119,7 @@ it("answers unknown services and methods with UNIMPLEMENTED", async () => {
   expect(await scene.goodCall()).toBe("OK");
 });
 
-it("lets the token of an execution do nothing but start, get, watch and cancel its own children", async () => {
+it("lets the token of an execution do nothing but start, get, list, watch and cancel its own children", async () => {
   const { target } = scene;
   const project = await target.deploy({ "main.ts": MAIN });
   const { projectName } = project;
@@ -133,7 +133,9 @@ it("lets the token of an execution do nothing but start, get, watch and cancel i
   const others = [...KEY_SERVICES.filter((service) => service !== SERVICE), WorkerServiceDefinition];
   // A service that runs by itself does not know the tokens of another one.
   expect(await unexpected(others, asExecution, DENIED, KEY_INVALID)).toEqual({});
-  expect(await call("listInvocations", { projectName })).toBe(DENIED);
+  expect(await call("listInvocations", { projectName })).toBe("OK");
+  expect(await call("listInvocations", { projectName, parentInvocationId: stranger })).toBe(DENIED);
+  expect(await call("listInvocations", { projectName: "another" })).toBe(DENIED);
   expect(await call("startInvocation", { functionName: "child" })).toBe("OK");
   expect(await call("startInvocation", { functionName: "child", parentInvocationId: stranger })).toBe(DENIED);
   for (const id of [stranger, invocationId]) {
