@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { isId } from "../../sdk/typescript/src/protocol/names.js";
-import { firstIdAt, IdSource } from "./ids.js";
+import { firstIdAt, IdSource, timeOfId } from "./ids.js";
 
 /** A source whose clock a test moves. */
 function sourceAt(time: { now: number }): IdSource {
@@ -54,5 +54,10 @@ describe("identifiers", () => {
     expect(isId("inv", firstIdAt("inv", time.now))).toBe(true);
     expect(firstIdAt("inv", -1)).toBe(firstIdAt("inv", 0));
     expect(isId("inv", firstIdAt("inv", Number.MAX_SAFE_INTEGER))).toBe(true);
+  });
+
+  it("hold the time of their making", () => {
+    const now = Date.UTC(2026, 0, 1) + 123;
+    expect(timeOfId(sourceAt({ now }).next("inv"))).toBe(now);
   });
 });

@@ -45,6 +45,14 @@ export function firstIdAt(prefix: IdPrefix, timeMs: number): string {
   return `${prefix}-${base32(Math.min(Math.max(timeMs, 0), 2 ** 48 - 1), 10)}${"0".repeat(16)}`;
 }
 
+/** The time in an identifier, in UTC milliseconds. */
+export function timeOfId(id: string): number {
+  let timeMs = 0;
+  for (const character of id.slice(id.indexOf("-") + 1).slice(0, 10))
+    timeMs = timeMs * 32 + ALPHABET.indexOf(character);
+  return timeMs;
+}
+
 function base32(value: number, length: number): string {
   let text = "";
   let rest = value;

@@ -35,6 +35,13 @@ const MAIN = `
     await passGate(gate, getContext().signal);
     return "child done";
   });
+  export const stubborn = mn.function(warm, async (gate: string) => {
+    await passGate(gate);
+  });
+  export const twins = mn.function(warm, async function* (gate: string) {
+    yield [await child.start(gate), await child.start(gate)];
+    await passGate(gate, getContext().signal);
+  });
   export const inVersion = mn.function(warm, async (gate: string) => {
     await passGate(gate);
     return [VERSION, await which.callRemote()];
@@ -51,13 +58,13 @@ const MAIN = `
   };
   export const parent = mn.function({ ...warm, timeout: "2s" }, startChild);
   export const pending = mn.function({ ...warm, gracePeriod: "5s" }, async function* (method: string, gate: string, notes: string) {
-    const id = await child.start(gate);
+    const id = await stubborn.start(gate);
     yield id;
     try {
-      if (method === "awaitResult") await child.awaitResult(id);
-      if (method === "callRemote") await child.callRemote(gate);
-      if (method === "map") for await (const _ of child.map([gate])) ;
-      if (method === "watch") for await (const _ of child.watch(id)) ;
+      if (method === "awaitResult") await stubborn.awaitResult(id);
+      if (method === "callRemote") await stubborn.callRemote(gate);
+      if (method === "map") for await (const _ of stubborn.map([gate])) ;
+      if (method === "watch") for await (const _ of stubborn.watch(id)) ;
     } catch (error) {
       note(notes, String(error instanceof InvocationCancelledError && error === getContext().signal.reason));
       throw error;
@@ -155,20 +162,15 @@ describe.concurrent("the end of a parent", () => {
   });
 
   test("cancelling it leaves descendants that have finished as they are", async () => {
-    const fn = project.fn("pending");
-    const [gate, notes] = [gates.path(), gates.path()];
-    const id = await fn.start("callRemote", gate, notes);
-    const { invocationIds } = await eventually(
-      () => project.fn("child").list({ parent: id, status: "RUNNING" }),
-      (page) => page.invocationIds.length === 2,
-    );
-    const [second = "", first = ""] = invocationIds;
-    await project.fn("child").cancel(first);
-    await untilTerminated(project.fn("child"), first);
-    const before = await project.fn("child").get(first);
+    const fn = project.fn<(gate: string) => string[]>("twins");
+    const child = project.fn("child");
+    const id = await fn.start(gates.path());
+    const { result: [first = "", second = ""] = [] } = await untilState(fn, id, ({ result }) => result !== undefined);
+    await child.cancel(first);
+    const before = await untilTerminated(child, first);
     await fn.cancel(id);
-    expect((await untilTerminated(project.fn("child"), second)).status).toBe("CANCELLED");
-    expect(await project.fn("child").get(first)).toEqual(before);
+    expect((await untilTerminated(child, second)).status).toBe("CANCELLED");
+    expect(await child.get(first)).toEqual(before);
   });
 
   test.each([
@@ -194,11 +196,17 @@ describe.concurrent("an interruption", () => {
     "makes a pending %s reject with its error",
     async (method) => {
       const fn = project.fn("pending");
-      const notes = gates.path();
-      const id = await fn.start(method, gates.path(), notes);
-      await untilState(fn, id, ({ result }) => result !== undefined);
+      const [gate, notes] = [gates.path(), gates.path()];
+      const id = await fn.start(method, gate, notes);
+      // Children that are running and go on: none of them ends before the interruption has arrived.
+      const count = method === "callRemote" || method === "map" ? 2 : 1;
+      await eventually(
+        () => project.fn("stubborn").list({ parent: id, status: "RUNNING" }),
+        ({ invocationIds }) => invocationIds.length === count,
+      );
       await fn.cancel(id);
       const ended = await untilTerminated(fn, id);
+      gates.open(gate);
       expect(ended.status).toBe("CANCELLED");
       expect(ended.executions[0]?.outcome).toBe("ABORTED");
       expect(gates.notes(notes)).toEqual(["true"]);

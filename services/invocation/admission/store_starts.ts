@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { projectIsBeingDeleted, Refusal } from "../../platform/errors.js";
+import { timeOfId } from "../../platform/ids.js";
 import type { Principal } from "../../platform/rpc/principal.js";
 import { show } from "../../platform/rpc/validation.js";
 import type { WriteTransaction } from "../../platform/store/db.js";
@@ -59,6 +60,9 @@ export async function storeStarts(
     }
     if (command.parentId !== null) children.add(command.parentId);
     const id = deps.ids.next("inv");
+    // The same time as in the id, by which listings are filtered.
+    const createdAt = timeOfId(id);
+    const expiresAt = command.ttlMs === null ? null : createdAt + command.ttlMs;
     if (idempotency !== null) byKey.set(`${resolved.projectId}/${idempotency.key}`, { id, ...idempotency });
     const identity: Identity = {
       id,
@@ -68,14 +72,14 @@ export async function storeStarts(
       versionId: resolved.versionId,
       parentId: command.parentId,
       depth: parent === undefined ? 0 : parent.identity.depth + 1,
-      createdAt: now,
-      expiresAt: command.ttlMs === null ? null : now + command.ttlMs,
+      createdAt,
+      expiresAt,
     };
-    const first = firstLife(start, parent, now);
-    const life = direct !== undefined && room.hasSlot(start) ? direct.take(start, identity, first, now) : first;
+    const first = firstLife(start, parent, createdAt);
+    const life = direct !== undefined && room.hasSlot(start) ? direct.take(start, identity, first, createdAt) : first;
     room.placed(start, life);
     inserts.push({ identity, life, input: command.encodedArguments, idempotency });
-    if (command.ttlMs !== null) deps.announcer.deadline(now + command.ttlMs);
+    if (expiresAt !== null) deps.announcer.deadline(expiresAt);
     started.push(id);
   }
   if (inserts.length > 0) await deps.store.insert(tx, inserts);
