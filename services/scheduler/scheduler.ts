@@ -50,6 +50,9 @@ export interface SchedulerSettings {
 const START_BACKOFF_MS = 200;
 const START_BACKOFF_CEILING_MS = 10_000;
 
+/** How often the runtime's workers are compared with the pool's. */
+const STRANGERS_INTERVAL_MS = 10_000;
+
 export class Scheduler {
   readonly settings: SchedulerSettings;
   readonly runs = new Map<string, Run>();
@@ -64,6 +67,7 @@ export class Scheduler {
   #stopped = false;
   #idleTimer: NodeJS.Timeout | undefined;
   #silenceTimer: NodeJS.Timeout | undefined;
+  #strangerTimer: NodeJS.Timeout | undefined;
   #failedStarts = 0;
   #startAgainAt = 0;
 
@@ -85,6 +89,7 @@ export class Scheduler {
     await this.#leases.start();
     this.#standing.start();
     this.#silenceTimer = setInterval(() => this.#endSilentWorkers(), 1_000);
+    this.#strangerTimer = setInterval(() => void this.#endStrangers(), STRANGERS_INTERVAL_MS);
     this.wake();
   }
 
@@ -92,6 +97,7 @@ export class Scheduler {
   async stop(signal: AbortSignal): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#silenceTimer);
+    clearInterval(this.#strangerTimer);
     clearTimeout(this.#idleTimer);
     this.#standing.stop();
     await this.#leases.stop();
@@ -136,7 +142,8 @@ export class Scheduler {
     this.reporter.report({ ref: run.ref, event: { $case: "ended", value: ended } }, () => {
       if (ended.released) this.runs.delete(executionId);
       if (worker !== undefined) {
-        worker.session?.send({ $case: "acknowledge", value: { executionIds: [executionId] } });
+        // One that is not used again is about to be stopped.
+        worker.session?.acknowledge(executionId, ended.released ? "soon" : "at once");
         // Only now is its place free, and a fresh worker done: what it said is stored (C2).
         worker.running.delete(executionId);
         if (worker.running.size === 0) worker.idleSince = Date.now();
@@ -343,6 +350,20 @@ export class Scheduler {
     if (oldest === undefined) return;
     const error = `ProvisioningError: the worker ${exit.description}`;
     this.end(oldest, { ...threw(error, true), released: true }, undefined);
+  }
+
+  /** C3 */
+  async #endStrangers(): Promise<void> {
+    const { runtime, log } = this.settings;
+    try {
+      for (const workerId of await runtime.list()) {
+        if (this.pool.workers.has(workerId)) continue;
+        log.warn({ workerId }, "a worker that nobody knows is stopped");
+        await runtime.stop(workerId);
+      }
+    } catch (err) {
+      log.warn({ err }, "the runtime does not answer; its workers will be compared again");
+    }
   }
 
   #endSilentWorkers(): void {

@@ -1,8 +1,14 @@
 /** The open stream of one worker: commands go out in order, those of one turn in one message. */
 import type { ConnectResponse, WorkerCommand } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 
+/** How long the worker may wait to hear that an end is stored, so that many are told at once and none wakes it alone. */
+const ACKNOWLEDGE_MS = 5;
+
 export class WorkerSession {
   #commands: WorkerCommand[] = [];
+  #acknowledged: string[] = [];
+  #acknowledgeTimer: NodeJS.Timeout | undefined;
+  #isAcknowledgeDue = false;
   #wake: (() => void) | undefined;
   #closed = false;
 
@@ -12,8 +18,24 @@ export class WorkerSession {
     this.#wake?.();
   }
 
+  /** Tells that the end of an execution is stored: at once, or with the next command or soon. */
+  acknowledge(executionId: string, when: "at once" | "soon"): void {
+    if (this.#closed) return;
+    this.#acknowledged.push(executionId);
+    if (when === "at once") {
+      this.#isAcknowledgeDue = true;
+      this.#wake?.();
+      return;
+    }
+    this.#acknowledgeTimer ??= setTimeout(() => {
+      this.#isAcknowledgeDue = true;
+      this.#wake?.();
+    }, ACKNOWLEDGE_MS);
+  }
+
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#acknowledgeTimer);
     this.#wake?.();
   }
 
@@ -23,19 +45,30 @@ export class WorkerSession {
     if (signal.aborted) abort();
     try {
       while (!this.#closed) {
-        if (this.#commands.length === 0) {
+        if (this.#commands.length === 0 && !this.#isAcknowledgeDue) {
           await new Promise<void>((resolve) => {
             this.#wake = resolve;
           });
           this.#wake = undefined;
           continue;
         }
-        const commands = this.#commands;
-        this.#commands = [];
-        yield { commands };
+        yield { commands: this.#take() };
       }
     } finally {
       signal.removeEventListener("abort", abort);
     }
+  }
+
+  #take(): WorkerCommand[] {
+    const commands = this.#commands;
+    this.#commands = [];
+    if (this.#acknowledged.length > 0) {
+      commands.push({ command: { $case: "acknowledge", value: { executionIds: this.#acknowledged } } });
+      this.#acknowledged = [];
+    }
+    clearTimeout(this.#acknowledgeTimer);
+    this.#acknowledgeTimer = undefined;
+    this.#isAcknowledgeDue = false;
+    return commands;
   }
 }

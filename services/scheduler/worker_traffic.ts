@@ -142,7 +142,7 @@ export class WorkerTraffic {
     if (run === undefined) {
       if (worker.running.has(executionId)) return; // C2: acknowledged when it is stored, which is under way
       // Its end is stored, or nobody waits for it any more.
-      session.send({ $case: "acknowledge", value: { executionIds: [executionId] } });
+      session.acknowledge(executionId, "at once");
       return;
     }
     const ended: ExecutionEnded = {

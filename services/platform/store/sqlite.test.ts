@@ -1,8 +1,9 @@
-import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { TEST_MIGRATIONS, testDbPort } from "../../../test/contract/db.contract.js";
+import { DiskSync } from "./disk_sync.js";
 import { openSqlite } from "./sqlite.js";
 
 const folders: string[] = [];
@@ -26,17 +27,12 @@ describe("SQLite", () => {
 });
 
 /** Holds back every synchronization with the disk until it is released. */
-async function holdDisk() {
-  const handle = await open(import.meta.filename, "r");
-  const prototype = Object.getPrototypeOf(handle) as FileHandle;
-  await handle.close();
+function holdDisk() {
   const asked = Promise.withResolvers<void>();
   const released = Promise.withResolvers<void>();
-  const original = prototype.datasync;
-  const spy = vi.spyOn(prototype, "datasync").mockImplementation(async function (this: FileHandle) {
+  const spy = vi.spyOn(DiskSync.prototype, "sync").mockImplementation(async () => {
     asked.resolve();
     await released.promise;
-    return original.call(this);
   });
   return { asked: () => asked.promise, release: () => released.resolve(), restore: () => spy.mockRestore() };
 }
@@ -56,7 +52,7 @@ describe("a migration of SQLite", () => {
 
   it("answers a durable write, and shows it, only when the disk has it", async () => {
     const db = await openSqlite(await newFile(), TEST_MIGRATIONS);
-    const disk = await holdDisk();
+    const disk = holdDisk();
     const told: string[] = [];
     const insert = (id: string, durability: "durable" | "relaxed") =>
       db
