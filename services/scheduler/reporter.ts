@@ -116,6 +116,7 @@ function sizeOf({ event }: ExecutionReport): number {
     }
     case "started":
     case "released":
+    case "givenBack":
     case undefined:
       return ITEM_BYTES;
   }

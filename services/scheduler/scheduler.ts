@@ -105,7 +105,7 @@ export class Scheduler {
     await this.settings.runtime.close();
     for (const run of this.runs.values()) {
       clearTimeout(run.interrupt?.timer);
-      if (run.workerId === undefined) this.end(run, threw("WorkerLostError: the server was stopped", true), undefined);
+      if (run.workerId === undefined) this.#giveBack(run);
     }
     await this.reporter.drain(signal);
   }
@@ -328,6 +328,14 @@ export class Scheduler {
       this.#code.set(versionId, code);
     }
     return code;
+  }
+
+  /** An execution that no worker was given is no attempt: whoever comes next may have it. */
+  #giveBack(run: Run): void {
+    if (run.ended) return;
+    run.ended = true;
+    this.runs.delete(run.ref.executionId);
+    this.reporter.report({ ref: run.ref, event: { $case: "givenBack", value: {} } }, () => {});
   }
 
   #kill(run: Run): void {

@@ -126,6 +126,21 @@ describe("a scheduler that was ended", () => {
     await becomes(test, lost, { status: Status.SUCCEEDED, numFailedAttempts: 1, terminated: true });
   });
 
+  it("in peace gives back what no worker was given, and that was no attempt", async () => {
+    const scheduler = createTestScheduler(test, { spareWorkers: 0, maxWorkers: 1 });
+    scheduler.runtime.boot = "hangs";
+    await scheduler.service.start();
+    test.catalog.add("f");
+    const id = await test.start("f");
+    await vi.waitFor(async () => expect(await queueOf("f")).toEqual({ used: 1, queued: 0 }), WAIT);
+    await scheduler.stop();
+    expect(await queueOf("f")).toEqual({ used: 0, queued: 1 });
+    const again = await startScheduler();
+    (await one(again)).return(1);
+    await becomes(test, id, { status: Status.SUCCEEDED, numFailedAttempts: 0 });
+    expect((await test.get(id)).executions).toMatchObject([{ attemptNumber: 1 }]);
+  });
+
   it("in peace has ended its workers and reported all of it", async () => {
     const scheduler = createTestScheduler(test, { spareWorkers: 2 });
     await scheduler.service.start();

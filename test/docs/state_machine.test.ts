@@ -28,6 +28,7 @@ const EVENTS: Readonly<Record<string, LifeEvent>> = {
   "return, interrupted": { ...RETURN, interrupted: true },
   throw: { type: "throw", error: "Error: x", interrupted: false, killed: false },
   "throw, interrupted": { type: "throw", error: "Error: x", interrupted: true, killed: false },
+  giveBack: { type: "giveBack" },
   release: { type: "release" },
   cancel: { type: "cancel" },
   timeout: { type: "timeout" },

@@ -67,7 +67,7 @@ async function store(
 }
 
 function givesBack({ event }: ExecutionReport): boolean {
-  return event?.$case === "released" || event?.$case === "ended";
+  return event?.$case === "released" || event?.$case === "ended" || event?.$case === "givenBack";
 }
 
 async function record(

@@ -22,6 +22,8 @@ export function toEvent(report: ExecutionReport, payloadBytes: number, known: Kn
     }
     case "ended":
       return endEvent(report.event.value, payloadBytes, known);
+    case "givenBack":
+      return { type: "giveBack" };
     case "released":
     case undefined:
       return undefined;

@@ -35,6 +35,7 @@ const events: fc.Arbitrary<LifeEvent> = fc.oneof(
     arbitrary: fc.constantFrom<LifeEvent>(
       { type: "release" },
       { type: "release" },
+      { type: "giveBack" },
       { type: "cancel" },
       { type: "timeout" },
       { type: "expire" },

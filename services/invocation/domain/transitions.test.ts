@@ -29,6 +29,7 @@ const threw = (more: { error?: string; interrupted?: boolean; killed?: boolean }
   killed: false,
   ...more,
 });
+const giveBack: LifeEvent = { type: "giveBack" };
 const release: LifeEvent = { type: "release" };
 const cancel: LifeEvent = { type: "cancel" };
 const timeout: LifeEvent = { type: "timeout" };
@@ -64,6 +65,7 @@ const EVENTS: Record<EventType, LifeEvent> = {
   yield: yielded(1, 1),
   return: returned(),
   throw: threw(),
+  giveBack,
   release,
   cancel,
   timeout,
@@ -76,6 +78,7 @@ const ended = {
   yield: "ExecutionHasAlreadyFinished",
   return: "ExecutionHasAlreadyFinished",
   throw: "ExecutionHasAlreadyFinished",
+  giveBack: "ExecutionHasAlreadyFinished",
   cancel: "ignored",
   timeout: "ignored",
   expire: "ignored",
@@ -89,6 +92,7 @@ const EXPECTED: Record<Phase, Record<EventType, string>> = {
     yield: "ExecutionIsNotCurrent",
     return: "ExecutionIsNotCurrent",
     throw: "ExecutionIsNotCurrent",
+    giveBack: "ExecutionIsNotCurrent",
     release: "ignored",
     cancel: "CANCELLED",
     timeout: "ignored",
@@ -100,6 +104,7 @@ const EXPECTED: Record<Phase, Record<EventType, string>> = {
     yield: "PROVISIONING",
     return: "SUCCEEDED",
     throw: "FAILED",
+    giveBack: "QUEUED",
     release: "ignored",
     cancel: "CANCELLING",
     timeout: "ignored",
@@ -111,6 +116,7 @@ const EXPECTED: Record<Phase, Record<EventType, string>> = {
     yield: "RUNNING",
     return: "SUCCEEDED",
     throw: "FAILED",
+    giveBack: "ignored",
     release: "ignored",
     cancel: "CANCELLING",
     timeout: "TIMING_OUT",
@@ -122,6 +128,7 @@ const EXPECTED: Record<Phase, Record<EventType, string>> = {
     yield: "TIMING_OUT",
     return: "SUCCEEDED",
     throw: "TIMED_OUT",
+    giveBack: "ignored",
     release: "ignored",
     cancel: "CANCELLING",
     timeout: "ignored",
@@ -133,6 +140,7 @@ const EXPECTED: Record<Phase, Record<EventType, string>> = {
     yield: "CANCELLING",
     return: "SUCCEEDED",
     throw: "CANCELLED",
+    giveBack: "ignored",
     release: "ignored",
     cancel: "ignored",
     timeout: "ignored",
@@ -324,5 +332,14 @@ describe("results", () => {
   it("drop a value that comes twice or late", () => {
     const life = lived([lease, start, yielded(3, 3)]);
     for (const index of [0, 1, 3]) expect(advance(life, yielded(index, 7), 9, NO_RETRIES)).toBe("ignored");
+  });
+});
+
+describe("an execution that is given back", () => {
+  it("was no attempt: the next one has its number, and the ttl counts again", () => {
+    const life = lived([lease, giveBack]);
+    expect(life).toEqual({ ...NEW_LIFE, revision: life.revision });
+    expect(phaseOf(taken(life, expire).life)).toBe("TIMED_OUT");
+    expect(lived([lease, giveBack, lease, start, threw()])).toMatchObject({ status: "FAILED", attempts: 1 });
   });
 });

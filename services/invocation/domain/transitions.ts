@@ -30,6 +30,7 @@ export type LifeEvent =
   | { readonly type: "yield"; readonly index: number; readonly value: Uint8Array }
   | { readonly type: "return"; readonly value: Uint8Array | null; readonly interrupted: boolean }
   | { readonly type: "throw"; readonly error: string; readonly interrupted: boolean; readonly killed: boolean }
+  | { readonly type: "giveBack" }
   | { readonly type: "release" }
   | { readonly type: "cancel" }
   | { readonly type: "timeout" }
@@ -63,6 +64,7 @@ const FINISHED_ROW: Row = {
   yield: ALREADY_FINISHED,
   return: ALREADY_FINISHED,
   throw: ALREADY_FINISHED,
+  giveBack: ALREADY_FINISHED,
   release,
   cancel: (life) => (life.terminated ? "InvocationIsAlreadyTerminated" : "ignored"),
   timeout: "ignored",
@@ -76,6 +78,7 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     yield: NOT_CURRENT,
     return: NOT_CURRENT,
     throw: NOT_CURRENT,
+    giveBack: NOT_CURRENT,
     release, // of an earlier attempt
     cancel: (life, _event, now) => finish({ ...life, cancelRequestedAt: now }, "CANCELLED", now),
     timeout: "ignored",
@@ -88,6 +91,7 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     yield: yieldValue,
     return: succeed,
     throw: fail,
+    giveBack,
     release,
     cancel,
     timeout: "ignored", // the timeout counts from the start of user code
@@ -99,6 +103,7 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     yield: yieldValue,
     return: succeed,
     throw: fail,
+    giveBack: "ignored", // what has begun is an attempt
     release,
     cancel,
     timeout: (life, _event, now) => changed(life, { current: interrupt(currentOf(life), "TIMED_OUT", now) }),
@@ -110,6 +115,7 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     yield: yieldValue,
     return: endInterrupted,
     throw: endInterrupted,
+    giveBack: "ignored",
     release,
     cancel,
     timeout: "ignored",
@@ -121,6 +127,7 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     yield: yieldValue,
     return: endInterrupted,
     throw: endInterrupted,
+    giveBack: "ignored",
     release,
     cancel: "ignored",
     timeout: "ignored",
@@ -174,6 +181,11 @@ function lease(life: Life, event: Extract<LifeEvent, { type: "lease" }>, now: nu
     },
   };
   return { life: next };
+}
+
+/** An execution that no worker was given: it was no attempt. */
+function giveBack(life: Life): Advanced {
+  return changed(life, { attempts: life.attempts - 1, held: life.held - 1, current: null });
 }
 
 function start(

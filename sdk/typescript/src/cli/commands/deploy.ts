@@ -66,12 +66,18 @@ async function deploy(
   );
   const durationMs = Math.round(performance.now() - startedAt);
   if (json === true) return writeJson(io, deployJson(bundle, { projectName, versionId, durationMs }));
-  const first = bundle.functions[0]?.functionName ?? "";
+  const next = functionToTry(bundle);
   writeLines(io, [
     "",
     `${paint.green("✔")} ${paint.bold(projectName)} is now at version ${paint.bold(versionId)} ${paint.dim(`(${formatDuration(durationMs)})`)}`,
-    `  ${paint.dim("try")}  multinode start --project-name ${projectName} --function-name ${first} --watch`,
+    `  ${paint.dim("try")}  multinode start --project-name ${projectName} --function-name ${next} --watch`,
   ]);
+}
+
+/** One that takes any input if there is one; else what to give it is to be filled in. */
+function functionToTry({ functions }: ProjectBundle): string {
+  const free = functions.find(({ inputSchema }) => inputSchema === "");
+  return free === undefined ? `${functions[0]?.functionName ?? ""} ARG…` : free.functionName;
 }
 
 function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, paint: Paint): string[] {
