@@ -4,14 +4,11 @@
  */
 import { hash } from "node:crypto";
 import type { ReadTransaction } from "../../platform/store/db.js";
-import type { Identity, StoredInvocation } from "../store.js";
-import { type InvocationRow, storedInvocation } from "./rows.js";
+import type { StoredInvocation } from "../store.js";
+import { type FunctionNames, type InvocationRow, storedInvocation } from "./rows.js";
 
 /** Keys and names kept in memory. */
 const MOST_KEYS = 20_000;
-
-/** What a function's key stands for. */
-export type FunctionNames = Pick<Identity, "projectId" | "projectName" | "versionId" | "functionName">;
 
 /** Makes keys, and finds the names behind them, which never change and so are read once. */
 export class Keys {

@@ -1,12 +1,14 @@
 /** Rows of the database as what they mean, and back. */
 import { placeholders, type SqlValue } from "../../platform/store/db.js";
 import type { CurrentExecution, Life } from "../domain/life.js";
-import type { NewInvocation, StoredExecution, StoredInvocation } from "../store.js";
+import type { Identity, NewInvocation, StoredExecution, StoredInvocation } from "../store.js";
 import { INTERRUPT_CODE, interruptOf, outcomeOf, STATUS_CODE, statusOf } from "./codes.js";
-import type { FunctionNames } from "./keys.js";
 
 /** Inputs up to this size lie in the invocation's own row, which is rewritten at each change; larger ones do not. */
 export const INLINE_INPUT_BYTES = 1_024;
+
+/** What a function's key stands for. */
+export type FunctionNames = Pick<Identity, "projectId" | "projectName" | "versionId" | "functionName">;
 
 /** All columns but the input and the number of children, in the order of `InvocationRow`. */
 export const COLUMNS = `id, function_key, parent_id, depth, created_at, expires_at, status, revision, attempts,
