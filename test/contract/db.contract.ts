@@ -68,14 +68,28 @@ export function testDbPort(open: () => Promise<TestDb>): void {
     });
 
     it("come as lists too, in the order of the columns", async () => {
-      await db.write((tx) => tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [["a", 1], ["b", 2]])); // biome-ignore format: rows
-      expect(await db.read((tx) => tx.tuples("SELECT n, id FROM items ORDER BY id"))).toEqual([[1, "a"], [2, "b"]]); // biome-ignore format: rows
+      await db.write((tx) =>
+        tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [
+          ["a", 1],
+          ["b", 2],
+        ]),
+      );
+      expect(await db.read((tx) => tx.tuples("SELECT n, id FROM items ORDER BY id"))).toEqual([
+        [1, "a"],
+        [2, "b"],
+      ]);
     });
   });
 
   describe("a write", () => {
     it("answers what its function answers, and how many rows changed", async () => {
-      await db.write((tx) => tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [["a", 1], ["b", 1], ["c", 2]])); // biome-ignore format: rows
+      await db.write((tx) =>
+        tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [
+          ["a", 1],
+          ["b", 1],
+          ["c", 2],
+        ]),
+      );
       expect(await db.write((tx) => tx.run("UPDATE items SET n = n + 1 WHERE n = ?", 1))).toBe(2);
       expect(await db.write((tx) => tx.run("UPDATE items SET n = 0 WHERE n = ?", 77))).toBe(0);
     });
@@ -131,7 +145,12 @@ export function testDbPort(open: () => Promise<TestDb>): void {
           await add(tx, "c");
           await add(tx, "a");
         }),
-        db.write((tx) => tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [["d", 1], ["a", 1]])), // biome-ignore format: rows
+        db.write((tx) =>
+          tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [
+            ["d", 1],
+            ["a", 1],
+          ]),
+        ),
         db.write((tx) => add(tx, "e")),
       ]);
       expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "fulfilled"]);
@@ -168,7 +187,12 @@ export function testDbPort(open: () => Promise<TestDb>): void {
   });
 
   it("reads one state, whatever is being written (D3)", async () => {
-    await db.write((tx) => tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [["a", 0], ["b", 0]])); // biome-ignore format: rows
+    await db.write((tx) =>
+      tx.runMany("INSERT INTO items (id, n) VALUES (?, ?)", [
+        ["a", 0],
+        ["b", 0],
+      ]),
+    );
     const torn: unknown[] = [];
     const sum = "SELECT n FROM items WHERE id = ?";
     const read = async () => {

@@ -68,8 +68,9 @@ it("reaches the caller, however much is wrong", async () => {
     listStandingFunctions: refuse,
     getCode: refuse,
     verifyApiKey: refuse,
-    // biome-ignore format: an error before the first message
-    downloadBundle: async function* () { yield { chunk: new Uint8Array(await refuse()) }; },
+    downloadBundle: async function* () {
+      yield { chunk: new Uint8Array(await refuse()) };
+    },
   });
   const connection = connectToService(`127.0.0.1:${await server.listen("127.0.0.1:0")}`, "token");
   try {

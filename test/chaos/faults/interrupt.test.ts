@@ -18,6 +18,8 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await server.kill();
+  // What a test has stopped cannot end by itself.
+  for (const worker of server.workers) if (isAlive(worker)) signalProcess(worker.pid, "SIGKILL");
   await rm(folder, { recursive: true, force: true });
 });
 
