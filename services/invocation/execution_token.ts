@@ -2,7 +2,7 @@
  * Tokens of executions: "mnx_", the characters of the invocation's and the execution's identifiers, and 32 bytes that only
  * this service can make. Nothing of a token is stored. It is good while its execution is the current one.
  */
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from "node:crypto";
+import { hash, timingSafeEqual } from "node:crypto";
 
 const ID_LENGTH = 26;
 const FORM = new RegExp(`^mnx_([0-9a-z]{${ID_LENGTH}})([0-9a-z]{${ID_LENGTH}})_([A-Za-z0-9_-]{43})$`);
@@ -13,11 +13,10 @@ export interface NamedExecution {
 }
 
 export class ExecutionTokens {
-  readonly #secret: KeyObject;
+  readonly #secret: string;
 
   constructor(secret: Uint8Array) {
-    // Made once: a token is issued for each execution, and raw bytes would be made a key each time.
-    this.#secret = createSecretKey(secret);
+    this.#secret = Buffer.from(secret).toString("hex");
   }
 
   issue(invocationId: string, executionId: string): string {
@@ -36,6 +35,8 @@ export class ExecutionTokens {
   }
 
   #sign(name: string): string {
-    return createHmac("sha256", this.#secret).update(name).digest("base64url");
+    // SHA-3, unlike SHA-2, is a message authentication code with the key put first; an HMAC takes twice as long, and one is
+    // made for each execution.
+    return hash("sha3-256", this.#secret + name, "base64url");
   }
 }

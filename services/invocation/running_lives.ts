@@ -1,7 +1,9 @@
 /**
  * The lives of what runs, as this process stored them last, so that a report need not read what it is about to change. It
- * may be behind the store where another process changed a row: `save` then refuses (StaleLife), and the row is read.
+ * may be behind the store where another process changed a row: the life is forgotten when that process tells of it, and
+ * until then `save` refuses (StaleLife), and the row is read.
  */
+import type { Bus } from "../platform/bus/bus.js";
 import type { Change, StoredInvocation } from "./store.js";
 
 /** Lives that are kept; what runs beyond them is read. */
@@ -9,6 +11,21 @@ const MOST_LIVES = 20_000;
 
 export class RunningLives {
   readonly #lives = new Map<string, StoredInvocation>();
+  readonly #unsubscribe: () => void;
+
+  constructor(bus: Bus) {
+    this.#unsubscribe = bus.subscribe("invocation", (event) => {
+      if (event.$case !== "invocations") return;
+      for (const { invocationId, revision } of event.value.invocations) {
+        const known = this.#lives.get(invocationId);
+        if (known !== undefined && known.life.revision < revision) this.#lives.delete(invocationId);
+      }
+    });
+  }
+
+  close(): void {
+    this.#unsubscribe();
+  }
 
   get(id: string): StoredInvocation | undefined {
     return this.#lives.get(id);

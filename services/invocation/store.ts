@@ -125,6 +125,8 @@ export interface InvocationStore {
   // Queues and leases
   /** Queues with queued invocations and free slots. */
   leasableQueues(tx: ReadTransaction): Promise<QueueRow[]>;
+  /** Whether anything is queued, leasable or not. */
+  hasQueued(tx: ReadTransaction): Promise<boolean>;
   queue(tx: ReadTransaction, projectId: string, functionName: string): Promise<QueueRow | undefined>;
   /** The queue of a function, made where there is none, with the slot limit of the newest version that was started. */
   ensureQueue(

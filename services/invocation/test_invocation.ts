@@ -189,6 +189,7 @@ export const reports = {
         interrupted: false,
         killed: false,
         released,
+        workerId: "",
       },
     },
   }),
@@ -197,7 +198,10 @@ export const reports = {
     { error = "Error: boom", interrupted = false, killed = false, released = false } = {},
   ): ExecutionReport => ({
     ref,
-    event: { $case: "ended", value: { result: { $case: "threw", value: { error } }, interrupted, killed, released } },
+    event: {
+      $case: "ended",
+      value: { result: { $case: "threw", value: { error } }, interrupted, killed, released, workerId: "" },
+    },
   }),
   released: ({ ref }: Leased): ExecutionReport => ({ ref, event: { $case: "released", value: {} } }),
 };

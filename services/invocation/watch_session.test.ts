@@ -23,6 +23,12 @@ class Store implements WatchSource {
   /** Called between the reading of the store and its answer. */
   duringLoad = () => {};
 
+  readonly atHand = new Map<string, StoredInvocation>();
+
+  known(id: string): StoredInvocation | undefined {
+    return this.atHand.get(id);
+  }
+
   async load(ids: readonly string[]): Promise<readonly StoredInvocation[]> {
     this.loads.push([...ids]);
     const found = ids.map((id) => this.states.get(id)).filter((state) => state !== undefined);
@@ -158,6 +164,23 @@ describe("a watcher", () => {
     expect(session.hasWork).toBe(false);
     hub.offer([put("a", finished(4))]);
     expect(await revisions()).toEqual([["a", 4]]);
+  });
+
+  it("that asks for the end only reads nothing where what runs is at hand", async () => {
+    store.atHand.set("a", stateOf("a", running(2)));
+    watch("a", { detail: WatchDetail.END });
+    expect(session.hasWork).toBe(false);
+    hub.offer([put("a", finished(4))]);
+    expect(await revisions()).toEqual([["a", 4]]);
+    expect(store.loads).toEqual([]);
+  });
+
+  it("that may not see what is at hand is refused", async () => {
+    store.atHand.set("a", stateOf("a", running(2)));
+    put("a", running(2));
+    store.hidden.add("a");
+    watch("a", { detail: WatchDetail.END });
+    expect((await sent()).refused).toEqual(["a"]);
   });
 
   it("that asks for the end only gets it where it reads of it by chance", async () => {

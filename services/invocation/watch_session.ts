@@ -23,6 +23,8 @@ interface Target {
 }
 
 export interface WatchSource {
+  /** A state that is at hand, of which every later one will be offered or hinted at. */
+  known(id: string): StoredInvocation | undefined;
   load(ids: readonly string[]): Promise<readonly StoredInvocation[]>;
   /** Why this caller may not see the invocation; undefined: it may. */
   refusal(invocation: StoredInvocation): Refusal | undefined;
@@ -56,15 +58,24 @@ export class WatchSession implements Watcher {
       this.#refuse(id, new Refusal("ResourceExhausted", `a stream follows at most ${limit}`, { metadata: { limit } }));
       return;
     }
-    this.#targets.set(id, {
+    const added: Target = {
       revision: target.afterRevision,
       endOnly: target.detail === WatchDetail.END,
       untilTerminated: target.until === WatchUntil.TERMINATED,
       offered: undefined,
-    });
+    };
+    this.#targets.set(id, added);
     this.#hub.add(id, this);
+    if (this.#isToCome(id, added)) return;
     this.#marked.add(id);
     this.wake();
+  }
+
+  /** Whether nothing is to be told before a change that is still to come. */
+  #isToCome(id: string, target: Target): boolean {
+    const state = target.endOnly ? this.#source.known(id) : undefined;
+    if (state === undefined || isAtEnd(progressOf(state.life), target)) return false;
+    return this.#source.refusal(state) === undefined;
   }
 
   remove(id: string): void {

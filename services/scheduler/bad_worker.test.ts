@@ -71,7 +71,7 @@ describe("a worker", () => {
       event({ $case: "logs", value: { lines: [line] } }),
       event({
         $case: "ended",
-        value: { executionId, result: { $case: "returned", value: { value } }, interrupted: false },
+        value: { executionId, result: { $case: "returned", value: { value } }, interrupted: false, started: false },
       }),
     ]);
     // It is told that nobody waits for that end, after all that it said before was looked at.
@@ -115,7 +115,7 @@ describe("a worker", () => {
 
   it("that says no result, or one above the limit, has failed its own execution", async () => {
     const { mine, foreign } = await two();
-    const ended = { executionId: mine.id, result: undefined, interrupted: true };
+    const ended = { executionId: mine.id, result: undefined, started: false, interrupted: true };
     mine.worker.send([event({ $case: "ended", value: ended })]);
     const failed = { status: Status.FAILED, numFailedAttempts: 1 };
     await test.becomes(mine.assigned.invocationId, { ...failed, error: "Error: the worker said no result" });

@@ -23,7 +23,11 @@ export class LeaseLoop {
   #doubtTimer: NodeJS.Timeout | undefined;
   #comparisonsDue = 0;
   readonly #unsubscribes: (() => void)[] = [];
-  #leasing: Promise<unknown> | undefined;
+  /** Requests on their way; all but the newest, which replaced them, are about to end. */
+  readonly #leasing = new Set<Promise<unknown>>();
+  /** What the newest of them asks for; 0: there is none. */
+  #asked = 0;
+  #newest: Promise<unknown> | undefined;
   #renewing: Promise<unknown> | undefined;
   #renewAgain = false;
   /** Leases that the last comparison found and that nothing here knew. */
@@ -54,20 +58,24 @@ export class LeaseLoop {
     for (const timer of this.#timers) clearInterval(timer);
     clearInterval(this.#doubtTimer);
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
-    await Promise.all([this.#leasing, this.#renewing]);
+    await Promise.all([...this.#leasing, this.#renewing]);
   }
 
-  /** Asks for as much as the plan has room for, unless it is asking already. */
+  /** Asks for as much as the plan has room for, unless it is asking already for about as much. */
   offer(plan: Plan, waiting: readonly Run[]): void {
     const count = Math.min(plan.room - (plan.roomForOthers ? waiting.length : 0), LIMITS.executionsPerLease);
-    if (count <= 0 || this.#leasing !== undefined || this.#stopping.signal.aborted) return;
+    if (count < Math.max(1, 2 * this.#asked) || this.#stopping.signal.aborted) return;
     const excludedQueues = plan.roomForOthers
       ? []
       : [...new Set(waiting.map(({ leased }) => `${leased.projectId}/${leased.function?.functionName}`))];
-    this.#leasing = this.#try(() => this.#lease(count, excludedQueues)).finally(() => {
-      this.#leasing = undefined;
+    this.#asked = count;
+    const leasing = this.#try(() => this.#lease(count, excludedQueues)).finally(() => {
+      this.#leasing.delete(leasing);
+      if (this.#newest === leasing) this.#asked = 0;
       this.#scheduler.wake();
     });
+    this.#newest = leasing;
+    this.#leasing.add(leasing);
   }
 
   async #lease(maxCount: number, excludedQueues: string[]): Promise<void> {

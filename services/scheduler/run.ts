@@ -56,5 +56,5 @@ export function shapeOf(versionId: string, fn: LeasedExecution["function"]): Fun
 
 /** The end of an execution that brought no result. One that was killed holds no worker any more. */
 export function threw(error: string, killed: boolean): ExecutionEnded {
-  return { result: { $case: "threw", value: { error } }, interrupted: false, killed, released: killed };
+  return { result: { $case: "threw", value: { error } }, interrupted: false, killed, released: killed, workerId: "" };
 }

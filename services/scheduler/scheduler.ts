@@ -346,10 +346,13 @@ export class Scheduler {
   }
 
   #startFailed(exit: Pick<WorkerExit, "workerId" | "description">): void {
-    this.#failedStarts += 1;
-    const backoff = Math.min(START_BACKOFF_MS * 2 ** (this.#failedStarts - 1), START_BACKOFF_CEILING_MS);
-    this.#startAgainAt = performance.now() + backoff;
-    setTimeout(() => this.wake(), backoff).unref();
+    // Those that were started together fail together, once.
+    if (performance.now() >= this.#startAgainAt) {
+      const backoff = Math.min(START_BACKOFF_MS * 2 ** this.#failedStarts, START_BACKOFF_CEILING_MS);
+      this.#failedStarts += 1;
+      this.#startAgainAt = performance.now() + backoff;
+      setTimeout(() => this.wake(), backoff).unref();
+    }
     this.settings.log.error(
       { workerId: exit.workerId, description: exit.description },
       "a worker could not be provisioned",

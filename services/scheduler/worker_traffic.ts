@@ -137,7 +137,7 @@ export class WorkerTraffic {
   }
 
   #ended(worker: PooledWorker, session: WorkerSession, event: WorkerExecutionEnded): void {
-    const { executionId, result, interrupted } = event;
+    const { executionId, result, interrupted, started } = event;
     const run = this.#run(worker, executionId);
     if (run === undefined) {
       if (worker.running.has(executionId)) return; // C2: acknowledged when it is stored, which is under way
@@ -150,6 +150,7 @@ export class WorkerTraffic {
       interrupted,
       killed: false,
       released: run.shape.maxInvocationsPerWorker > worker.taken,
+      workerId: started ? worker.id : "",
     };
     this.#scheduler.end(run, ended, worker);
   }

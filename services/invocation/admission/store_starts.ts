@@ -21,7 +21,7 @@ export async function storeStarts(
   starts: readonly (ResolvedStart | Refusal)[],
   principal: Principal,
   direct: DirectLease | undefined,
-): Promise<Started[]> {
+): Promise<{ outcomes: Started[]; queued: boolean }> {
   const now = deps.clock.now();
   const parents = await loadParents(deps, tx, starts);
   const cancelled = await cancelledProjects(deps, tx, starts);
@@ -30,6 +30,7 @@ export async function storeStarts(
   const inserts: NewInvocation[] = [];
   const byKey = new Map<string, { id: string; bodyHash: Uint8Array }>();
   const started: Started[] = [];
+  let queued = false;
   for (const start of starts) {
     if (start instanceof Refusal) {
       started.push(start);
@@ -78,6 +79,7 @@ export async function storeStarts(
     const first = firstLife(start, parent, createdAt);
     const life = direct !== undefined && room.hasSlot(start) ? direct.take(start, identity, first, createdAt) : first;
     room.placed(start, life);
+    queued ||= isQueued(life);
     inserts.push({ identity, life, input: command.encodedArguments, idempotency });
     if (expiresAt !== null) deps.announcer.deadline(expiresAt);
     started.push(id);
@@ -85,7 +87,7 @@ export async function storeStarts(
   if (inserts.length > 0) await deps.store.insert(tx, inserts);
   await direct?.holdScheduler(tx, now);
   await children.flush(deps, tx);
-  return started;
+  return { outcomes: started, queued };
 }
 
 /** A child that is started while its parent is being cancelled is cancelled with it, before any worker is provisioned. */

@@ -39,6 +39,7 @@ export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
         if (waitMs <= 0 || signal.aborted) return { executions: [] };
         const reason = await deps.parked.wait(request, round, waitMs, signal);
         if (typeof reason !== "string") return { executions: [...reason] };
+        if (reason === "replaced") return { executions: [] };
         coming = reason === "coming";
       }
     },

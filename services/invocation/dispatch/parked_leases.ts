@@ -5,6 +5,7 @@
  *
  * K1. What happens after `round` was read and before `wait` is called is not missed.
  * K2. A claim is either delivered or given back.
+ * K3. Of one scheduler only the newest request waits: it asks for what there is room for now.
  */
 import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { Bus } from "../../platform/bus/bus.js";
@@ -19,9 +20,9 @@ export interface LeaseCommand {
 
 /**
  * Executions: they were leased for the one who waits. "coming": a change is on its way to the store. "look": something may
- * have changed. "over": the time is over.
+ * have changed. "over": the time is over. "replaced": the same scheduler asks anew.
  */
-export type WakeReason = readonly LeasedExecution[] | "coming" | "look" | "over";
+export type WakeReason = readonly LeasedExecution[] | "coming" | "look" | "over" | "replaced";
 
 interface Waiting {
   readonly command: LeaseCommand;
@@ -68,6 +69,9 @@ export class ParkedLeases {
 
   async wait(command: LeaseCommand, round: number, atMostMs: number, signal: AbortSignal): Promise<WakeReason> {
     if (round !== this.#round) return this.#comingRound > round ? "coming" : "look";
+    for (const other of Array.from(this.#waiting)) {
+      if (other.command.schedulerId === command.schedulerId) other.end("replaced");
+    }
     return await new Promise((resolve) => {
       const waiting: Waiting = {
         command,

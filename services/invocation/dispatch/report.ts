@@ -35,13 +35,21 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
           deps.running.forget(ids);
           return deps.db.write((tx) => store(deps, tx, reports, ids), options);
         });
-      // Slots that this gives back can be leased with the same commit.
-      if (reports.some(givesBack)) deps.parked.coming();
+      if (reports.some(givesBack)) void wakeForSlots(deps);
       const { changes, refusals } = await storing;
       deps.announcer.changed(changes);
       return { refusals };
     },
   };
+}
+
+/** Slots that are given back can be leased with the same commit, by those that wait for one. */
+async function wakeForSlots({ db, store, parked, log }: InvocationDeps): Promise<void> {
+  try {
+    if (await db.peek((tx) => store.hasQueued(tx))) parked.coming();
+  } catch (err) {
+    log.debug({ err }, "the queues could not be looked at; schedulers look for themselves");
+  }
 }
 
 async function store(
@@ -93,6 +101,10 @@ async function record(
   }
   if (life.current.epoch !== ref.epoch) return "ExecutionIsNotCurrent";
   const event = toEvent(report, deps.limits.payloadBytes, known);
+  if (report.event?.$case === "ended" && report.event.value.workerId !== "") {
+    const { workerId } = report.event.value;
+    working.apply(identity.id, { type: "start", workerId }, now, known.policy);
+  }
   // A worker that is gone before its execution has ended is a failed attempt.
   if (event === undefined) return releases ? lose(working, identity.id, life.attempts, now, known) : undefined;
   const reason = refused(working.apply(identity.id, event, now, known.policy));

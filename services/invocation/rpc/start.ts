@@ -34,7 +34,10 @@ export function startHandlers(deps: InvocationDeps): Handlers {
       if (command === undefined || command instanceof Refusal) throw command;
       const [resolved] = await resolveStarts(deps, [command], signal);
       if (resolved === undefined || resolved instanceof Refusal) throw resolved;
-      const [started] = await storing(deps, (tx, direct) => storeStarts(deps, tx, [resolved], principal, direct));
+      const [started] = await storing(deps, async (tx, direct) => {
+        const { outcomes, queued } = await storeStarts(deps, tx, [resolved], principal, direct);
+        return { value: outcomes, queued };
+      });
       if (started === undefined || started instanceof Refusal) throw started;
       return { invocationId: started };
     },
@@ -63,15 +66,21 @@ async function startBatch(
   const commands = parseAll(deps, request.requests, principal);
   const resolved = await resolveStarts(deps, commands, signal);
   return await storing(deps, async (tx, direct) => {
-    const store = async () => toOutcomes(await storeStarts(deps, tx, resolved, principal, direct));
-    return requestId === "" ? await store() : await onceOnly(deps, tx, request, principal, store);
+    let queued = false;
+    const store = async () => {
+      const stored = await storeStarts(deps, tx, resolved, principal, direct);
+      queued = stored.queued;
+      return toOutcomes(stored.outcomes);
+    };
+    const value = requestId === "" ? await store() : await onceOnly(deps, tx, request, principal, store);
+    return { value, queued };
   });
 }
 
 /** Runs the transaction of a start, and takes along a scheduler that waits for something to lease. */
 async function storing<T>(
   deps: InvocationDeps,
-  store: (tx: WriteTransaction, direct: DirectLease | undefined) => Promise<T>,
+  store: (tx: WriteTransaction, direct: DirectLease | undefined) => Promise<{ value: T; queued: boolean }>,
 ): Promise<T> {
   const claim = deps.parked.claim();
   const direct = claim && new DirectLease(deps, claim.command);
@@ -85,9 +94,9 @@ async function storing<T>(
   try {
     const stored = deps.db.write((tx) => store(tx, direct), { committed });
     deps.parked.coming();
-    const result = await stored;
-    deps.announcer.queued();
-    return result;
+    const { value, queued } = await stored;
+    if (queued) deps.announcer.queued();
+    return value;
   } catch (error) {
     claim?.giveBack();
     throw error;

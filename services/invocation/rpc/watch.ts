@@ -18,10 +18,12 @@ export function watchHandler({
   db,
   store,
   hub,
+  running,
 }: InvocationDeps): Pick<InvocationServiceImplementation<Caller>, "watchInvocations"> {
   return {
     async *watchInvocations(requests, { principal, signal }) {
       const session = new WatchSession(hub, {
+        known: (id) => running.get(id),
         load: (ids) => db.read((tx) => store.load(tx, ids)),
         refusal: (stored) => (maySee(principal, stored) ? undefined : invocationDoesNotExist(stored.identity.id)),
       });

@@ -4,7 +4,7 @@ import { type EndedExecution, isQueued } from "../domain/life.js";
 import { type Change, type Identity, type NewInvocation, StaleLife } from "../store.js";
 import { OUTCOME_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
-import { INLINE_INPUT_BYTES, INSERT_INVOCATION, insertParams, UPDATE_INVOCATION, updateParams } from "./rows.js";
+import { INLINE_INPUT_BYTES, isLast, RowWriter } from "./rows.js";
 
 const INSERT_LARGE_INPUT = "INSERT INTO large_inputs (invocation_id, input) VALUES (?, ?)";
 
@@ -19,22 +19,23 @@ const RELEASE_EXECUTION = "UPDATE executions SET held = 0 WHERE invocation_id = 
 const COUNT_QUEUE = "UPDATE queues SET used = used + ?, queued = queued + ? WHERE queue_key = ?";
 
 export function changeMethods(keys: Keys) {
+  const writer = new RowWriter();
   return {
     async insert(tx: WriteTransaction, invocations: readonly NewInvocation[]): Promise<void> {
       const counters = new QueueCounters(keys);
-      const rows = [];
+      const rows = writer.inserts();
       const large = [];
       const idempotent = [];
       for (const invocation of invocations) {
         const { identity, life, input, idempotency } = invocation;
         const { id, projectId, versionId, functionName, createdAt } = identity;
         const functionKey = keys.ofFunction(versionId, functionName);
-        rows.push(insertParams(invocation, functionKey, keys.ofQueue(projectId, functionName)));
+        writer.addInsert(rows, invocation, functionKey, keys.ofQueue(projectId, functionName));
         if (input.byteLength > INLINE_INPUT_BYTES) large.push([id, input]);
         if (idempotency !== null) idempotent.push([projectId, idempotency.key, id, idempotency.bodyHash, createdAt]);
         counters.add(identity, life.held, isQueued(life) ? 1 : 0);
       }
-      await tx.runMany(INSERT_INVOCATION, rows);
+      for (const [sql, params] of rows) await tx.runMany(sql, params);
       if (large.length > 0) await tx.runMany(INSERT_LARGE_INPUT, large);
       if (idempotent.length > 0) await tx.runMany(INSERT_IDEMPOTENCY_KEY, idempotent);
       await counters.flush(tx);
@@ -46,22 +47,27 @@ export function changeMethods(keys: Keys) {
 
     async save(tx: WriteTransaction, changes: readonly Change[]): Promise<void> {
       const counters = new QueueCounters(keys);
-      const updates = [];
+      const updates = writer.updates();
       const ended = [];
       const released = [];
       for (const change of changes) {
         const { identity, before, after } = change;
-        updates.push(updateParams(identity.id, before, after));
-        counters.add(identity, after.held - before.held, Number(isQueued(after)) - Number(isQueued(before)));
+        let last: EndedExecution | undefined;
         for (const execution of change.ended) {
-          ended.push(executionParams(identity.id, execution, change.released.includes(execution.attemptNumber)));
+          const isReleased = change.released.includes(execution.attemptNumber);
+          if (isReleased && isLast(execution, after)) last = execution;
+          else ended.push(executionParams(identity.id, execution, isReleased));
         }
+        writer.addUpdate(updates, identity.id, before, { life: after, last });
+        counters.add(identity, after.held - before.held, Number(isQueued(after)) - Number(isQueued(before)));
         for (const attempt of change.released) {
           const endedNow = change.ended.some((execution) => execution.attemptNumber === attempt);
           if (!endedNow) released.push([identity.id, attempt]);
         }
       }
-      if ((await tx.runMany(UPDATE_INVOCATION, updates)) !== updates.length) throw new StaleLife();
+      for (const [sql, params] of updates) {
+        if ((await tx.runMany(sql, params)) !== params.length) throw new StaleLife();
+      }
       if (ended.length > 0) await tx.runMany(INSERT_EXECUTION, ended);
       if (released.length > 0) await tx.runMany(RELEASE_EXECUTION, released);
       await counters.flush(tx);

@@ -117,8 +117,8 @@ export async function isProjectTerminated(tx: ReadTransaction, projectId: string
 }
 
 export async function purgeProject(tx: WriteTransaction, projectId: string, atMost: number): Promise<boolean> {
-  const rows = await tx.all<{ id: string }>(
-    `SELECT id FROM invocations WHERE queue_key IN (SELECT queue_key FROM queues WHERE project_id = ?)
+  const rows = await tx.all<{ id: string; last: string | null }>(
+    `SELECT id, execution_id AS last FROM invocations WHERE queue_key IN (SELECT queue_key FROM queues WHERE project_id = ?)
      AND status >= ${FIRST_FINISHED_CODE} LIMIT ?`,
     projectId,
     atMost,
@@ -126,9 +126,10 @@ export async function purgeProject(tx: WriteTransaction, projectId: string, atMo
   const ids = rows.map(({ id }) => id);
   if (ids.length > 0) {
     const executions = await allIn<{ id: string }>(tx, "SELECT id FROM executions WHERE invocation_id IN", ids);
+    const executionIds = [...executions.map(({ id }) => id), ...rows.flatMap(({ last }) => last ?? [])];
     await tx.runMany(
       "DELETE FROM log_lines WHERE execution_id = ?",
-      executions.map(({ id }) => [id]),
+      executionIds.map((id) => [id]),
     );
     const keys = ids.map((id) => [id]);
     await tx.runMany("DELETE FROM executions WHERE invocation_id = ?", keys);

@@ -4,7 +4,14 @@ import type { QueueRow, StoredExecution, StoredInvocation } from "../store.js";
 import { STATUS_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
 import { loadLargeInput } from "./reads.js";
-import { COLUMNS, type ExecutionRow, type InvocationRow, storedExecution, storedInvocation } from "./rows.js";
+import {
+  COLUMNS,
+  type ExecutionRow,
+  HAS_CURRENT,
+  type InvocationRow,
+  storedExecution,
+  storedInvocation,
+} from "./rows.js";
 
 const QUEUE_COLUMNS = `project_id AS "projectId", function_name AS "functionName", slot_limit AS "slotLimit", used, queued`;
 
@@ -13,6 +20,10 @@ const QUEUED = `status = ${STATUS_CODE.PENDING} AND execution_id IS NULL`;
 
 export async function leasableQueues(tx: ReadTransaction): Promise<QueueRow[]> {
   return await tx.all<QueueRow>(`SELECT ${QUEUE_COLUMNS} FROM queues WHERE queued > 0 AND used < slot_limit`);
+}
+
+export async function hasQueued(tx: ReadTransaction): Promise<boolean> {
+  return (await tx.get("SELECT 1 AS found FROM queues WHERE queued > 0 LIMIT 1")) !== undefined;
 }
 
 export async function queue(
@@ -131,7 +142,7 @@ export async function forgetScheduler(tx: WriteTransaction, schedulerId: string)
 
 export async function loadLeased(keys: Keys, tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]> {
   const rows = await tx.tuples<InvocationRow>(
-    `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND execution_id IS NOT NULL`,
+    `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND ${HAS_CURRENT}`,
     schedulerId,
   );
   return await keys.invocations(tx, rows);
@@ -143,7 +154,7 @@ export async function loadInterrupted(
   schedulerId: string,
 ): Promise<StoredInvocation[]> {
   const rows = await tx.tuples<InvocationRow>(
-    `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND execution_id IS NOT NULL AND interrupt IS NOT NULL`,
+    `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND ${HAS_CURRENT} AND interrupt IS NOT NULL`,
     schedulerId,
   );
   return await keys.invocations(tx, rows);

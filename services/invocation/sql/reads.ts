@@ -4,7 +4,7 @@ import { placeholders, type ReadTransaction } from "../../platform/store/db.js";
 import type { StoredExecution, StoredInvocation } from "../store.js";
 import { FIRST_FINISHED_CODE, STATUS_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
-import { COLUMNS, type ExecutionRow, type InvocationRow, storedExecution } from "./rows.js";
+import { COLUMNS, type ExecutionRow, HAS_CURRENT, type InvocationRow, lastExecution, storedExecution } from "./rows.js";
 
 /** Values in one `IN (...)`. Fewer are padded to a power of two, so that few statements are prepared. */
 const IN_CHUNK = 256;
@@ -25,7 +25,9 @@ export function readMethods(keys: Keys) {
         "SELECT * FROM executions WHERE invocation_id = ? ORDER BY attempt",
         invocationId,
       );
-      return rows.map(storedExecution);
+      const [row] = await loadRows(tx, [invocationId]);
+      const last = row && lastExecution(row);
+      return last === undefined ? rows.map(storedExecution) : [...rows.map(storedExecution), last];
     },
 
     async countChildren(tx: ReadTransaction, parentId: string): Promise<number> {
@@ -57,7 +59,7 @@ export function readMethods(keys: Keys) {
          WHERE ${ofProject} AND status = ${STATUS_CODE.PENDING} AND execution_id IS NULL
          UNION ALL
          SELECT ${COLUMNS} FROM invocations
-         WHERE execution_id IS NOT NULL AND ${ofProject} AND cancel_requested_at IS NULL LIMIT ?`,
+         WHERE ${HAS_CURRENT} AND ${ofProject} AND cancel_requested_at IS NULL LIMIT ?`,
         projectId,
         projectId,
         atMost,

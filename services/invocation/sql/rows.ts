@@ -1,8 +1,8 @@
 /** Rows of the database as what they mean, and back. */
 import { placeholders, type SqlValue } from "../../platform/store/db.js";
-import type { CurrentExecution, Life } from "../domain/life.js";
+import { type CurrentExecution, type EndedExecution, type Life, NEW_LIFE } from "../domain/life.js";
 import type { Identity, NewInvocation, StoredExecution, StoredInvocation } from "../store.js";
-import { INTERRUPT_CODE, interruptOf, outcomeOf, STATUS_CODE, statusOf } from "./codes.js";
+import { INTERRUPT_CODE, interruptOf, OUTCOME_CODE, outcomeOf, STATUS_CODE, statusOf } from "./codes.js";
 
 /** Inputs up to this size lie in the invocation's own row, which is rewritten at each change; larger ones do not. */
 export const INLINE_INPUT_BYTES = 1_024;
@@ -14,7 +14,10 @@ export type FunctionNames = Pick<Identity, "projectId" | "projectName" | "versio
 export const COLUMNS = `id, function_key, parent_id, depth, created_at, expires_at, status, revision, attempts,
   failed_attempts, held, terminated, result, error, started_at, finished_at, cancel_requested_at, available_at,
   execution_id, epoch, scheduler_id, worker_id, execution_created_at, execution_started_at, deadline_at, interrupt,
-  interrupted_at, yield_index`;
+  interrupted_at, yield_index, outcome`;
+
+/** Of rows with a current execution: the condition of the partial index of leases. */
+export const HAS_CURRENT = "execution_id IS NOT NULL AND outcome IS NULL";
 
 export type InvocationRow = readonly [
   id: string,
@@ -49,9 +52,17 @@ type CurrentColumns = readonly [
   interrupt: number | null,
   interruptedAt: number | null,
   yieldIndex: number,
+  outcome: number | null,
 ];
 
-/** What changes of an invocation, in the order of `lifeParams`. */
+/** An invocation's row as it is to be stored: its life, and its last execution once all is over. */
+export interface RowState {
+  readonly life: Life;
+  /** Present where it ended with its invocation and holds no worker: then it stays in the row (`isLast`). */
+  readonly last?: EndedExecution | undefined;
+}
+
+/** What of a row changes, and what a new row has where nothing is said. */
 const LIFE_COLUMNS = [
   "status",
   "revision",
@@ -75,40 +86,12 @@ const LIFE_COLUMNS = [
   "interrupt",
   "interrupted_at",
   "yield_index",
-];
+  "outcome",
+] as const;
 
-export const INSERT_INVOCATION = `INSERT INTO invocations (id, function_key, queue_key, parent_id, depth, children, input,
-  created_at, expires_at, ${LIFE_COLUMNS.join(", ")})
-  VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ${placeholders(LIFE_COLUMNS.length)})`;
-
-export function insertParams(
-  { identity, life, input }: NewInvocation,
-  functionKey: number,
-  queueKey: number,
-): SqlValue[] {
-  return [
-    identity.id,
-    functionKey,
-    queueKey,
-    identity.parentId,
-    identity.depth,
-    input.byteLength <= INLINE_INPUT_BYTES ? input : null,
-    identity.createdAt,
-    identity.expiresAt,
-    ...lifeParams(life),
-  ];
-}
-
-/** The revision in the condition refuses a change of what was changed by another meanwhile. */
-export const UPDATE_INVOCATION = `UPDATE invocations SET ${LIFE_COLUMNS.map((name) => `${name} = ?`).join(", ")}
-  WHERE id = ? AND revision = ?`;
-
-export function updateParams(id: string, before: Life, after: Life): SqlValue[] {
-  return [...lifeParams(after), id, before.revision];
-}
-
-function lifeParams(life: Life): SqlValue[] {
+function lifeParams({ life, last }: RowState): SqlValue[] {
   const current = life.current;
+  const execution = current ?? last;
   return [
     STATUS_CODE[life.status],
     life.revision,
@@ -122,17 +105,112 @@ function lifeParams(life: Life): SqlValue[] {
     life.finishedAt,
     life.cancelRequestedAt,
     life.availableAt,
-    current?.id ?? null,
-    current?.epoch ?? null,
-    current?.schedulerId ?? null,
-    current?.workerId ?? null,
-    current?.createdAt ?? null,
-    current?.startedAt ?? null,
+    execution?.id ?? null,
+    execution?.epoch ?? null,
+    execution?.schedulerId ?? null,
+    execution?.workerId ?? null,
+    execution?.createdAt ?? null,
+    execution?.startedAt ?? null,
     current?.deadlineAt ?? null,
     current?.interrupt ? INTERRUPT_CODE[current.interrupt] : null,
     current?.interruptedAt ?? null,
     current?.yieldIndex ?? null,
+    current === null && last !== undefined ? OUTCOME_CODE[last.outcome] : null,
   ];
+}
+
+/**
+ * Rows that are written with one statement: those in which the same columns change. A column costs about as much as a
+ * tenth of the row, and most changes are of few.
+ */
+export class RowBatches {
+  /** Set of columns, as bits → their statement. The same for all batches. */
+  readonly #statements: Map<number, string>;
+  readonly #statementOf: (columns: readonly string[]) => string;
+  readonly #rows = new Map<number, SqlValue[][]>();
+
+  constructor(statements: Map<number, string>, statementOf: (columns: readonly string[]) => string) {
+    this.#statements = statements;
+    this.#statementOf = statementOf;
+  }
+
+  /** `before` and `after`: values of all LIFE_COLUMNS. `rest`: the statement's other parameters, which follow. */
+  add(before: readonly SqlValue[], after: readonly SqlValue[], rest: readonly SqlValue[]): void {
+    let columns = 0;
+    const params: SqlValue[] = [];
+    for (let i = 0; i < after.length; i++) {
+      const value = after[i] as SqlValue;
+      if (value === before[i]) continue;
+      columns |= 1 << i;
+      params.push(value);
+    }
+    for (const value of rest) params.push(value);
+    const rows = this.#rows.get(columns);
+    if (rows === undefined) this.#rows.set(columns, [params]);
+    else rows.push(params);
+  }
+
+  *[Symbol.iterator](): Generator<readonly [sql: string, rows: SqlValue[][]]> {
+    for (const [columns, rows] of this.#rows) {
+      let sql = this.#statements.get(columns);
+      if (sql === undefined) {
+        sql = this.#statementOf(LIFE_COLUMNS.filter((_name, i) => columns & (1 << i)));
+        this.#statements.set(columns, sql);
+      }
+      yield [sql, rows];
+    }
+  }
+}
+
+function insertStatement(columns: readonly string[]): string {
+  const names = [
+    ...columns,
+    "id",
+    "function_key",
+    "queue_key",
+    "parent_id",
+    "depth",
+    "input",
+    "created_at",
+    "expires_at",
+  ];
+  return `INSERT INTO invocations (${names.join(", ")}) VALUES (${placeholders(names.length)})`;
+}
+
+/** The revision in the condition refuses a change of what was changed by another meanwhile. */
+function updateStatement(columns: readonly string[]): string {
+  return `UPDATE invocations SET ${columns.map((name) => `${name} = ?`).join(", ")} WHERE id = ? AND revision = ?`;
+}
+
+/** Writes rows of `invocations`. */
+export class RowWriter {
+  readonly #inserts = new Map<number, string>();
+  readonly #updates = new Map<number, string>();
+  readonly #newRow = lifeParams({ life: NEW_LIFE });
+
+  inserts(): RowBatches {
+    return new RowBatches(this.#inserts, insertStatement);
+  }
+
+  updates(): RowBatches {
+    return new RowBatches(this.#updates, updateStatement);
+  }
+
+  addInsert(
+    batches: RowBatches,
+    { identity, life, input }: NewInvocation,
+    functionKey: number,
+    queueKey: number,
+  ): void {
+    const { id, parentId, depth, createdAt, expiresAt } = identity;
+    const inline = input.byteLength <= INLINE_INPUT_BYTES ? input : null;
+    const rest = [id, functionKey, queueKey, parentId, depth, inline, createdAt, expiresAt];
+    batches.add(this.#newRow, lifeParams({ life }), rest);
+  }
+
+  addUpdate(batches: RowBatches, id: string, before: Life, after: RowState): void {
+    batches.add(lifeParams({ life: before }), lifeParams(after), [id, before.revision]);
+  }
 }
 
 /** Values are taken by their place, since rows of this kind are by far the most. */
@@ -162,7 +240,7 @@ export function storedInvocation(row: InvocationRow, names: FunctionNames): Stor
       finishedAt: row[15],
       cancelRequestedAt: row[16],
       availableAt: row[17],
-      current: row[18] === null ? null : currentExecution(row, row[18]),
+      current: row[18] === null || row[28] !== null ? null : currentExecution(row, row[18]),
     },
   };
 }
@@ -179,6 +257,35 @@ function currentExecution(row: InvocationRow, id: string): CurrentExecution {
     interrupt: row[25] === null ? null : interruptOf(row[25]),
     interruptedAt: row[26],
     yieldIndex: row[27],
+  };
+}
+
+/**
+ * Whether an execution stays in the row of its invocation: it ended with it, and nothing more is to be known of it than the
+ * row says.
+ */
+export function isLast(ended: EndedExecution, life: Life): boolean {
+  const error = ended.outcome === "FAILED" ? life.error : "";
+  return ended.attemptNumber === life.attempts && ended.finishedAt === life.finishedAt && ended.error === error;
+}
+
+/** The execution that stayed in its invocation's row; undefined where there is none. */
+export function lastExecution(row: InvocationRow): StoredExecution | undefined {
+  const [id, outcome] = [row[18], row[28]];
+  if (id === null || outcome === null) return undefined;
+  return {
+    invocationId: row[0],
+    attemptNumber: row[8],
+    id,
+    epoch: row[19],
+    schedulerId: row[20],
+    workerId: row[21],
+    outcome: outcomeOf(outcome),
+    error: outcomeOf(outcome) === "FAILED" ? row[13] : "",
+    createdAt: row[22],
+    startedAt: row[23],
+    finishedAt: row[15] ?? row[22],
+    held: false,
   };
 }
 

@@ -1,12 +1,13 @@
 /**
  * The tables of the invocation service.
  *
- * `invocations` holds the current execution in its own row, so that the way of a call touches one row; `executions` holds
- * those that have ended. Functions and queues are named in it by short keys (keys.ts), which keeps rows and indexes small.
+ * `invocations` holds the current execution in its own row, and keeps the one that it ended with, which has an outcome; so
+ * the way of a call touches one row. `executions` holds all others that have ended. Functions and queues are named in it by short keys (keys.ts), which keeps rows and indexes small.
  * Statuses and causes are the numbers of codes.ts. Partial indexes keep the queue, the deadlines and the leases as small
  * as what is unfinished, whatever is stored.
  */
 import type { Migration } from "../../platform/store/db.js";
+import { HAS_CURRENT } from "./rows.js";
 
 export const MIGRATIONS: readonly Migration[] = [
   {
@@ -18,22 +19,22 @@ export const MIGRATIONS: readonly Migration[] = [
         queue_key ${integer} NOT NULL,
         parent_id TEXT,
         depth ${integer} NOT NULL,
-        children ${integer} NOT NULL,
+        children ${integer} NOT NULL DEFAULT 0,
         input ${bytes},
         created_at ${integer} NOT NULL,
         expires_at ${integer},
-        status ${integer} NOT NULL,
-        revision ${integer} NOT NULL,
-        attempts ${integer} NOT NULL,
-        failed_attempts ${integer} NOT NULL,
-        held ${integer} NOT NULL,
-        terminated ${integer} NOT NULL,
+        status ${integer} NOT NULL DEFAULT 1,
+        revision ${integer} NOT NULL DEFAULT 1,
+        attempts ${integer} NOT NULL DEFAULT 0,
+        failed_attempts ${integer} NOT NULL DEFAULT 0,
+        held ${integer} NOT NULL DEFAULT 0,
+        terminated ${integer} NOT NULL DEFAULT 0,
         result ${bytes},
-        error TEXT NOT NULL,
+        error TEXT NOT NULL DEFAULT '',
         started_at ${integer},
         finished_at ${integer},
         cancel_requested_at ${integer},
-        available_at ${integer} NOT NULL,
+        available_at ${integer} NOT NULL DEFAULT 0,
         execution_id TEXT,
         epoch ${integer},
         scheduler_id TEXT,
@@ -43,7 +44,8 @@ export const MIGRATIONS: readonly Migration[] = [
         deadline_at ${integer},
         interrupt ${integer},
         interrupted_at ${integer},
-        yield_index ${integer}
+        yield_index ${integer},
+        outcome ${integer}
       ) ${clustered}`,
       "CREATE INDEX invocations_of_queue ON invocations (queue_key, id)",
       `CREATE INDEX invocations_queued ON invocations (queue_key, available_at, id)
@@ -53,7 +55,7 @@ export const MIGRATIONS: readonly Migration[] = [
         WHERE expires_at IS NOT NULL AND status = 1 AND attempts = 0`,
       `CREATE INDEX invocations_deadline ON invocations (deadline_at)
         WHERE deadline_at IS NOT NULL AND interrupt IS NULL`,
-      "CREATE INDEX invocations_leased ON invocations (scheduler_id) WHERE execution_id IS NOT NULL",
+      `CREATE INDEX invocations_leased ON invocations (scheduler_id) WHERE ${HAS_CURRENT}`,
       `CREATE TABLE idempotency_keys (
         project_id TEXT NOT NULL,
         idempotency_key TEXT NOT NULL,

@@ -184,6 +184,11 @@ export class FakeWorker {
     }
   }
 
+  #sayBegun(executionIds: readonly string[]): void {
+    this.#session.began(executionIds);
+    this.send(this.#session.takeStarts());
+  }
+
   #take(command: NonNullable<WorkerCommand["command"]>): void {
     this.commands.push(command);
     switch (command.$case) {
@@ -193,7 +198,7 @@ export class FakeWorker {
       case "bind":
         if (this.#isBound) break;
         this.#isBound = true;
-        this.send(this.#session.startAssigned());
+        this.#sayBegun(this.#session.runningIds());
         break;
       case "assign": {
         const { executionId, executionToken } = command.value;
@@ -202,6 +207,7 @@ export class FakeWorker {
         if (!isNew) break;
         const execution = new FakeExecution(this, command.value);
         this.#executions.set(executionId, execution);
+        if (this.#isBound) this.#sayBegun([executionId]);
         this.#run?.(execution);
         break;
       }

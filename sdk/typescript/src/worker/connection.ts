@@ -25,8 +25,6 @@ const LONGEST_BACKOFF_MS = 1_000;
 const WELCOME_TIMEOUT_MS = 5_000;
 /** Size at which a message to the scheduler is closed. */
 const MESSAGE_BYTES = 1024 * 1024;
-/** How long an event that was sent with `sendSoon` may wait for others. */
-const GATHER_MS = 2;
 /** What an event and a line take beside their content, in bytes, roughly. */
 const EVENT_BYTES = 100;
 
@@ -45,7 +43,6 @@ export class SchedulerConnection {
   #timer: NodeJS.Timeout | undefined;
   #queue: WorkerEvent[] = [];
   #isFlushScheduled = false;
-  #gatherTimer: NodeJS.Timeout | undefined;
   #unwritten = 0;
   #flushWaiters: (() => void)[] = [];
 
@@ -80,13 +77,6 @@ export class SchedulerConnection {
     if (!this.#isReady || events.length === 0) return;
     for (const event of events) this.#queue.push(event);
     this.#scheduleFlush();
-  }
-
-  /** Sends events with what follows, or after GATHER_MS: for what most often is followed at once. */
-  sendSoon(events: readonly WorkerEvent[]): void {
-    if (!this.#isReady || events.length === 0) return;
-    for (const event of events) this.#queue.push(event);
-    this.#gatherTimer ??= setTimeout(() => this.#scheduleFlush(), GATHER_MS);
   }
 
   /**
@@ -143,8 +133,6 @@ export class SchedulerConnection {
 
   #writeQueue(): void {
     this.#isFlushScheduled = false;
-    clearTimeout(this.#gatherTimer);
-    this.#gatherTimer = undefined;
     const call = this.#call;
     let next = 0;
     while (call !== undefined && !this.#isBlocked && next < this.#queue.length) {

@@ -45,6 +45,11 @@ export class Execution {
     this.log = new ExecutionLog(this.id, (lines) => host.outbox.pushNow({ kind: "lines", lines }));
   }
 
+  /** Whether its user code has not begun to run. */
+  get isWaiting(): boolean {
+    return this.#state === "waiting";
+  }
+
   /** Runs the function. Never rejects. */
   async run(target: Runnable, settings: ExecutionSettings): Promise<void> {
     if (this.#state !== "waiting") return;

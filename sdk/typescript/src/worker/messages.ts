@@ -47,6 +47,8 @@ export type Outcome =
   | { readonly kind: "threw"; readonly error: string };
 
 export type ToSupervisor =
+  /** User code of these begins to run. */
+  | { readonly kind: "began"; readonly executionIds: readonly string[] }
   /** `index` counts from 1. */
   | { readonly kind: "yielded"; readonly executionId: string; readonly index: number; readonly value: EncodedPayload }
   | {

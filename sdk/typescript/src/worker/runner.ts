@@ -10,6 +10,12 @@ import { type BindMessage, SENT_ALL, type ToMain } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { YieldFlow } from "./yield_flow.js";
 
+/** Taken here, because user code may replace the global with a fake one. */
+const nextTurn = setImmediate;
+
+/** Executions whose user code begins in one turn of the event loop. */
+const BEGUN_AT_ONCE = 64;
+
 /** How long a process that crashed, and one that exits, may take to say its last words. */
 const CRASH_FLUSH_MS = 2_000;
 const EXIT_FLUSH_MS = 200;
@@ -21,6 +27,9 @@ export class Runner {
   readonly #outbox: Outbox;
   readonly #host: ExecutionHost;
   readonly #yieldFlow: YieldFlow;
+  /** Those whose user code is to begin, once the code is there. */
+  #toBegin: Execution[] = [];
+  #isBeginning = false;
   /** Those that have not ended. */
   readonly #executions = new Map<string, Execution>();
   #settings: ExecutionSettings = {
@@ -104,7 +113,7 @@ export class Runner {
         case "assign": {
           const execution = new Execution(message, this.#host);
           this.#executions.set(execution.id, execution);
-          this.#begin(execution);
+          this.#toBegin.push(execution);
           break;
         }
         case "interrupt":
@@ -115,6 +124,7 @@ export class Runner {
           break;
       }
     }
+    this.#begin();
   }
 
   async #bind({ projectName, versionId, functionName, code, environment }: BindMessage): Promise<void> {
@@ -125,14 +135,28 @@ export class Runner {
     } catch (error) {
       this.#loaded = { error };
     }
-    for (const execution of this.#executions.values()) this.#begin(execution);
+    this.#begin();
   }
 
-  /** Runs an execution if the code is there. */
-  #begin(execution: Execution): void {
-    if (this.#loaded === undefined) return;
-    if ("error" in this.#loaded) execution.fail(this.#loaded.error);
-    else void execution.run(this.#loaded.target, this.#settings);
+  /** Runs what waits, if the code is there: some now, the rest in later turns, so that ends get out meanwhile. */
+  #begin(): void {
+    if (this.#loaded === undefined || this.#isBeginning || this.#toBegin.length === 0) return;
+    const executions = this.#toBegin.splice(0, BEGUN_AT_ONCE);
+    if (this.#toBegin.length > 0) {
+      this.#isBeginning = true;
+      nextTurn(() => {
+        this.#isBeginning = false;
+        this.#begin();
+      });
+    }
+    if ("error" in this.#loaded) {
+      for (const execution of executions) execution.fail(this.#loaded.error);
+      return;
+    }
+    const waiting = executions.filter((execution) => execution.isWaiting);
+    // Said before: user code may never give the thread back.
+    if (waiting.length > 0) this.#outbox.pushNow({ kind: "began", executionIds: waiting.map(({ id }) => id) });
+    for (const execution of waiting) void execution.run(this.#loaded.target, this.#settings);
   }
 }
 

@@ -14,7 +14,7 @@ function brief(events: readonly WorkerEvent[]): string[] {
       case "yielded":
         return `yielded ${event.value.executionId} ${event.value.index}=${event.value.value?.data.toString()}`;
       case "ended":
-        return `ended ${event.value.executionId} ${event.value.result?.$case}`;
+        return `ended ${event.value.executionId} ${event.value.result?.$case}${event.value.started ? ", started" : ""}`;
       case "hello":
       case "status":
       case "logs":
@@ -26,16 +26,32 @@ function brief(events: readonly WorkerEvent[]): string[] {
 
 function running(...ids: string[]): Session {
   const session = new Session("wrk-1", "test");
-  session.startAssigned();
   for (const id of ids) session.assign(id, `token-${id}`);
+  session.began(ids);
+  session.takeStarts();
   return session;
 }
 
-test("starts what is assigned once the code is there", () => {
+test("says a start before what follows it, or with the end", () => {
   const session = new Session("wrk-1", "test");
-  expect(brief(session.assign("a", "t").events)).toEqual([]);
-  expect(brief(session.startAssigned())).toEqual(["started a"]);
-  expect(brief(session.assign("b", "t").events)).toEqual(["started b"]);
+  for (const id of ["a", "b", "c", "d"]) session.assign(id, "t");
+  expect(session.takeStarts()).toEqual([]);
+  session.began(["a", "b", "c", "unknown"]);
+  expect(brief(session.yielded("a", 1, encode(1)))).toEqual(["started a", "yielded a 1=1"]);
+  expect(brief(session.ended("b", returned, false))).toEqual(["ended b returned, started"]);
+  expect(brief(session.takeStarts())).toEqual(["started c"]);
+  expect(session.takeStarts()).toEqual([]);
+  expect(brief(session.ended("c", returned, false))).toEqual(["ended c returned"]);
+  expect(brief(session.ended("d", returned, false))).toEqual(["ended d returned"]);
+});
+
+test("says each start again on another connection, apart or with the end", () => {
+  const session = new Session("wrk-1", "test");
+  for (const id of ["a", "b"]) session.assign(id, "t");
+  session.began(["a", "b"]);
+  session.ended("b", returned, false);
+  expect(brief(session.resend())).toEqual(["started a", "ended b returned, started"]);
+  expect(session.takeStarts()).toEqual([]);
 });
 
 test("sends one yielded value at a time and merges the others into the newest", () => {

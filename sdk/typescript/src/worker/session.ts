@@ -1,20 +1,22 @@
-import type { WorkerEvent } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import type { WorkerEvent, WorkerExecutionEnded } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
 import type { EncodedPayload } from "../codec.js";
 import type { Outcome } from "./messages.js";
 
 type YieldedEvent = { index: number; value: Payload };
+type EndedEvent = { event: Extract<NonNullable<WorkerEvent["event"]>, { $case: "ended" }> };
 
 /** An execution from `assign` until its end is acknowledged. */
 interface Held {
   readonly token: string;
-  started: boolean;
+  /** "begun": user code began to run, and the scheduler was not told yet. */
+  start: "none" | "begun" | "sent";
   /** The value that was sent and is not acknowledged. */
   sentYield: YieldedEvent | undefined;
   /** The newest value that waits for that. */
   nextYield: YieldedEvent | undefined;
   /** Its end, once it has ended. */
-  ended: WorkerEvent | undefined;
+  ended: EndedEvent | undefined;
 }
 
 /**
@@ -25,12 +27,13 @@ interface Held {
  * S2 It ends once: what comes after its end is dropped.
  * S3 At most one yielded value of an execution is on its way; those that follow are merged into the newest.
  * S4 The last yielded value is sent before the end.
+ * S5 A start is sent by `takeStarts`, or before a yielded value, or within the end where that comes first.
  */
 export class Session {
   readonly #workerId: string;
   readonly #sdk: string;
   readonly #held = new Map<string, Held>();
-  #canStart = false;
+  readonly #begun = new Set<string>();
 
   constructor(workerId: string, sdk: string) {
     this.#workerId = workerId;
@@ -49,7 +52,10 @@ export class Session {
   resend(): WorkerEvent[] {
     const events: WorkerEvent[] = [];
     for (const [executionId, held] of this.#held) {
-      if (held.started) events.push(startedEvent(executionId));
+      if (held.start !== "none" && held.ended?.event.value.started !== true) {
+        held.start = "sent";
+        events.push(startedEvent(executionId));
+      }
       const newest = held.nextYield ?? held.sentYield;
       if (newest !== undefined) {
         held.sentYield = newest;
@@ -82,24 +88,37 @@ export class Session {
     if (known !== undefined) return { isNew: false, events: known.ended === undefined ? [] : [known.ended] };
     this.#held.set(executionId, {
       token,
-      started: this.#canStart,
+      start: "none",
       sentYield: undefined,
       nextYield: undefined,
       ended: undefined,
     });
-    return { isNew: true, events: this.#canStart ? [startedEvent(executionId)] : [] };
+    return { isNew: true, events: [] };
   }
 
-  /** The code is there: from now on user code begins to run as soon as an execution is assigned. */
-  startAssigned(): WorkerEvent[] {
-    this.#canStart = true;
-    const events: WorkerEvent[] = [];
-    for (const [executionId, held] of this.#held) {
-      if (held.started || held.ended !== undefined) continue;
-      held.started = true;
-      events.push(startedEvent(executionId));
+  /** User code of these begins to run. */
+  began(executionIds: readonly string[]): void {
+    for (const executionId of executionIds) {
+      const held = this.#held.get(executionId);
+      if (held?.start !== "none" || held.ended !== undefined) continue;
+      held.start = "begun";
+      this.#begun.add(executionId);
     }
+  }
+
+  /** Starts that were not sent yet. */
+  takeStarts(): WorkerEvent[] {
+    const events: WorkerEvent[] = [];
+    for (const executionId of this.#begun) events.push(...this.#takeStart(executionId));
     return events;
+  }
+
+  #takeStart(executionId: string): WorkerEvent[] {
+    const held = this.#held.get(executionId);
+    this.#begun.delete(executionId);
+    if (held?.start !== "begun") return [];
+    held.start = "sent";
+    return [startedEvent(executionId)];
   }
 
   yielded(executionId: string, index: number, value: EncodedPayload): WorkerEvent[] {
@@ -111,7 +130,7 @@ export class Session {
       return [];
     }
     held.sentYield = event;
-    return [yieldedEvent(executionId, event)];
+    return [...this.#takeStart(executionId), yieldedEvent(executionId, event)];
   }
 
   acknowledgeYielded(executionIds: readonly string[]): WorkerEvent[] {
@@ -135,7 +154,8 @@ export class Session {
       held.sentYield = held.nextYield;
       held.nextYield = undefined;
     }
-    held.ended = endedEvent(executionId, outcome, interrupted);
+    held.ended = endedEvent(executionId, outcome, interrupted, this.#begun.delete(executionId));
+    if (held.start === "begun") held.start = "sent";
     events.push(held.ended);
     return events;
   }
@@ -166,15 +186,14 @@ function yieldedEvent(executionId: string, { index, value }: YieldedEvent): Work
   return { event: { $case: "yielded", value: { executionId, index, value } } };
 }
 
-function endedEvent(executionId: string, outcome: Outcome, interrupted: boolean): WorkerEvent {
-  if (outcome.kind === "threw") {
-    const result = { $case: "threw", value: { error: outcome.error } } as const;
-    return { event: { $case: "ended", value: { executionId, result, interrupted } } };
-  }
+function endedEvent(executionId: string, outcome: Outcome, interrupted: boolean, started: boolean): EndedEvent {
+  return { event: { $case: "ended", value: { executionId, result: resultOf(outcome), interrupted, started } } };
+}
+
+function resultOf(outcome: Outcome): NonNullable<WorkerExecutionEnded["result"]> {
+  if (outcome.kind === "threw") return { $case: "threw", value: { error: outcome.error } };
   const value = outcome.value === undefined ? undefined : toPayload(outcome.value);
-  return {
-    event: { $case: "ended", value: { executionId, result: { $case: "returned", value: { value } }, interrupted } },
-  };
+  return { $case: "returned", value: { value } };
 }
 
 function toPayload({ contentType, data }: EncodedPayload): Payload {

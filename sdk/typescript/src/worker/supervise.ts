@@ -34,6 +34,8 @@ const SDK = "typescript/0.1.0";
 const LAST_WORDS_MS = 500;
 /** From the last write to the end of the process. */
 const LINGER_MS = 10;
+/** How long a start waits to be said with the end, which for a short function comes at once. */
+const START_WAIT_MS = 3;
 /** Yielded values after which the main thread is told that they were taken. Below YIELDS_IN_FLIGHT. */
 const YIELDS_PER_RECEIPT = 8;
 
@@ -46,6 +48,7 @@ export class Supervisor {
   readonly #fence = new Fence(killOwnGroup);
   readonly #connection: SchedulerConnection;
   #statusTimer: NodeJS.Timeout | undefined;
+  #startTimer: NodeJS.Timeout | undefined;
   #fenceAfterMs: number = LIMITS.workerBootMs;
   #isBound = false;
   #isDying = false;
@@ -136,7 +139,6 @@ export class Supervisor {
     });
     this.#postToMain();
     if ("error" in code) return;
-    this.#connection.sendSoon(this.#session.startAssigned());
     const memoryLimitBytes = bind.function?.options?.memoryBytes ?? OPTION_LIMITS.memoryBytes.default;
     watchMemory(memoryLimitBytes, (error) => void this.#endAllAndDie(error));
   }
@@ -155,12 +157,8 @@ export class Supervisor {
 
   #assign(assign: AssignExecution): void {
     const { isNew, events } = this.#session.assign(assign.executionId, assign.executionToken);
-    if (!isNew) {
-      this.#send(events);
-      return;
-    }
-    // A short function ends within the wait, and then one message says both.
-    this.#connection.sendSoon(events);
+    this.#send(events);
+    if (!isNew) return;
     this.#toMain.push({
       kind: "assign",
       executionId: assign.executionId,
@@ -185,6 +183,10 @@ export class Supervisor {
     const events: WorkerEvent[] = [];
     for (const message of messages) {
       switch (message.kind) {
+        case "began":
+          this.#session.began(message.executionIds);
+          this.#startTimer ??= setTimeout(() => this.#sendStarts(), START_WAIT_MS);
+          break;
         case "yielded":
           this.#takenYields += 1;
           events.push(...this.#session.yielded(message.executionId, message.index, message.value));
@@ -206,6 +208,11 @@ export class Supervisor {
       this.#takenYields = 0;
     }
     this.#postToMain();
+  }
+
+  #sendStarts(): void {
+    this.#startTimer = undefined;
+    this.#send(this.#session.takeStarts());
   }
 
   /** Sends events; where they say that something ended, what it printed goes before them. */

@@ -12,7 +12,8 @@ describe("a function", () => {
   test("returns its result", async () => {
     expect(await fixture.run("add", [1, 2])).toEqual({ value: 3, interrupted: false });
     expect(fixture.scheduler.of("hello")).toMatchObject([{ workerId: "wrk-test", protocolVersion: 1, executions: [] }]);
-    expect(fixture.scheduler.of("started")).toEqual([{ executionId: "e1" }]);
+    expect(fixture.scheduler.of("started")).toEqual([]);
+    expect(fixture.scheduler.of("ended")).toMatchObject([{ executionId: "e1", started: true }]);
     expect(fixture.scheduler.authorizations).toContain("Bearer worker-token");
     expect(new Set(fixture.scheduler.authorizations).size).toBe(1);
   });
