@@ -32,7 +32,8 @@ export class Functions {
   readonly #catalog: Pick<CatalogServiceClient, "resolveFunctions">;
   readonly #store: InvocationStore;
   readonly #random: () => number;
-  readonly #known = new Map<string, KnownFunction>();
+  readonly #known = new Map<string, Map<string, KnownFunction>>();
+  #size = 0;
 
   constructor(
     catalog: Pick<CatalogServiceClient, "resolveFunctions">,
@@ -56,26 +57,32 @@ export class Functions {
   of(resolved: ResolvedFunction): KnownFunction {
     const spec = resolved.function;
     if (spec === undefined) throw new Error("the registry resolved a function without its spec");
-    return this.#cached(resolved.versionId, spec.functionName) ?? this.#keep(resolved.versionId, spec);
+    return this.cached(resolved.versionId, spec.functionName) ?? this.#keep(resolved.versionId, spec);
   }
 
   /** The function of a stored invocation. */
   async load(tx: ReadTransaction, versionId: string, functionName: string): Promise<KnownFunction> {
-    const cached = this.#cached(versionId, functionName);
+    const cached = this.cached(versionId, functionName);
     if (cached !== undefined) return cached;
     const stored = await this.#store.getFunction(tx, versionId, functionName);
     if (stored === undefined) throw new Error(`the function ${functionName} of ${versionId} is not stored`);
     return this.#keep(versionId, FunctionSpec.decode(stored.spec));
   }
 
-  #cached(versionId: string, functionName: string): KnownFunction | undefined {
-    return this.#known.get(`${versionId}/${functionName}`);
+  /** The same, where it is in memory. */
+  cached(versionId: string, functionName: string): KnownFunction | undefined {
+    return this.#known.get(versionId)?.get(functionName);
   }
 
   #keep(versionId: string, spec: FunctionSpec): KnownFunction {
-    if (this.#known.size >= CACHED_FUNCTIONS) this.#known.clear();
+    if (this.#size >= CACHED_FUNCTIONS) {
+      this.#known.clear();
+      this.#size = 0;
+    }
     const known = knownFunction(spec, this.#random);
-    this.#known.set(`${versionId}/${spec.functionName}`, known);
+    const ofVersion = this.#known.get(versionId) ?? new Map<string, KnownFunction>();
+    this.#known.set(versionId, ofVersion.set(spec.functionName, known));
+    this.#size += 1;
     return known;
   }
 }

@@ -8,6 +8,7 @@ import { SchedulerServiceDefinition } from "../../../gen/multinode/scheduler/v1/
 import { type CallPolicy, callPolicy } from "./call_policy.js";
 import { ParameterValidationError } from "./errors.js";
 import { LIMITS } from "./protocol/limits.js";
+import { sentWhole } from "./protocol/whole_messages.js";
 
 /** The services that a client may call. Errors are of the SDK's classes, unary calls have a deadline. */
 export interface Services {
@@ -51,7 +52,7 @@ export function openServices(channel: Channel, policy: CallPolicy): Services {
   return {
     registry: factory.create(RegistryServiceDefinition, channel),
     apiKeys: factory.create(ApiKeyServiceDefinition, channel),
-    invocations: factory.create(InvocationServiceDefinition, channel),
+    invocations: factory.create(sentWhole(InvocationServiceDefinition), channel),
     logs: factory.create(LogServiceDefinition, channel),
     scheduler: factory.create(SchedulerServiceDefinition, channel),
   };

@@ -1,6 +1,7 @@
 /** ReportExecutions: what happened to executions, many with one commit. */
 import type {
   DispatchServiceImplementation,
+  ExecutionRef,
   ExecutionReport,
   ReportRefusal,
 } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
@@ -10,7 +11,7 @@ import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import type { LifeEvent, Rejection } from "../domain/transitions.js";
 import type { KnownFunction } from "../functions.js";
-import { type Change, StaleLife } from "../store.js";
+import { type Change, StaleLife, type StoredInvocation } from "../store.js";
 import { WorkingSet } from "../working_set.js";
 import { toEvent } from "./report_event.js";
 
@@ -64,8 +65,18 @@ async function store(
   const now = deps.clock.now();
   const refusals: ReportRefusal[] = [];
   for (const [index, report] of reports.entries()) {
-    const reason = await record(deps, tx, working, report, now);
-    if (reason !== undefined) refusals.push({ index, executionId: report.ref?.executionId ?? "", reason });
+    const { ref } = report;
+    const stored = ref === undefined ? undefined : working.get(ref.invocationId);
+    let reason: Refused | undefined = "ExecutionDoesNotExist";
+    if (ref !== undefined && stored !== undefined) {
+      const { versionId, functionName } = stored.identity;
+      const fn =
+        deps.functions.cached(versionId, functionName) ?? (await deps.functions.load(tx, versionId, functionName));
+      const about = { stored, ref, report, fn, now };
+      const isCurrent = stored.life.current?.id === ref.executionId;
+      reason = isCurrent ? recordCurrent(deps, working, about) : await recordEnded(deps, tx, working, about);
+    }
+    if (reason !== undefined) refusals.push({ index, executionId: ref?.executionId ?? "", reason });
   }
   // Nobody is refused for what this process remembers: the store may know better.
   if (refusals.length > 0 && known.length > 0) throw new StaleLife();
@@ -78,38 +89,49 @@ function givesBack({ event }: ExecutionReport): boolean {
   return event?.$case === "released" || event?.$case === "ended" || event?.$case === "givenBack";
 }
 
-async function record(
+/** One report, with what it is about. */
+interface Reported {
+  readonly stored: StoredInvocation;
+  readonly ref: ExecutionRef;
+  readonly report: ExecutionReport;
+  readonly fn: KnownFunction;
+  readonly now: number;
+}
+
+/** Of the execution that is current. */
+function recordCurrent(
+  deps: InvocationDeps,
+  working: WorkingSet,
+  { stored: { identity, life }, ref, report, fn, now }: Reported,
+): Refused | undefined {
+  if (life.current?.epoch !== ref.epoch) return "ExecutionIsNotCurrent";
+  const event = toEvent(report, deps.limits.payloadBytes, fn);
+  // A worker that is gone before its execution has ended is a failed attempt.
+  if (event === undefined) return releases(report) ? lose(working, identity.id, life.attempts, now, fn) : undefined;
+  if (report.event?.$case === "ended" && report.event.value.workerId !== "") {
+    working.apply(identity.id, { type: "start", workerId: report.event.value.workerId }, now, fn.policy);
+  }
+  const reason = refused(working.apply(identity.id, event, now, fn.policy));
+  if (reason === undefined && releases(report)) working.release(identity.id, life.attempts, now, fn.policy);
+  return reason;
+}
+
+/** Of one that is not. */
+async function recordEnded(
   deps: InvocationDeps,
   tx: WriteTransaction,
   working: WorkingSet,
-  report: ExecutionReport,
-  now: number,
+  { stored: { identity }, report, fn, now }: Reported,
 ): Promise<Refused | undefined> {
-  const { ref } = report;
-  const stored = ref === undefined ? undefined : working.get(ref.invocationId);
-  if (ref === undefined || stored === undefined) return "ExecutionDoesNotExist";
-  const { identity, life } = stored;
-  const known = await deps.functions.load(tx, identity.versionId, identity.functionName);
-  const releases =
-    report.event?.$case === "released" || (report.event?.$case === "ended" && report.event.value.released);
-  if (life.current?.id !== ref.executionId) {
-    const attempt = await endedAttempt(deps, tx, working, report);
-    if (attempt === undefined) return "ExecutionIsNotCurrent";
-    // One that gave back its worker before holds nothing any more, whatever its invocation holds by now.
-    if (releases && attempt.held) working.release(identity.id, attempt.number, now, known.policy);
-    return report.event?.$case === "released" ? undefined : "ExecutionHasAlreadyFinished";
-  }
-  if (life.current.epoch !== ref.epoch) return "ExecutionIsNotCurrent";
-  const event = toEvent(report, deps.limits.payloadBytes, known);
-  if (report.event?.$case === "ended" && report.event.value.workerId !== "") {
-    const { workerId } = report.event.value;
-    working.apply(identity.id, { type: "start", workerId }, now, known.policy);
-  }
-  // A worker that is gone before its execution has ended is a failed attempt.
-  if (event === undefined) return releases ? lose(working, identity.id, life.attempts, now, known) : undefined;
-  const reason = refused(working.apply(identity.id, event, now, known.policy));
-  if (reason === undefined && releases) working.release(identity.id, life.attempts, now, known.policy);
-  return reason;
+  const attempt = await endedAttempt(deps, tx, working, report);
+  if (attempt === undefined) return "ExecutionIsNotCurrent";
+  // One that gave back its worker before holds nothing any more, whatever its invocation holds by now.
+  if (releases(report) && attempt.held) working.release(identity.id, attempt.number, now, fn.policy);
+  return report.event?.$case === "released" ? undefined : "ExecutionHasAlreadyFinished";
+}
+
+function releases({ event }: ExecutionReport): boolean {
+  return event?.$case === "released" || (event?.$case === "ended" && event.value.released);
 }
 
 /** An attempt that has ended, by what names it and the right to speak for it. */

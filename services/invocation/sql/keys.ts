@@ -12,15 +12,16 @@ const MOST_KEYS = 20_000;
 
 /** Makes keys, and finds the names behind them, which never change and so are read once. */
 export class Keys {
-  readonly #keys = new Map<string, number>();
+  readonly #keys = new Map<string, Map<string, number>>();
+  #size = 0;
   readonly #names = new Map<number, FunctionNames>();
 
   ofFunction(versionId: string, functionName: string): number {
-    return this.#keyOf(`${versionId}/${functionName}`);
+    return this.#keyOf(versionId, functionName);
   }
 
   ofQueue(projectId: string, functionName: string): number {
-    return this.#keyOf(`${projectId}/${functionName}`);
+    return this.#keyOf(projectId, functionName);
   }
 
   async namesOf(tx: ReadTransaction, functionKey: number): Promise<FunctionNames> {
@@ -47,13 +48,18 @@ export class Keys {
     return invocations;
   }
 
-  #keyOf(name: string): number {
-    let key = this.#keys.get(name);
-    if (key === undefined) {
-      key = Number.parseInt(hash("sha256", name).slice(0, 13), 16);
-      if (this.#keys.size >= MOST_KEYS) this.#keys.clear();
-      this.#keys.set(name, key);
+  /** `id` is of a version or a project, which never are the same. */
+  #keyOf(id: string, functionName: string): number {
+    const known = this.#keys.get(id)?.get(functionName);
+    if (known !== undefined) return known;
+    const key = Number.parseInt(hash("sha256", `${id}/${functionName}`).slice(0, 13), 16);
+    if (this.#size >= MOST_KEYS) {
+      this.#keys.clear();
+      this.#size = 0;
     }
+    const ofId = this.#keys.get(id) ?? new Map<string, number>();
+    this.#keys.set(id, ofId.set(functionName, key));
+    this.#size += 1;
     return key;
   }
 }

@@ -10,6 +10,7 @@ import {
   Status,
 } from "nice-grpc";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { sentWhole } from "../../../sdk/typescript/src/protocol/whole_messages.js";
 import { apiKeyIsInvalid, permissionDenied, Refusal } from "../errors.js";
 import type { Logger } from "../log.js";
 import { internalError, toServerError } from "./error_status.js";
@@ -45,7 +46,7 @@ export function createRpcServer(settings: ServerSettings): Server<Caller> {
   const server = createServer(SERVER_OPTIONS).use(middleware(settings));
   return {
     ...server,
-    add: (definition, implementation) => server.add(readStrictly(definition), implementation),
+    add: (definition, implementation) => server.add(readStrictly(sentWhole(definition)), implementation),
   };
 }
 

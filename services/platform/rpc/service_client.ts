@@ -10,6 +10,7 @@ import {
   Status,
 } from "nice-grpc";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { sentWhole } from "../../../sdk/typescript/src/protocol/whole_messages.js";
 import { refusalsOfServices } from "./service_errors.js";
 
 const CHANNEL_OPTIONS = {
@@ -50,7 +51,8 @@ export function connectToService(address: string, serviceToken: string): Service
       }
     });
   return {
-    client: (definition) => factory.create(definition, channel, { "*": { metadata } }) as Client<typeof definition>,
+    client: (definition) =>
+      factory.create(sentWhole(definition), channel, { "*": { metadata } }) as Client<typeof definition>,
     close: () => channel.close(),
   };
 }

@@ -3,8 +3,8 @@
  *
  * Y1. `sync` answers after a synchronization that began after it was asked for.
  * Y2. What is to be done at once goes first: a synchronization begins two turns of the event loop after it was asked for.
- * Y3. A fast disk is waited for in place, since handing the wait to another thread and back takes longer than the wait; a
- *     slow one is waited for in Node's thread pool, so that it does not stop the server.
+ * Y3. A fast disk is waited for in place, since handing the wait to another thread and back takes longer than the wait. A
+ *     slow one, or where the server has much else to do meanwhile, is waited for in Node's thread pool.
  * Y4. Once one has failed, what was written may be lost whatever a later one says: none is tried again.
  */
 import { fdatasync, fdatasyncSync } from "node:fs";
@@ -22,6 +22,7 @@ export class DiskSync {
   #file: FileHandle | undefined;
   /** Asked for, and not yet begun. */
   #next: Promise<void> | undefined;
+  #isNextBusy = false;
   #running: Promise<void> = Promise.resolve();
   #lastMs = 0;
 
@@ -29,7 +30,9 @@ export class DiskSync {
     this.#path = path;
   }
 
-  sync(): Promise<void> {
+  /** `isBusy`: the server has much else to do. */
+  sync(isBusy = false): Promise<void> {
+    this.#isNextBusy ||= isBusy;
     this.#next ??= this.#begin(this.#running);
     return this.#next;
   }
@@ -46,13 +49,15 @@ export class DiskSync {
     await nextTurn();
     this.#file ??= await open(this.#path, "r+");
     this.#next = undefined;
-    this.#running = this.#run(this.#file.fd);
+    const isBusy = this.#isNextBusy;
+    this.#isNextBusy = false;
+    this.#running = this.#run(this.#file.fd, isBusy);
     await this.#running;
   }
 
-  async #run(fd: number): Promise<void> {
+  async #run(fd: number, isBusy: boolean): Promise<void> {
     const startedAt = performance.now();
-    if (this.#lastMs <= FAST_MS) fdatasyncSync(fd);
+    if (this.#lastMs <= FAST_MS && !isBusy) fdatasyncSync(fd);
     else await fdatasyncInPool(fd);
     this.#lastMs = performance.now() - startedAt;
   }

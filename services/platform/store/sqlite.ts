@@ -20,6 +20,9 @@ const SQLITE_FULL = 13;
 /** Writes that share one commit at most, so that one turn of the event loop stays short. */
 const WRITES_PER_COMMIT = 256;
 
+/** A commit that changed more rows than this is one of many: its followers come while the disk is waited for. */
+const BUSY_CHANGES = 32;
+
 const DIALECT: Dialect = {
   skipLocked: "",
   forUpdate: "",
@@ -159,7 +162,7 @@ class SqliteDb implements Db {
     for (const tell of committed) tell();
     const isDurable = batch.some(({ options }) => options.durability !== "relaxed");
     this.#answer({
-      synced: isDurable ? this.#disk.sync() : undefined,
+      synced: isDurable ? this.#disk.sync(this.#writer.takeChanges() > BUSY_CHANGES) : undefined,
       answer: (error) => {
         if (error === undefined) for (const answer of answers) answer();
         else for (const write of batch) write.reject(asRefusal(error));
@@ -195,6 +198,7 @@ class Connection implements WriteTransaction {
   readonly dialect = DIALECT;
   readonly db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  #changes = 0;
   /** Statements that answer rows as lists. */
   readonly #tupleStatements = new Map<string, StatementSync>();
 
@@ -230,13 +234,21 @@ class Connection implements WriteTransaction {
   }
 
   async run(sql: string, ...params: readonly SqlValue[]): Promise<number> {
-    return Number(this.#prepare(sql).run(...params).changes);
+    return await this.runMany(sql, [params]);
+  }
+
+  /** Rows changed since it was last asked. */
+  takeChanges(): number {
+    const changes = this.#changes;
+    this.#changes = 0;
+    return changes;
   }
 
   async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
     const statement = this.#prepare(sql);
     let changes = 0;
     for (const row of rows) changes += Number(statement.run(...row).changes);
+    this.#changes += changes;
     return changes;
   }
 }
