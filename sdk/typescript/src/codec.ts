@@ -9,10 +9,11 @@ import { types } from "node:util";
 import { decodeCbor, encodeCbor } from "./codec_cbor.js";
 import { MAX_VALUE_DEPTH, PayloadIsInvalidError, PayloadSizeLimitExceeded } from "./codec_errors.js";
 import { LIMITS } from "./protocol/limits.js";
+import { JSON_CONTENT_TYPE } from "./protocol/names.js";
 
 export { PayloadIsInvalidError, PayloadSizeLimitExceeded, ValueIsUnsupportedError } from "./codec_errors.js";
+export { JSON_CONTENT_TYPE } from "./protocol/names.js";
 
-export const JSON_CONTENT_TYPE = "application/json";
 export const CBOR_CONTENT_TYPE = "application/cbor";
 
 /** One encoded value. */
@@ -22,32 +23,44 @@ export interface EncodedPayload {
   readonly data: Uint8Array;
 }
 
+/** One encoded value, where JSON may be text. */
+export interface TextPayload {
+  readonly contentType: string;
+  readonly data: Uint8Array | string;
+}
+
 /** One encoded value in the type of bytes that the generated messages ask for. */
 export interface WirePayload extends EncodedPayload {
   readonly data: Buffer;
 }
 
 /** Encoded arguments. An absent part means that there are none. */
-export interface EncodedArguments<Payload extends EncodedPayload = EncodedPayload> {
+export interface EncodedArguments<Payload extends TextPayload = EncodedPayload> {
   readonly positional: Payload | undefined;
   readonly named: Payload | undefined;
 }
 
 /** Encodes any supported value. Throws ValueIsUnsupportedError. */
 export function encode(value: unknown): WirePayload {
-  if (isPlainJson(value, "", 0)) return { contentType: JSON_CONTENT_TYPE, data: Buffer.from(JSON.stringify(value)) };
+  const { contentType, data } = encodeText(value);
+  return { contentType, data: typeof data === "string" ? Buffer.from(data) : data };
+}
+
+/** The same, with JSON as text. */
+export function encodeText(value: unknown): { contentType: string; data: Buffer | string } {
+  if (isPlainJson(value, "", 0)) return { contentType: JSON_CONTENT_TYPE, data: JSON.stringify(value) };
   return { contentType: CBOR_CONTENT_TYPE, data: encodeCbor(value) };
 }
 
 /** Decodes what `encode` wrote, here or in another language. Throws PayloadIsInvalidError. */
-export function decode(payload: EncodedPayload): unknown {
+export function decode(payload: TextPayload): unknown {
   switch (payload.contentType) {
     case "":
     case JSON_CONTENT_TYPE:
       return decodeJson(payload.data);
     case CBOR_CONTENT_TYPE:
       try {
-        return decodeCbor(payload.data);
+        return decodeCbor(typeof payload.data === "string" ? Buffer.from(payload.data) : payload.data);
       } catch (error) {
         throw new PayloadIsInvalidError(`the payload is not CBOR that can be read: ${messageOf(error)}`, {
           cause: error,
@@ -70,7 +83,7 @@ export function encodeArguments(
 }
 
 /** The positional arguments, and the named ones, or undefined where there are none. Throws PayloadIsInvalidError. */
-export function decodeArguments(encoded: EncodedArguments | undefined): {
+export function decodeArguments(encoded: EncodedArguments<TextPayload> | undefined): {
   positional: unknown[];
   named: Record<string, unknown> | undefined;
 } {
@@ -82,15 +95,15 @@ export function decodeArguments(encoded: EncodedArguments | undefined): {
 }
 
 /** Size in bytes of one payload, or of all arguments together. */
-export function payloadSizeBytes(encoded: EncodedPayload | EncodedArguments | undefined): number {
+export function payloadSizeBytes(encoded: TextPayload | EncodedArguments | undefined): number {
   if (encoded === undefined) return 0;
-  if ("data" in encoded) return encoded.data.byteLength;
+  if ("data" in encoded) return Buffer.byteLength(encoded.data);
   return (encoded.positional?.data.byteLength ?? 0) + (encoded.named?.data.byteLength ?? 0);
 }
 
 /** Refuses a payload above the limit, in bytes. `what` begins the message, such as "the result". */
 export function checkPayloadSize(
-  encoded: EncodedPayload | EncodedArguments | undefined,
+  encoded: TextPayload | EncodedArguments | undefined,
   what = "the value",
   limitBytes: number = LIMITS.payloadBytes,
 ): void {
@@ -140,8 +153,8 @@ function isBuiltIn(value: object): boolean {
   );
 }
 
-function decodeJson(data: Uint8Array): unknown {
-  const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("utf8");
+function decodeJson(data: Uint8Array | string): unknown {
+  const text = typeof data === "string" ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString();
   try {
     return JSON.parse(text);
   } catch (error) {

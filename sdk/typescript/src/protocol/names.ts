@@ -27,3 +27,5 @@ export function isId(prefix: IdPrefix, id: string): boolean {
 export function isLatest(versionId: string): boolean {
   return versionId === "" || versionId.toLowerCase() === "latest";
 }
+
+export const JSON_CONTENT_TYPE = "application/json";

@@ -1,11 +1,11 @@
 import { isGenerator } from "../call_local.js";
-import { checkPayloadSize, decodeArguments, type EncodedPayload, encode } from "../codec.js";
+import { checkPayloadSize, decodeArguments, encodeText, type TextPayload } from "../codec.js";
 import { type RunningExecution, runInContext } from "../context.js";
 import { InvocationCancelledError, InvocationTimedOutError } from "../errors.js";
 import type { DefinedFunction } from "../function.js";
 import { errorText, stackText } from "./error_text.js";
 import { ExecutionLog } from "./execution_log.js";
-import { type AssignMessage, type InterruptKind, type Outcome, ownBytes } from "./messages.js";
+import { type AssignMessage, type InterruptKind, type Outcome, posted } from "./messages.js";
 import type { Outbox } from "./outbox.js";
 import type { YieldFlow } from "./yield_flow.js";
 
@@ -79,7 +79,7 @@ export class Execution {
     this.#end({ kind: "threw", error: errorText(error) });
   }
 
-  async #call(target: Runnable, maxPayloadBytes: number): Promise<EncodedPayload | undefined> {
+  async #call(target: Runnable, maxPayloadBytes: number): Promise<TextPayload | undefined> {
     const { positional, named } = decodeArguments(this.#assignment.arguments);
     const args = await target.parseInput(named === undefined ? positional : [...positional, named]);
     this.#controller.signal.throwIfAborted();
@@ -93,7 +93,7 @@ export class Execution {
     generator: AsyncGenerator | Generator,
     target: Runnable,
     maxPayloadBytes: number,
-  ): Promise<EncodedPayload | undefined> {
+  ): Promise<TextPayload | undefined> {
     let step = await generator.next();
     for (let index = 1; step.done !== true; index += 1) {
       try {
@@ -149,12 +149,12 @@ async function close(generator: AsyncGenerator | Generator): Promise<void> {
   }
 }
 
-function encodeResult(value: unknown, what: string, maxPayloadBytes: number): EncodedPayload | undefined {
+function encodeResult(value: unknown, what: string, maxPayloadBytes: number): TextPayload | undefined {
   return value === undefined ? undefined : encodeValue(value, what, maxPayloadBytes);
 }
 
-function encodeValue(value: unknown, what: string, maxPayloadBytes: number): EncodedPayload {
-  const encoded = encode(value);
+function encodeValue(value: unknown, what: string, maxPayloadBytes: number): TextPayload {
+  const encoded = encodeText(value);
   checkPayloadSize(encoded, what, maxPayloadBytes);
-  return ownBytes(encoded);
+  return posted(encoded);
 }

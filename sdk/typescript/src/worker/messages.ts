@@ -2,12 +2,13 @@
  * What the two threads of a worker say to each other. The main thread runs user code; the supervisor thread holds the
  * connection to the scheduler. Both post arrays of messages, in order.
  *
- * Bytes are copied by the structured clone together with the whole buffer that they lie in, so every `data` here has a
- * buffer of its own (`ownBytes`).
+ * JSON goes as text, which is copied in half the time. Bytes are copied by the structured clone together with the whole
+ * buffer that they lie in, so all others here have a buffer of their own (`posted`).
  */
 import type { MessagePort } from "node:worker_threads";
 import type { LogLine } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
-import type { EncodedArguments, EncodedPayload } from "../codec.js";
+import type { EncodedArguments, TextPayload, WirePayload } from "../codec.js";
+import { JSON_CONTENT_TYPE } from "../protocol/names.js";
 
 export type InterruptKind = "cancelled" | "timedOut";
 
@@ -30,7 +31,7 @@ export interface AssignMessage {
   /** Empty: none. */
   readonly parentInvocationId: string;
   readonly executionToken: string;
-  readonly arguments: EncodedArguments;
+  readonly arguments: EncodedArguments<TextPayload>;
 }
 
 export type ToMain =
@@ -43,14 +44,14 @@ export type ToMain =
   | { readonly kind: "yieldsTaken"; readonly count: number };
 
 export type Outcome =
-  | { readonly kind: "returned"; readonly value: EncodedPayload | undefined }
+  | { readonly kind: "returned"; readonly value: TextPayload | undefined }
   | { readonly kind: "threw"; readonly error: string };
 
 export type ToSupervisor =
   /** User code of these begins to run. */
   | { readonly kind: "began"; readonly executionIds: readonly string[] }
   /** `index` counts from 1. */
-  | { readonly kind: "yielded"; readonly executionId: string; readonly index: number; readonly value: EncodedPayload }
+  | { readonly kind: "yielded"; readonly executionId: string; readonly index: number; readonly value: TextPayload }
   | {
       readonly kind: "ended";
       readonly executionId: string;
@@ -78,7 +79,19 @@ export interface SupervisorData {
   readonly imageCodeFolder: string;
 }
 
-/** A payload whose bytes have a buffer of their own. */
-export function ownBytes(payload: EncodedPayload): EncodedPayload {
-  return { contentType: payload.contentType, data: new Uint8Array(payload.data) };
+/** A payload as it is posted. */
+export function posted({ contentType, data }: TextPayload): TextPayload {
+  if (typeof data === "string") return { contentType, data };
+  if (contentType === JSON_CONTENT_TYPE) return { contentType, data: textOf(data) };
+  return { contentType, data: new Uint8Array(data) };
+}
+
+/** A payload that was posted, with the type of bytes that the generated messages ask for. */
+export function received({ contentType, data }: TextPayload): WirePayload {
+  if (typeof data === "string") return { contentType, data: Buffer.from(data) };
+  return { contentType, data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+}
+
+function textOf(data: Uint8Array): string {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString();
 }

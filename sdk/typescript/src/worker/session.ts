@@ -1,7 +1,7 @@
 import type { WorkerEvent, WorkerExecutionEnded } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
-import type { EncodedPayload } from "../codec.js";
-import type { Outcome } from "./messages.js";
+import type { TextPayload } from "../codec.js";
+import { type Outcome, received } from "./messages.js";
 
 type YieldedEvent = { index: number; value: Payload };
 type EndedEvent = { event: Extract<NonNullable<WorkerEvent["event"]>, { $case: "ended" }> };
@@ -121,10 +121,10 @@ export class Session {
     return [startedEvent(executionId)];
   }
 
-  yielded(executionId: string, index: number, value: EncodedPayload): WorkerEvent[] {
+  yielded(executionId: string, index: number, value: TextPayload): WorkerEvent[] {
     const held = this.#held.get(executionId);
     if (held === undefined || held.ended !== undefined) return []; // S2
-    const event: YieldedEvent = { index, value: toPayload(value) };
+    const event: YieldedEvent = { index, value: received(value) };
     if (held.sentYield !== undefined) {
       held.nextYield = event; // S3
       return [];
@@ -192,10 +192,6 @@ function endedEvent(executionId: string, outcome: Outcome, interrupted: boolean,
 
 function resultOf(outcome: Outcome): NonNullable<WorkerExecutionEnded["result"]> {
   if (outcome.kind === "threw") return { $case: "threw", value: { error: outcome.error } };
-  const value = outcome.value === undefined ? undefined : toPayload(outcome.value);
+  const value = outcome.value === undefined ? undefined : received(outcome.value);
   return { $case: "returned", value: { value } };
-}
-
-function toPayload({ contentType, data }: EncodedPayload): Payload {
-  return { contentType, data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
 }

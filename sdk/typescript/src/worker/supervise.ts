@@ -9,7 +9,7 @@ import type {
   WorkerWelcome,
 } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
-import type { EncodedPayload } from "../codec.js";
+import type { TextPayload } from "../codec.js";
 import { LIMITS, OPTION_LIMITS } from "../protocol/limits.js";
 import type { BootConfig } from "./boot_config.js";
 import { ensureCode } from "./code_cache.js";
@@ -19,14 +19,7 @@ import { Fence, killOwnGroup } from "./fence.js";
 import { fetchBundle } from "./fetch_bundle.js";
 import { LogShipper } from "./log_shipper.js";
 import { watchMemory } from "./memory_watch.js";
-import {
-  type BindMessage,
-  ownBytes,
-  SENT_ALL,
-  type SupervisorData,
-  type ToMain,
-  type ToSupervisor,
-} from "./messages.js";
+import { type BindMessage, posted, SENT_ALL, type SupervisorData, type ToMain, type ToSupervisor } from "./messages.js";
 import { Session } from "./session.js";
 
 const SDK = "typescript/0.1.0";
@@ -266,6 +259,6 @@ export class Supervisor {
   }
 }
 
-function ownPayload(payload: Payload | undefined): EncodedPayload | undefined {
-  return payload === undefined ? undefined : ownBytes(payload);
+function ownPayload(payload: Payload | undefined): TextPayload | undefined {
+  return payload === undefined ? undefined : posted(payload);
 }
