@@ -20,7 +20,8 @@ export interface Watcher {
 }
 
 export class WatchHub {
-  readonly #watchers = new Map<string, Set<Watcher>>();
+  /** Nearly always there is one watcher of an invocation, and of those there are many. */
+  readonly #watchers = new Map<string, Watcher | Set<Watcher>>();
   readonly #unsubscribe: () => void;
 
   constructor(bus: Bus) {
@@ -31,14 +32,16 @@ export class WatchHub {
   }
 
   add(invocationId: string, watcher: Watcher): void {
-    const watchers = this.#watchers.get(invocationId);
-    if (watchers === undefined) this.#watchers.set(invocationId, new Set([watcher]));
-    else watchers.add(watcher);
+    const known = this.#watchers.get(invocationId);
+    if (known === undefined || known === watcher) this.#watchers.set(invocationId, watcher);
+    else if (known instanceof Set) known.add(watcher);
+    else this.#watchers.set(invocationId, new Set([known, watcher]));
   }
 
   remove(invocationId: string, watcher: Watcher): void {
-    const watchers = this.#watchers.get(invocationId);
-    if (watchers?.delete(watcher) && watchers.size === 0) this.#watchers.delete(invocationId);
+    const known = this.#watchers.get(invocationId);
+    if (known instanceof Set) known.delete(watcher);
+    if (known === watcher || (known instanceof Set && known.size === 0)) this.#watchers.delete(invocationId);
   }
 
   offer(changes: readonly Change[]): void {
@@ -51,9 +54,10 @@ export class WatchHub {
   }
 
   #mark(invocationId: string, progress: Progress, state?: StoredInvocation): void {
-    const watchers = this.#watchers.get(invocationId);
-    if (watchers === undefined) return;
-    for (const watcher of watchers) watcher.mark(invocationId, progress, state);
+    const known = this.#watchers.get(invocationId);
+    if (known === undefined) return;
+    if (!(known instanceof Set)) known.mark(invocationId, progress, state);
+    else for (const watcher of known) watcher.mark(invocationId, progress, state);
   }
 }
 

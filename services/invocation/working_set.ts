@@ -8,16 +8,19 @@ interface Entry {
   readonly identity: Identity;
   readonly before: Life;
   after: Life;
-  readonly ended: EndedExecution[];
-  readonly released: number[];
+  ended: readonly EndedExecution[];
+  released: readonly number[];
 }
+
+/** Most entries change once, and share these until then. */
+const NOTHING: readonly never[] = [];
 
 export class WorkingSet {
   readonly #entries = new Map<string, Entry>();
 
   constructor(loaded: readonly StoredInvocation[]) {
     for (const { identity, life } of loaded) {
-      this.#entries.set(identity.id, { identity, before: life, after: life, ended: [], released: [] });
+      this.#entries.set(identity.id, { identity, before: life, after: life, ended: NOTHING, released: NOTHING });
     }
   }
 
@@ -37,7 +40,7 @@ export class WorkingSet {
     const advanced = advance(entry.after, event, now, policy);
     if (typeof advanced === "string") return advanced;
     entry.after = advanced.life;
-    if (advanced.ended !== undefined) entry.ended.push(advanced.ended);
+    if (advanced.ended !== undefined) entry.ended = [...entry.ended, advanced.ended];
     return undefined;
   }
 
@@ -45,7 +48,9 @@ export class WorkingSet {
   release(id: string, attemptNumber: number, now: number, policy: LifePolicy): void {
     const entry = this.#entry(id);
     if (entry.released.includes(attemptNumber)) return;
-    if (this.apply(id, { type: "release" }, now, policy) === undefined) entry.released.push(attemptNumber);
+    if (this.apply(id, { type: "release" }, now, policy) === undefined) {
+      entry.released = [...entry.released, attemptNumber];
+    }
   }
 
   /** Those that changed. */

@@ -7,15 +7,18 @@ import type { IdPrefix } from "../../sdk/typescript/src/protocol/names.js";
 import type { Clock } from "./clock.js";
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
+/** Every two characters, in the order of their value: half as many steps for each identifier. */
+const PAIRS = Array.from(ALPHABET).flatMap((first) => Array.from(ALPHABET, (second) => first + second));
 const HALF = 2 ** 40;
 
 export class IdSource {
   readonly #clock: Clock;
   #timeMs = 0;
-  #timeText = "";
   // The 80 random bits as two halves of 40.
   #high = 0;
   #low = 0;
+  /** Time and high half. */
+  #beginning = "";
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -25,18 +28,23 @@ export class IdSource {
     const now = this.#clock.now();
     if (now > this.#timeMs) {
       this.#timeMs = now;
-      this.#timeText = base32(now, 10);
       const random = randomBytes(10);
       this.#high = random.readUIntBE(0, 5);
       this.#low = random.readUIntBE(5, 5);
+      this.#begin();
     } else {
       this.#low += 1;
       if (this.#low >= HALF) {
         this.#low = 0;
         this.#high = (this.#high + 1) % HALF;
+        this.#begin();
       }
     }
-    return `${prefix}-${this.#timeText}${base32(this.#high, 8)}${base32(this.#low, 8)}`;
+    return `${prefix}-${this.#beginning}${base32(this.#low, 8)}`;
+  }
+
+  #begin(): void {
+    this.#beginning = base32(this.#timeMs, 10) + base32(this.#high, 8);
   }
 }
 
@@ -53,12 +61,14 @@ export function timeOfId(id: string): number {
   return timeMs;
 }
 
+/** `length` is even. */
 function base32(value: number, length: number): string {
   let text = "";
   let rest = value;
-  for (let i = 0; i < length; i++) {
-    text = (ALPHABET[rest % 32] ?? "") + text;
-    rest = Math.floor(rest / 32);
+  for (let i = 0; i < length; i += 2) {
+    const next = Math.floor(rest / PAIRS.length);
+    text = (PAIRS[rest - next * PAIRS.length] ?? "") + text;
+    rest = next;
   }
   return text;
 }

@@ -269,7 +269,7 @@ export class Scheduler {
     this.#codeOf(fn.versionId).then(
       (code) => {
         const { projectName, versionId, spec } = fn;
-        worker.session?.send({ $case: "bind", value: { projectName, versionId, function: spec, code } });
+        worker.session?.bind({ projectName, versionId, function: spec, code });
       },
       (err: unknown) => {
         this.#code.delete(fn.versionId);
@@ -298,23 +298,23 @@ export class Scheduler {
   }
 
   #sendExecution(run: Run, worker: PooledWorker): void {
-    const { leased } = run;
-    const { executionId, invocationId } = run.ref;
-    const { attemptNumber, arguments: args, parentInvocationId, executionToken } = leased;
     // The worker must have its code first, which it has at once unless it is the first of its version.
-    void this.#codeOf(leased.versionId).then(
-      () => {
-        if (run.ended) return;
-        worker.session?.send({
-          $case: "assign",
-          value: { executionId, invocationId, attemptNumber, arguments: args, parentInvocationId, executionToken },
-        });
-        if (run.interrupt === undefined) return;
-        // Said before, it meant nothing to the worker.
-        worker.session?.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });
-      },
-      () => {}, // told by #bind
-    );
+    const say = () => this.#sayExecution(run, worker);
+    if (worker.session?.hasCode) say();
+    else void this.#codeOf(run.leased.versionId).then(say, () => {}); // told by #bind
+  }
+
+  #sayExecution(run: Run, worker: PooledWorker): void {
+    if (run.ended) return;
+    const { executionId, invocationId } = run.ref;
+    const { attemptNumber, arguments: args, parentInvocationId, executionToken } = run.leased;
+    worker.session?.send({
+      $case: "assign",
+      value: { executionId, invocationId, attemptNumber, arguments: args, parentInvocationId, executionToken },
+    });
+    if (run.interrupt === undefined) return;
+    // Said before, it meant nothing to the worker.
+    worker.session?.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });
   }
 
   #codeOf(versionId: string): Promise<Code> {

@@ -1,5 +1,5 @@
 /** The open stream of one worker: commands go out in order, those of one turn in one message. */
-import type { ConnectResponse, WorkerCommand } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import type { BindWorker, ConnectResponse, WorkerCommand } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 
 /** How long the worker may wait to hear that an end is stored, so that many are told at once and none wakes it alone. */
 const ACKNOWLEDGE_MS = 5;
@@ -11,6 +11,17 @@ export class WorkerSession {
   #isAcknowledgeDue = false;
   #wake: (() => void) | undefined;
   #closed = false;
+  #hasCode = false;
+
+  /** Whether it was sent what it is bound to, and so can be given executions. */
+  get hasCode(): boolean {
+    return this.#hasCode;
+  }
+
+  bind(bind: BindWorker): void {
+    this.#hasCode = true;
+    this.send({ $case: "bind", value: bind });
+  }
 
   send(command: NonNullable<WorkerCommand["command"]>): void {
     if (this.#closed) return;
