@@ -188,6 +188,40 @@ export function testInvocationStore(
     });
   });
 
+  describe("the execution that an invocation ended with", () => {
+    const aborted: LifeEvent = { type: "throw", error: "", interrupted: true, killed: false };
+    const killed: LifeEvent = { type: "throw", error: "Error: killed", interrupted: true, killed: true };
+    const endings: [string, LifeEvent[]][] = [
+      ["a success", [lease(), start, returned]],
+      ["a success after a failure", [lease(), start, threw, { type: "release" }, lease(), start, returned]],
+      ["a success that never began", [lease(), returned]],
+      ["a cancellation", [lease(), start, { type: "cancel" }, aborted]],
+      [
+        "a cancellation after a failure",
+        [lease(), start, threw, { type: "release" }, lease(), { type: "cancel" }, aborted],
+      ],
+      ["a cancellation by force", [lease(), start, { type: "cancel" }, killed]],
+      ["a timeout", [lease(), start, { type: "timeout" }, aborted]],
+    ];
+    it.each(endings)("is the same whether its worker is given back with it or later: %s", async (_name, events) => {
+      const [together, apart] = [await insertOne(), await insertOne()];
+      await happen(together, ...events, release);
+      for (const event of events) await happen(apart, event);
+      await happen(apart, release);
+      const [a, b] = await db.read(async (tx) => [
+        await store.loadEnded(tx, together),
+        await store.loadEnded(tx, apart),
+      ]);
+      const held = (await loadOne(together)).life.held;
+      expect(a).toEqual(b.map((execution) => ({ ...execution, invocationId: together })));
+      expect([a.length, held]).toEqual([events.filter(({ type }) => type === "lease").length, 0]);
+      expect((await loadOne(together)).life).toEqual((await loadOne(apart)).life);
+      expect((await loadOne(together)).life.current).toBeNull();
+      const leased = await db.read((tx) => store.loadLeased(tx, "sch-1"));
+      expect(leased.map(({ identity }) => identity.id)).not.toContain(together);
+    });
+  });
+
   describe("a queue", () => {
     it("counts what waits and what holds a slot", async () => {
       const id = await insertOne();

@@ -132,6 +132,14 @@ export function testStoredLists(given: StoreFixture): void {
     });
   });
 
+  /** A line of the current execution, whose id it answers. */
+  async function printLine(invocationId: string): Promise<string> {
+    const executionId = (await loadOne(invocationId)).life.current?.id ?? "";
+    const line = { executionId, lineNumber: 1, timeMs: NOW, stream: 1, level: "", text: "a line" };
+    await given.db.write((tx) => given.store.appendLogs(tx, [line]));
+    return executionId;
+  }
+
   describe("a project that goes", () => {
     it("is purged in parts, wholly, and touches no other", async () => {
       const kept = await insertOne();
@@ -143,7 +151,10 @@ export function testStoredLists(given: StoreFixture): void {
       const uncancelled = () => given.db.read((tx) => given.store.loadUncancelledOfProject(tx, given.projectId, 100));
       expect([await terminated(), (await uncancelled()).length]).toEqual([false, 7]);
       await happen(gone[0] ?? "", lease());
-      for (const id of gone.slice(1)) await happen(id, { type: "cancel" });
+      await happen(gone[1] ?? "", lease());
+      const printed = [await printLine(gone[0] ?? ""), await printLine(gone[1] ?? "")];
+      await happen(gone[1] ?? "", returned, release);
+      for (const id of gone.slice(2)) await happen(id, { type: "cancel" });
       expect([await terminated(), (await uncancelled()).length]).toEqual([false, 1]);
       await happen(gone[0] ?? "", { type: "cancel" }, threw);
       expect([await terminated(), (await uncancelled()).length]).toEqual([false, 0]);
@@ -153,6 +164,9 @@ export function testStoredLists(given: StoreFixture): void {
       while (await given.db.write((tx) => given.store.purgeProject(tx, given.projectId, 3)))
         expect(++rounds).toBeLessThan(10);
       expect(await given.db.read((tx) => given.store.load(tx, gone))).toEqual([]);
+      for (const id of printed) {
+        expect(await given.db.read((tx) => given.store.loadLogs(tx, id, 0, 10))).toEqual([]);
+      }
       expect(await queue()).toBeUndefined();
       expect((await loadOne(kept)).identity.projectId).toBe(keptProject);
     });

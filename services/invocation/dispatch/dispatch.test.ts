@@ -69,6 +69,26 @@ describe("leasing", () => {
     expect(names(await test.lease(one, 4, [`${test.catalog.projectId}/f`]))).toEqual(["g", "g", "g"]);
   });
 
+  it("ends the request that waits when the same scheduler asks anew", async () => {
+    test.catalog.add("f", { maxConcurrency: 10 });
+    const ask = (schedulerId: string, maxCount: number) =>
+      test.dispatch.leaseInvocations({
+        schedulerId,
+        maxCount,
+        excludedQueues: [],
+        leaseDurationMs: 30_000,
+        waitMs: 5_000,
+      });
+    const first = ask(one, 1);
+    const ofOther = ask(other, 1);
+    const second = ask(one, 2);
+    expect((await first).executions).toEqual([]);
+    const ids = await Promise.all([test.start("f"), test.start("f"), test.start("f")]);
+    const leased = [...(await second).executions, ...(await ofOther).executions] as LeasedExecution[];
+    expect(ids).toEqual(expect.arrayContaining(invocationsOf(leased)));
+    expect(leased.length).toBeGreaterThanOrEqual(2);
+  });
+
   it("gives what a function cannot use, because it waits out a retry delay, to the others", async () => {
     test.catalog.add("late", { maxRetries: 1, retryDelay: { initialMs: 60_000 } as never });
     test.catalog.add("g");
@@ -109,6 +129,19 @@ describe("reports", () => {
       result: { data: json("42") },
       executions: [{ attemptNumber: 1, terminated: true, workerId }],
     });
+  });
+
+  it("of an end may say the start too", async () => {
+    test.catalog.add("f");
+    const id = await test.start("f");
+    const ended = reports.returned(await leaseOne(), 7, true);
+    if (ended.event?.$case !== "ended") throw new Error("it is no end");
+    ended.event.value.workerId = "wrk-1";
+    expect(await test.report(ended)).toEqual([undefined]);
+    const { status, startTimeMs, executions, terminated } = await test.get(id);
+    expect([status, terminated]).toEqual([Status.SUCCEEDED, true]);
+    expect(startTimeMs).toBeGreaterThan(0);
+    expect(executions).toMatchObject([{ workerId: "wrk-1", startTimeMs, attemptNumber: 1 }]);
   });
 
   it("that are repeated change nothing, whatever has happened since", async () => {

@@ -40,8 +40,8 @@ interface Method {
 }
 
 interface MessageType {
-  encode(message: unknown, writer?: BinaryWriter): BinaryWriter;
-  decode(input: Uint8Array): unknown;
+  readonly encode: (message: unknown, writer?: BinaryWriter) => BinaryWriter;
+  readonly decode: (input: Uint8Array) => unknown;
 }
 
 /** Encodes with one writer again and again, whose buffer need not grow each time. */

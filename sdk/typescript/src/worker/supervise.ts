@@ -204,6 +204,7 @@ export class Supervisor {
   }
 
   #sendStarts(): void {
+    clearTimeout(this.#startTimer);
     this.#startTimer = undefined;
     this.#send(this.#session.takeStarts());
   }
