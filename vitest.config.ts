@@ -40,6 +40,8 @@ export default defineConfig({
       endToEnd("services"),
       project("faults", ["test/chaos/faults/*.test.ts"], 90_000),
       project("full-disk", ["test/chaos/faults/disk/*.test.ts"], 90_000),
+      project("nats", ["test/nats/**/*.test.ts"], 30_000),
+      project("tls", ["test/tls/**/*.test.ts"], 60_000),
       project("python", ["test/python/**/*.test.ts"], 60_000),
     ],
   },

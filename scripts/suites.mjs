@@ -12,6 +12,10 @@ const PYTHON_GRPC = { debian: "python3-grpcio", probe: [PYTHON, "-c", "import gr
 const PROTOC = { debian: "protobuf-compiler", probe: ["protoc", "--version"] };
 const PYTHON_PLUGIN = { debian: "protobuf-compiler-grpc", probe: ["sh", "-c", "command -v grpc_python_plugin"] };
 
+const NATS_SERVER = { debian: "nats-server", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" nats-server --version'] };
+
+const OPENSSL = { debian: "openssl", probe: ["openssl", "version"] };
+
 /** A file system of a few megabytes, made and taken away again. */
 const SMALL_DISK = {
   enable: "run it as root, where mounting is allowed",
@@ -40,6 +44,8 @@ const SUITES = [
     needs: [PYTHON_GRPC, PROTOC, PYTHON_PLUGIN],
     boundMs: 180_000,
   },
+  { name: "nats", source: "test/nats", project: "nats", needs: [NATS_SERVER, OPENSSL], boundMs: 120_000 },
+  { name: "tls", source: "test/tls", project: "tls", needs: [OPENSSL], boundMs: 120_000 },
   { name: "faults", source: "test/chaos/faults", project: "faults", boundMs: 180_000 },
   {
     name: "full-disk",

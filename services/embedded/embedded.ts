@@ -142,11 +142,13 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   invocation.start();
   registry.start();
   await scheduler.start();
+  listening.serving(true);
   const untell = options.onActivity === undefined ? undefined : tellActivity(bus, invocationDb, options.onActivity);
 
   const { promise: closed, resolve: tellClosed } = Promise.withResolvers<void>();
   let stopped: Promise<void> | undefined;
   const stop = async () => {
+    listening.serving(false);
     untell?.();
     stopping.abort();
     await registry.stop();

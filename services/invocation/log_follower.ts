@@ -10,10 +10,14 @@ export class LogFollower {
 
   constructor(bus: Bus, invocationId: string) {
     this.#unsubscribes = [
-      bus.subscribe("log", (event) => {
-        if (event.$case === "logs" && event.value.executionIds.some((id) => this.executionIds.includes(id)))
-          this.#tell();
-      }),
+      bus.subscribe(
+        "log",
+        (event) => {
+          if (event.$case === "logs" && event.value.executionIds.some((id) => this.executionIds.includes(id)))
+            this.#tell();
+        },
+        () => this.#tell(),
+      ),
       bus.subscribe("invocation", (event) => {
         if (event.$case !== "invocations") return;
         if (event.value.invocations.some((changed) => changed.invocationId === invocationId)) this.#tell();

@@ -1,17 +1,15 @@
 /** The invocation service as a process of its own. */
 import { join } from "node:path";
-import { EventServiceDefinition } from "../../gen/multinode/event/v1/event_service.pb.js";
 import { DispatchServiceDefinition } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { InvocationServiceDefinition } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { LogServiceDefinition } from "../../gen/multinode/invocation/v1/log_service.pb.js";
 import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
-import { PeerBus } from "../platform/bus/peer.js";
+import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
 import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
-import { connectToService } from "../platform/rpc/service_client.js";
 import { runService } from "../platform/service_process.js";
 import { openSqlite } from "../platform/store/sqlite.js";
 import { createInvocationService } from "./service.js";
@@ -19,11 +17,11 @@ import { MIGRATIONS } from "./sql/schema.js";
 
 const settings = readSettings({ ...COMMON_SETTINGS, MULTINODE_REGISTRY_ADDRESS: addressSetting }, process.env);
 
-await runService("invocation", settings, async ({ path }, log) => {
+await runService("invocation", settings, async ({ folder: { path }, log, connect }) => {
   const clock = systemClock;
-  const registry = connectToService(settings.MULTINODE_REGISTRY_ADDRESS, settings.MULTINODE_SERVICE_TOKEN);
+  const registry = connect(settings.MULTINODE_REGISTRY_ADDRESS);
   const catalog = registry.client(CatalogServiceDefinition);
-  const bus = new PeerBus([registry.client(EventServiceDefinition)]);
+  const bus = openBus(settings, "invocation", log, [registry]);
   const db = await openSqlite(join(path, "invocation.db"), MIGRATIONS);
   const service = await createInvocationService({ db, bus, clock, ids: new IdSource(clock), log, catalog });
   return {
@@ -33,13 +31,12 @@ await runService("invocation", settings, async ({ path }, log) => {
       server.add(LogServiceDefinition, service.logs);
       server.add(DispatchServiceDefinition, service.dispatch);
       server.add(TeardownServiceDefinition, service.teardown);
-      server.add(EventServiceDefinition, bus.service());
       return [
         InvocationServiceDefinition,
         LogServiceDefinition,
         DispatchServiceDefinition,
         TeardownServiceDefinition,
-        EventServiceDefinition,
+        ...bus.addTo(server),
       ];
     },
     started: async () => service.start(),

@@ -4,10 +4,11 @@
  *
  * W1. A mark is set before the state is read, so that a change between the two is seen in the next round.
  * W2. What a commit of this process changed is offered with its state, and read from the store otherwise.
- * W3. Marks come from hints, which may be lost; so each watcher also looks at all of its invocations now and then.
+ * W3. Marks come from hints, which may be lost; so each watcher also looks at all of its invocations now and then, and when hints
+ *     were missed.
  */
 import type { InvocationRevision } from "../../gen/multinode/event/v1/event.pb.js";
-import type { Bus } from "../platform/bus/bus.js";
+import type { Bus, EventBody } from "../platform/bus/bus.js";
 import { isFinished, type Life } from "./domain/life.js";
 import type { Change, StoredInvocation } from "./store.js";
 
@@ -17,6 +18,8 @@ export type Progress = Pick<InvocationRevision, "revision" | "finished" | "termi
 export interface Watcher {
   /** An invocation of the watcher may have changed. `state` where it is at hand. */
   mark(invocationId: string, progress: Progress, state?: StoredInvocation): void;
+  /** Any of them may have changed. */
+  markAll(): void;
 }
 
 export class WatchHub {
@@ -25,10 +28,11 @@ export class WatchHub {
   readonly #unsubscribe: () => void;
 
   constructor(bus: Bus) {
-    this.#unsubscribe = bus.subscribe("invocation", (event) => {
+    const hear = (event: EventBody) => {
       if (event.$case !== "invocations" || this.#watchers.size === 0) return;
       for (const revision of event.value.invocations) this.#mark(revision.invocationId, revision);
-    });
+    };
+    this.#unsubscribe = bus.subscribe("invocation", hear, () => this.#markAll());
   }
 
   add(invocationId: string, watcher: Watcher): void {
@@ -51,6 +55,11 @@ export class WatchHub {
 
   close(): void {
     this.#unsubscribe();
+  }
+
+  #markAll(): void {
+    const all = new Set([...this.#watchers.values()].flatMap((watchers) => [...watchers]));
+    for (const watcher of all) watcher.markAll();
   }
 
   #mark(invocationId: string, progress: Progress, state?: StoredInvocation): void {

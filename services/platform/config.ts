@@ -1,5 +1,7 @@
 /** Settings of a service, from its environment, checked: a wrong or missing one is named and refused. */
+import { accessSync, constants } from "node:fs";
 import { z } from "zod";
+import { natsUrlSetting } from "./bus/nats_address.js";
 
 /** @throws Error that names every wrong setting. */
 export function readSettings<T extends z.ZodRawShape>(shape: T, env: NodeJS.ProcessEnv): z.infer<z.ZodObject<T>> {
@@ -23,12 +25,30 @@ export const listenSetting = addressSetting.transform((address) => {
   return { host: address.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(address.slice(colon + 1)) };
 });
 
+/** Path of a file that this process may read. */
+export const fileSetting = z.string().superRefine((path, context) => {
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: `"${path}" cannot be read: ${(error as NodeJS.ErrnoException).code}` });
+  }
+});
+
 /** What every service is told. */
 export const COMMON_SETTINGS = {
   MULTINODE_LISTEN: listenSetting,
   MULTINODE_DATA_DIR: z.string().min(1),
   /** What the services of one installation share; only they may call each other's inner methods. */
   MULTINODE_SERVICE_TOKEN: z.string().regex(/^[\x21-\x7e]{32,200}$/, "at least 32 printable characters are needed"),
+  /** Files in PEM: this service's certificate, its key, and the authority of all services. All of them, or none. */
+  MULTINODE_TLS_CERT: fileSetting.optional(),
+  MULTINODE_TLS_KEY: fileSetting.optional(),
+  MULTINODE_TLS_CA: fileSetting.optional(),
   MULTINODE_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+  /** NATS servers that carry events between the services; default: none, and the services hear each other over gRPC. */
+  MULTINODE_NATS_URL: natsUrlSetting.optional(),
+  /** Certificates, in PEM, of the authority behind those of the NATS servers; default: the well-known ones. */
+  MULTINODE_NATS_CA: fileSetting.optional(),
+  /** Whether plain text may go to other machines: between services, to NATS, to workers. */
   MULTINODE_INSECURE: z.enum(["true", "false"]).default("false"),
 };

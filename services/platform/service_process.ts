@@ -1,65 +1,131 @@
-/** A service as a process of its own: its data folder, its server, its bounded graceful stop. */
+/** A service as a process of its own: its data folder, its servers, its certificates, its bounded graceful stop. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { CompatServiceDefinition, Server } from "nice-grpc";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { createLogger, type Logger } from "./log.js";
 import { ACCESS } from "./rpc/access.js";
-import { listen } from "./rpc/listening.js";
+import { type Listening, listen } from "./rpc/listening.js";
 import { refuseUnprotected } from "./rpc/loopback.js";
 import type { Authority, Caller } from "./rpc/principal.js";
 import { createRpcServer } from "./rpc/server.js";
+import { connectToService, type ServiceConnection } from "./rpc/service_client.js";
+import { openCertificates, refuseUnprotectedPeer, type TlsSettings } from "./rpc/tls_settings.js";
 import { type DataFolder, holdDataFolder } from "./store/data_folder.js";
 
-export interface ServiceSettings {
-  readonly MULTINODE_LISTEN: { readonly host: string; readonly port: number };
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface ServiceSettings extends TlsSettings {
+  readonly MULTINODE_LISTEN: Address;
   readonly MULTINODE_DATA_DIR: string;
   readonly MULTINODE_SERVICE_TOKEN: string;
   readonly MULTINODE_LOG_LEVEL: string;
   readonly MULTINODE_INSECURE: "true" | "false";
 }
 
+type AddServices = (server: Server<Caller>) => readonly CompatServiceDefinition[];
+
 /** What a service gives, once it is put together. */
 export interface ServiceParts {
   readonly authorities: readonly Authority[];
-  addTo(server: Server<Caller>): readonly CompatServiceDefinition[];
-  /** Called once the server listens. */
-  started(port: number): Promise<void>;
+  readonly addTo: AddServices;
+  /** A listener beside the main one, for callers that have no certificate. */
+  readonly open?: { readonly address: Address; readonly addTo: AddServices } | undefined;
+  /** Called once the servers listen. `openPort` is that of `open`, and else the main one. */
+  started(openPort: number): Promise<void>;
   /** Called when no new call comes in any more; ends what `started` began. */
   stop(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
+/** What a service is put together from. */
+export interface ServiceFrame {
+  readonly folder: DataFolder;
+  readonly log: Logger;
+  readonly usesTls: boolean;
+  /** Another service, at "host:port". */
+  readonly connect: (address: string) => ServiceConnection;
+}
+
+/** A stop that takes longer than this in all is given up, and the process ends as it is. */
+const STOP_BOUND_MS = LIMITS.gracefulStopMs + 5_000;
+
 /** Runs until SIGTERM or SIGINT, and then stops within a bound. Says on standard output where it listens. */
 export async function runService(
   name: string,
   settings: ServiceSettings,
-  make: (folder: DataFolder, log: Logger) => Promise<ServiceParts>,
+  make: (frame: ServiceFrame) => Promise<ServiceParts>,
 ): Promise<void> {
-  const { host, port } = settings.MULTINODE_LISTEN;
-  refuseUnprotected(host, settings.MULTINODE_INSECURE === "true");
   const log = createLogger(name, settings.MULTINODE_LOG_LEVEL);
+  const certificates = openCertificates(settings, log);
+  const mayLeaveMachine = certificates !== undefined || settings.MULTINODE_INSECURE === "true";
+  const mayListen = ({ host }: Address) => refuseUnprotected(host, mayLeaveMachine, "say MULTINODE_INSECURE=true");
+  mayListen(settings.MULTINODE_LISTEN);
   const folder = holdDataFolder(
     settings.MULTINODE_DATA_DIR,
     `${name} process ${process.pid} since ${new Date().toISOString()}`,
   );
-  const parts = await make(folder, log);
+  const connect = (address: string) => {
+    refuseUnprotectedPeer(address, mayLeaveMachine);
+    return connectToService(address, settings.MULTINODE_SERVICE_TOKEN, certificates?.client());
+  };
+  const parts = await make({ folder, log, usesTls: certificates !== undefined, connect });
+  if (parts.open !== undefined) mayListen(parts.open.address);
   const stopping = new AbortController();
   const authorities = [serviceAuthority(settings.MULTINODE_SERVICE_TOKEN), ...parts.authorities];
-  const server = createRpcServer({ log, authorities, access: ACCESS, stopping: stopping.signal });
-  const definitions = parts.addTo(server);
-  const listening = await listen(server, { host, port }, definitions.map(fullNameOf));
-  await parts.started(listening.port);
-  process.stdout.write(`${JSON.stringify({ service: name, port: listening.port })}\n`);
+  const serve = async (address: Address, addTo: AddServices, anyClient: boolean): Promise<Listening> => {
+    const server = createRpcServer({ log, authorities, access: ACCESS, stopping: stopping.signal });
+    return await listen(server, address, addTo(server).map(fullNameOf), certificates?.server({ anyClient }));
+  };
+  const main = await serve(settings.MULTINODE_LISTEN, parts.addTo, false);
+  const open = parts.open && (await serve(parts.open.address, parts.open.addTo, true));
+  const listenings = open === undefined ? [main] : [main, open];
+  const stopped = untilSignal();
+  const starting = parts.started(open?.port ?? main.port);
+  if ((await Promise.race([starting, stopped])) === undefined) {
+    endOnFault(log);
+    for (const listening of listenings) listening.serving(true);
+    const ports = { port: main.port, ...(open === undefined ? {} : { openPort: open.port }) };
+    log.info({ ...ports, tls: certificates !== undefined }, "listening");
+    process.stdout.write(`${JSON.stringify({ service: name, ...ports })}\n`);
+  } else {
+    // Stopped while it waits for another service: the start ends with the stop.
+    starting.catch(() => undefined);
+  }
 
-  await new Promise<void>((resolve) => {
-    process.once("SIGTERM", () => resolve());
-    process.once("SIGINT", () => resolve());
-  });
+  log.info({ signal: await stopped }, "stopping");
+  const startedAt = performance.now();
+  const giveUp = setTimeout(() => {
+    log.fatal({ boundMs: STOP_BOUND_MS }, "the stop takes too long; ending without it");
+    process.exit(1);
+  }, STOP_BOUND_MS);
+  // It holds up nothing, and ends the process also where something that is left over would keep it.
+  giveUp.unref();
+  for (const listening of listenings) listening.serving(false);
   stopping.abort();
   await parts.stop(AbortSignal.timeout(LIMITS.gracefulStopMs / 2));
-  await listening.stop(LIMITS.gracefulStopMs / 2);
+  await Promise.all(listenings.map((listening) => listening.stop(LIMITS.gracefulStopMs / 2)));
   await parts.close();
+  certificates?.close();
   folder.release();
+  log.info({ ms: Math.round(performance.now() - startedAt) }, "stopped");
+}
+
+async function untilSignal(): Promise<NodeJS.Signals> {
+  return await new Promise((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
+}
+
+/** What nobody caught leaves a service in a state that nobody knows: it says so and ends, to be started again. */
+function endOnFault(log: Logger): void {
+  process.on("uncaughtException", (err) => {
+    log.fatal({ err }, "a fault that nobody caught");
+    process.exit(1);
+  });
 }
 
 /** Knows the other services of this installation. */

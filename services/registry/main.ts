@@ -2,16 +2,14 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { EventServiceDefinition } from "../../gen/multinode/event/v1/event_service.pb.js";
 import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
 import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/registry_service.pb.js";
-import { PeerBus } from "../platform/bus/peer.js";
+import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
 import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
-import { connectToService } from "../platform/rpc/service_client.js";
 import { runService } from "../platform/service_process.js";
 import { openSqlite } from "../platform/store/sqlite.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
@@ -21,10 +19,10 @@ import { registryMigrations } from "./sql/schema.js";
 
 const settings = readSettings({ ...COMMON_SETTINGS, MULTINODE_INVOCATION_ADDRESS: addressSetting }, process.env);
 
-await runService("registry", settings, async ({ path }, log) => {
+await runService("registry", settings, async ({ folder: { path }, log, connect }) => {
   const clock = systemClock;
-  const invocation = connectToService(settings.MULTINODE_INVOCATION_ADDRESS, settings.MULTINODE_SERVICE_TOKEN);
-  const bus = new PeerBus([invocation.client(EventServiceDefinition)]);
+  const invocation = connect(settings.MULTINODE_INVOCATION_ADDRESS);
+  const bus = openBus(settings, "registry", log, [invocation]);
   const db = await openSqlite(join(path, "registry.db"), registryMigrations);
   const registry = createRegistry({
     db,
@@ -42,8 +40,7 @@ await runService("registry", settings, async ({ path }, log) => {
       server.add(RegistryServiceDefinition, registry.registry);
       server.add(ApiKeyServiceDefinition, registry.apiKeys);
       server.add(CatalogServiceDefinition, registry.catalog);
-      server.add(EventServiceDefinition, bus.service());
-      return [RegistryServiceDefinition, ApiKeyServiceDefinition, CatalogServiceDefinition, EventServiceDefinition];
+      return [RegistryServiceDefinition, ApiKeyServiceDefinition, CatalogServiceDefinition, ...bus.addTo(server)];
     },
     started: async () => {
       await registry.ensureFirstKey((token) => writeWholeFile(join(path, "api-key"), `${token}\n`));

@@ -41,12 +41,17 @@ export class LeaseLoop {
   async start(): Promise<void> {
     const { bus, schedulerId } = this.#scheduler.settings;
     this.#unsubscribes.push(
-      bus.subscribe("interruption", (event) => {
-        if (event.$case === "interruptions" && event.value.schedulerIds.includes(schedulerId)) this.#renew();
-      }),
+      bus.subscribe(
+        "interruption",
+        (event) => {
+          if (event.$case === "interruptions" && event.value.schedulerIds.includes(schedulerId)) this.#renew();
+        },
+        () => this.#renew(),
+      ),
     );
     // What this scheduler held in an earlier life has no worker any more.
     await this.#untilAnswered(() => this.#reconcile(true));
+    if (this.#stopping.signal.aborted) return;
     this.#timers.push(
       setInterval(() => this.#renew(), LIMITS.leaseRenewIntervalMs),
       setInterval(() => void this.#try(() => this.#reconcile(false)), RECONCILE_INTERVAL_MS),

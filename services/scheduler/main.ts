@@ -3,19 +3,17 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { EventServiceDefinition } from "../../gen/multinode/event/v1/event_service.pb.js";
 import { DispatchServiceDefinition } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { SchedulerServiceDefinition } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
 import { WorkerServiceDefinition } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import { PeerBus } from "../platform/bus/peer.js";
+import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
-import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
+import { addressSetting, COMMON_SETTINGS, listenSetting, readSettings } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { packageFile } from "../platform/package_files.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
-import { connectToService } from "../platform/rpc/service_client.js";
 import { runService } from "../platform/service_process.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
 import { ProcessRuntime } from "./runtime/process.js";
@@ -31,19 +29,29 @@ const settings = readSettings(
     MULTINODE_INVOCATION_ADDRESS: addressSetting,
     /** Where functions reach the public API. */
     MULTINODE_API_URL: z.url(),
+    /** Where workers come to, who have no certificate; default: where the other services come to, without TLS. */
+    MULTINODE_WORKER_LISTEN: listenSetting.optional(),
+    /** How workers reach that; default: its address. */
+    MULTINODE_WORKER_URL: z.url({ protocol: /^https?$/ }).optional(),
     MULTINODE_MAX_WORKERS: count(10_000).default(64),
     MULTINODE_SPARE_WORKERS: count(100).default(2),
   },
   process.env,
 );
 
-await runService("scheduler", settings, async ({ path }, log) => {
+await runService("scheduler", settings, async ({ folder: { path }, log, usesTls, connect }) => {
   const serviceToken = settings.MULTINODE_SERVICE_TOKEN;
+  const workerListen = settings.MULTINODE_WORKER_LISTEN;
+  if (usesTls && workerListen === undefined) {
+    throw new Error(
+      "MULTINODE_WORKER_LISTEN is missing: with TLS, workers need a listener that asks for no certificate",
+    );
+  }
   const ids = new IdSource(systemClock);
-  const registry = connectToService(settings.MULTINODE_REGISTRY_ADDRESS, serviceToken);
-  const invocation = connectToService(settings.MULTINODE_INVOCATION_ADDRESS, serviceToken);
+  const registry = connect(settings.MULTINODE_REGISTRY_ADDRESS);
+  const invocation = connect(settings.MULTINODE_INVOCATION_ADDRESS);
   const catalog = registry.client(CatalogServiceDefinition);
-  const bus = new PeerBus([registry.client(EventServiceDefinition), invocation.client(EventServiceDefinition)]);
+  const bus = openBus(settings, "scheduler", log, [registry, invocation]);
   // The same for all schedulers of the installation, so that a worker may come back to any of them.
   const tokens = new WorkerTokens(createHash("sha256").update(`workers of ${serviceToken}`).digest());
   let url = "";
@@ -51,7 +59,11 @@ await runService("scheduler", settings, async ({ path }, log) => {
     schedulerId: stableId(join(path, "scheduler-id"), () => ids.next("sch")),
     dispatch: invocation.client(DispatchServiceDefinition),
     catalog,
-    runtime: new ProcessRuntime({ folder: path, workerProgram: packageFile("worker.js") }),
+    runtime: new ProcessRuntime({
+      folder: path,
+      workerProgram: packageFile("worker.js"),
+      caFile: settings.MULTINODE_TLS_CA,
+    }),
     bus,
     ids,
     tokens,
@@ -67,11 +79,19 @@ await runService("scheduler", settings, async ({ path }, log) => {
     addTo: (server) => {
       server.add(SchedulerServiceDefinition, scheduler.operators);
       server.add(WorkerServiceDefinition, scheduler.workers);
-      server.add(EventServiceDefinition, bus.service());
-      return [SchedulerServiceDefinition, WorkerServiceDefinition, EventServiceDefinition];
+      return [SchedulerServiceDefinition, WorkerServiceDefinition, ...bus.addTo(server)];
     },
-    started: async (port) => {
-      url = `http://${settings.MULTINODE_LISTEN.host}:${port}`;
+    open: workerListen && {
+      address: workerListen,
+      addTo: (server) => {
+        server.add(WorkerServiceDefinition, scheduler.workers);
+        return [WorkerServiceDefinition];
+      },
+    },
+    started: async (workerPort) => {
+      const { host } = workerListen ?? settings.MULTINODE_LISTEN;
+      const ownUrl = `${usesTls ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${workerPort}`;
+      url = settings.MULTINODE_WORKER_URL ?? ownUrl;
       await scheduler.start();
     },
     stop: (signal) => scheduler.stop(signal),

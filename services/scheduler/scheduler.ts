@@ -87,6 +87,8 @@ export class Scheduler {
     runtime.onExit((exit) => this.exited(exit));
     runtime.onOutput((workerId, stream, line) => this.traffic.workerPrinted(workerId, stream, line));
     await this.#leases.start();
+    // It may wait long for the invocation service, and be stopped meanwhile.
+    if (this.#stopped) return;
     this.#standing.start();
     this.#silenceTimer = setInterval(() => this.#endSilentWorkers(), 1_000);
     this.#strangerTimer = setInterval(() => void this.#endStrangers(), STRANGERS_INTERVAL_MS);

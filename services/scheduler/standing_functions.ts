@@ -31,7 +31,7 @@ export class StandingFunctions {
 
   start(): void {
     const look = () => void this.#look();
-    this.#unsubscribe = this.#bus.subscribe("project", look);
+    this.#unsubscribe = this.#bus.subscribe("project", look, look);
     this.#timer = setInterval(look, LOOK_INTERVAL_MS);
     look();
   }

@@ -1,6 +1,6 @@
 /**
- * One address in front of several gRPC services: an HTTP/2 reverse proxy without TLS that routes by the package of the
- * method. Headers, data, trailers and resets pass in both directions.
+ * One address in front of several gRPC services: an HTTP/2 reverse proxy that routes by the package of the method. Its
+ * clients speak plain text to it; it speaks TLS to the services where it is given a certificate. Headers, data, trailers and resets pass in both directions.
  */
 import {
   type ClientHttp2Session,
@@ -9,6 +9,7 @@ import {
   createServer,
   type Http2Session,
   type IncomingHttpHeaders,
+  type SecureClientSessionOptions,
   type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo } from "node:net";
@@ -26,8 +27,12 @@ export interface Gateway {
  * Listens on a free port of 127.0.0.1.
  *
  * @param routes "host:port" by the beginning of the path, such as "/multinode.registry.v1."
+ * @param tls to the services; default: plain text
  */
-export async function openGateway(routes: Readonly<Record<string, string>>): Promise<Gateway> {
+export async function openGateway(
+  routes: Readonly<Record<string, string>>,
+  tls?: SecureClientSessionOptions,
+): Promise<Gateway> {
   const server = createServer();
   /** A client's connection has one of its own to each service, as if it had connected there. */
   const connections = new Map<Http2Session, Map<string, ClientHttp2Session>>();
@@ -46,7 +51,7 @@ export async function openGateway(routes: Readonly<Record<string, string>>): Pro
     stream.on("error", () => undefined);
     if (onward === undefined) return;
     if (address === undefined) return refuse(stream, GRPC_UNIMPLEMENTED, `nothing serves ${path}`);
-    pass(stream, headers, sessionTo(onward, address));
+    pass(stream, headers, sessionTo(onward, address, tls));
   });
   await new Promise<void>((resolve) => {
     server.listen(0, "127.0.0.1", resolve);
@@ -61,10 +66,14 @@ export async function openGateway(routes: Readonly<Record<string, string>>): Pro
   };
 }
 
-function sessionTo(onward: Map<string, ClientHttp2Session>, address: string): ClientHttp2Session {
+function sessionTo(
+  onward: Map<string, ClientHttp2Session>,
+  address: string,
+  tls: SecureClientSessionOptions | undefined,
+): ClientHttp2Session {
   const open = onward.get(address);
   if (open !== undefined && !open.closed && !open.destroyed) return open;
-  const session = connect(`http://${address}`);
+  const session = tls === undefined ? connect(`http://${address}`) : connect(`https://${address}`, tls);
   // A failure is told to each stream.
   session.on("error", () => undefined);
   onward.set(address, session);

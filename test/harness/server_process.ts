@@ -8,11 +8,14 @@ const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 15_000;
 /** What is kept of a server's standard error, for the message when it does not start. */
 const STDERR_CHARACTERS = 8_000;
+const LOG_LINES = 1_000;
 
 export interface ServerProcess {
   readonly pid: number;
   /** The line that it wrote when it listened. */
   readonly announced: Readonly<Record<string, unknown>>;
+  /** The last lines of its log. */
+  logged(): readonly Record<string, unknown>[];
   /** The last of what it wrote to standard error. */
   stderr(): string;
   /** Its exit status, or the signal that ended it. */
@@ -54,12 +57,17 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   const ended = new Promise<number | NodeJS.Signals>((resolve) => {
     child.once("exit", (code, signal) => resolve(signal ?? code ?? -1));
   });
+  const log: Record<string, unknown>[] = [];
+  const keep = (line: Record<string, unknown>) => {
+    log.push(line);
+    if (log.length > LOG_LINES) log.shift();
+  };
   try {
-    const announced = await announcement(child, isAnnouncement);
+    const announced = await announcement(child, isAnnouncement, keep);
     const pid = child.pid;
     if (pid === undefined) throw new Error("it has no process id");
     const [stopIt, killIt] = [() => stop(child, "SIGTERM"), () => stop(child, "SIGKILL")];
-    return { pid, announced, stderr, ended, stop: stopIt, kill: killIt };
+    return { pid, announced, logged: () => log, stderr, ended, stop: stopIt, kill: killIt };
   } catch (error) {
     await stop(child, "SIGKILL");
     throw new Error(`${name} did not start: ${said || String(error)}`, { cause: error });
@@ -69,6 +77,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
 async function announcement(
   child: ChildProcess,
   isAnnouncement: ServerProcessOptions["isAnnouncement"],
+  keep: (line: Record<string, unknown>) => void,
 ): Promise<Record<string, unknown>> {
   const { stdout } = child;
   if (stdout === null) throw new Error("its standard output is not a pipe");
@@ -77,7 +86,9 @@ async function announcement(
   // Listening goes on after the announcement, so that the pipe never fills.
   lines.on("line", (line) => {
     const parsed = parseLine(line);
-    if (parsed !== undefined && isAnnouncement(parsed)) resolve(parsed);
+    if (parsed === undefined) return;
+    if (isAnnouncement(parsed)) resolve(parsed);
+    else keep(parsed);
   });
   child.once("exit", (code, signal) => reject(new Error(`it ended with ${code ?? signal}`)));
   child.once("error", reject);

@@ -1,6 +1,7 @@
 /** Registry, invocation service and scheduler as three processes behind one address. */
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import type { SecureClientSessionOptions } from "node:http2";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,15 +19,23 @@ export interface ServicesTarget extends RunningTarget {
   restart(name: ServiceName): Promise<void>;
 }
 
+export interface ServicesOptions {
+  /** Settings of a service beside those that it needs. */
+  readonly env?: (name: ServiceName) => Record<string, string>;
+  /** How the gateway speaks to the services; default: plain text. */
+  readonly tls?: SecureClientSessionOptions;
+}
+
 /** @param folder where each service has a folder of its own; default: a new temporary folder, removed at the end */
-export async function startServicesTarget(folder?: string): Promise<ServicesTarget> {
+export async function startServicesTarget(folder?: string, options: ServicesOptions = {}): Promise<ServicesTarget> {
   const scratch = folder ?? (await mkdtemp(join(tmpdir(), "multinode-e2e-")));
   const [registry, invocation, scheduler] = await freeAddresses();
-  const gateway = await openGateway({
+  const routes = {
     "/multinode.registry.v1.": registry,
     "/multinode.invocation.v1.": invocation,
     "/multinode.scheduler.v1.": scheduler,
-  });
+  };
+  const gateway = await openGateway(routes, options.tls);
   const apiUrl = `http://127.0.0.1:${gateway.port}`;
   const servers: Record<string, ServerProcess> = {};
   const stop = async () => {
@@ -50,6 +59,7 @@ export async function startServicesTarget(folder?: string): Promise<ServicesTarg
         MULTINODE_SCHEDULER_ADDRESS: scheduler,
         MULTINODE_API_URL: apiUrl,
         MULTINODE_LOG_LEVEL: "warn",
+        ...options.env?.(name),
       },
       isAnnouncement: (line) => line["service"] === name && typeof line["port"] === "number",
     });

@@ -42,7 +42,8 @@ export class ParkedLeases {
   #comingRound = 0;
 
   constructor(bus: Bus) {
-    this.#unsubscribe = bus.subscribe("queue", () => this.#wake("look"));
+    const look = () => this.#wake("look");
+    this.#unsubscribe = bus.subscribe("queue", look, look);
   }
 
   get round(): number {

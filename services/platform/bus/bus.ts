@@ -11,8 +11,11 @@ export type EventBody = NonNullable<Event["event"]>;
 
 export interface Bus {
   publish(event: EventBody): void;
-  /** Calls `listener` with each event of the kind until the answer is called. A listener must not throw. */
-  subscribe(kind: EventKind, listener: (event: EventBody) => void): () => void;
+  /**
+   * Calls `listener` with each event of the kind until the answer is called, and `missed` when events may have been lost
+   * in number, as after a broken connection, so that who needs not wait looks at once. Neither may throw.
+   */
+  subscribe(kind: EventKind, listener: (event: EventBody) => void, missed?: () => void): () => void;
   close(): Promise<void>;
 }
 

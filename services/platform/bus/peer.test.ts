@@ -15,15 +15,21 @@ async function undoAll(): Promise<void> {
   for (const step of undo.splice(0).reverse()) await step();
 }
 
-function serve(bus: PeerBus): Server<Caller> {
+function serve(bus: PeerBus): { server: Server<Caller>; stop: () => Promise<void> } {
+  const stopping = new AbortController();
   const server = createRpcServer({
     log: createLogger("test", "silent"),
     authorities: [async () => ({ kind: "service" })],
     access: { [EventServiceDefinition.fullName]: ["service"] },
-    stopping: new AbortController().signal,
+    stopping: stopping.signal,
   });
   server.add(EventServiceDefinition, bus.service());
-  return server;
+  const stop = async () => {
+    // Ends the streams; without it, the library breaks none of them off.
+    stopping.abort();
+    await server.shutdown();
+  };
+  return { server, stop };
 }
 
 function clientOf(port: number) {
@@ -34,16 +40,16 @@ function clientOf(port: number) {
 
 async function openPair() {
   const here = new PeerBus([]);
-  const server = serve(here);
+  const { server, stop } = serve(here);
   const port = await server.listen("127.0.0.1:0");
   const there = new PeerBus([clientOf(port)]);
   const close = async () => {
     await there.close();
     await here.close();
-    server.forceShutdown();
+    await stop();
     await undoAll();
   };
-  return { here, there, port, server, close };
+  return { here, there, port, stop, close };
 }
 
 describe("the bus between services", () => {
@@ -56,17 +62,19 @@ describe("a service that follows its peers", () => {
   const WAIT = { timeout: 10_000, interval: 20 };
 
   it("comes again when a peer was away", async () => {
-    const { here, there, port, server, close } = await openPair();
-    const heard = vi.fn();
-    there.subscribe("project", heard);
+    const { here, there, port, stop, close } = await openPair();
+    const [heard, missed] = [vi.fn(), vi.fn()];
+    there.subscribe("project", heard, missed);
     await vi.waitFor(() => {
       here.publish(project("before"));
       expect(heard).toHaveBeenCalled();
     }, WAIT);
-    server.forceShutdown();
+    await stop();
     const next = serve(here);
-    undo.push(() => next.forceShutdown());
-    await vi.waitFor(async () => expect(await next.listen(`127.0.0.1:${port}`)).toBe(port), WAIT);
+    undo.push(next.stop);
+    await vi.waitFor(async () => expect(await next.server.listen(`127.0.0.1:${port}`)).toBe(port), WAIT);
+    // Once for each time that it came to the peer.
+    await vi.waitFor(() => expect(missed).toHaveBeenCalledTimes(2), WAIT);
     await vi.waitFor(() => {
       here.publish(project("after"));
       expect(heard).toHaveBeenCalledWith(project("after"));
@@ -78,7 +86,7 @@ describe("a service that follows its peers", () => {
     const [left, right] = await Promise.all([openPair(), openPair()]);
     // A third one that hears of both and is followed by nobody, and one that follows the third.
     const third = new PeerBus([clientOf(left.port), clientOf(right.port)]);
-    const server = serve(third);
+    const { server, stop } = serve(third);
     const fourth = new PeerBus([clientOf(await server.listen("127.0.0.1:0"))]);
     const [heardByThird, heardByFourth] = [vi.fn(), vi.fn()];
     third.subscribe("project", heardByThird);
@@ -93,7 +101,7 @@ describe("a service that follows its peers", () => {
     }, WAIT);
     expect(heardByFourth).not.toHaveBeenCalledWith(project("left"));
     await Promise.all([third.close(), fourth.close()]);
-    server.forceShutdown();
+    await stop();
     await Promise.all([left.close(), right.close()]);
   });
 

@@ -33,8 +33,8 @@ export class PeerBus implements Bus {
     this.#all.publish(event);
   }
 
-  subscribe(kind: EventKind, listener: (event: EventBody) => void): () => void {
-    return this.#all.subscribe(kind, listener);
+  subscribe(kind: EventKind, listener: (event: EventBody) => void, missed?: () => void): () => void {
+    return this.#all.subscribe(kind, listener, missed);
   }
 
   async close(): Promise<void> {
@@ -46,8 +46,12 @@ export class PeerBus implements Bus {
     const { signal } = this.#stopping;
     const subjects = EVENT_KINDS.map(subjectOf);
     while (!signal.aborted) {
+      let hears = false;
       try {
         for await (const { events } of peer.subscribe({ subjects }, { signal })) {
+          // The first message says that the peer is there: what it published before was lost.
+          if (!hears) this.#all.tellMissed();
+          hears = true;
           for (const { event } of events) if (event !== undefined) this.#all.publish(event);
         }
       } catch {

@@ -1,6 +1,7 @@
 /** Clients of one service in another, over gRPC. */
 import {
   type Channel,
+  ChannelCredentials,
   type Client,
   ClientError,
   type CompatServiceDefinition,
@@ -32,9 +33,16 @@ export interface ServiceConnection {
   close(): void;
 }
 
-/** `address` is "host:port". `serviceToken` is what the services of one installation share. */
-export function connectToService(address: string, serviceToken: string): ServiceConnection {
-  const channel: Channel = createChannel(address, undefined, CHANNEL_OPTIONS);
+/**
+ * `address` is "host:port". `serviceToken` is what the services of one installation share. Without credentials the
+ * connection is in plain text.
+ */
+export function connectToService(
+  address: string,
+  serviceToken: string,
+  credentials?: ChannelCredentials,
+): ServiceConnection {
+  const channel: Channel = createChannel(address, credentials ?? ChannelCredentials.createInsecure(), CHANNEL_OPTIONS);
   const metadata = Metadata({ authorization: `Bearer ${serviceToken}` });
   const factory = createClientFactory()
     .use(refusalsOfServices)

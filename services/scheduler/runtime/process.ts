@@ -9,7 +9,7 @@
  * X2. Each worker is also written down, so that one which was stopped when the server died is killed at the next start.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
@@ -28,6 +28,8 @@ export interface ProcessRuntimeSettings {
   readonly folder: string;
   /** The program of the worker, a file. */
   readonly workerProgram: string;
+  /** Certificates, in PEM, that workers trust beside those that this process trusts. */
+  readonly caFile?: string | undefined;
 }
 
 interface RunningProcess {
@@ -40,6 +42,7 @@ export class ProcessRuntime implements Runtime {
   readonly name = "process";
   readonly #settings: ProcessRuntimeSettings;
   readonly #records: string;
+  readonly #caFile: string | undefined;
   readonly #running = new Map<string, RunningProcess>();
   readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
   readonly #outputListeners: ((workerId: string, stream: "stdout" | "stderr", line: string) => void)[] = [];
@@ -49,6 +52,7 @@ export class ProcessRuntime implements Runtime {
     this.#records = join(settings.folder, "workers");
     mkdirSync(this.#records, { recursive: true, mode: 0o700 });
     mkdirSync(this.#bundles, { recursive: true, mode: 0o700 });
+    this.#caFile = settings.caFile === undefined ? undefined : this.#trustAlso(settings.caFile);
     this.#killLeftOver();
   }
 
@@ -60,7 +64,7 @@ export class ProcessRuntime implements Runtime {
     const child = spawn(process.execPath, ["--enable-source-maps", this.#settings.workerProgram], {
       detached: true, // leads a process group
       stdio: ["ignore", "pipe", "pipe", "pipe"],
-      env: environment(),
+      env: environment(this.#caFile),
     });
     const exit = new Promise<{ code: number | null; signal: NodeJS.Signals | null; error?: Error }>((resolve) => {
       // `close` would wait for grandchildren that hold the pipes.
@@ -121,6 +125,15 @@ export class ProcessRuntime implements Runtime {
     await Promise.all([...this.#running.keys()].map((workerId) => this.stop(workerId)));
   }
 
+  /** Node reads one file only. Answers its path. */
+  #trustAlso(caFile: string): string {
+    const files = [process.env["NODE_EXTRA_CA_CERTS"], caFile];
+    const trusted = files.flatMap((path) => (path !== undefined && existsSync(path) ? readFileSync(path, "utf8") : []));
+    const file = join(this.#settings.folder, "trusted.pem");
+    writeFileSync(file, trusted.join("\n"));
+    return file;
+  }
+
   #record(workerId: string): string {
     return join(this.#records, `${workerId}.json`);
   }
@@ -151,11 +164,12 @@ export class ProcessRuntime implements Runtime {
   }
 }
 
-function environment(): Record<string, string> {
+function environment(caFile: string | undefined): Record<string, string> {
   const env: Record<string, string> = {};
   for (const name of PASSED_ON) {
     const value = process.env[name];
     if (value !== undefined) env[name] = value;
   }
+  if (caFile !== undefined) env["NODE_EXTRA_CA_CERTS"] = caFile;
   return env;
 }

@@ -1,0 +1,80 @@
+import { createChannel, createClient, Metadata } from "nice-grpc";
+import { HealthDefinition } from "nice-grpc-server-health";
+import { afterEach, describe, expect, it } from "vitest";
+import { EventServiceDefinition } from "../../../gen/multinode/event/v1/event_service.pb.js";
+import { createLogger } from "../log.js";
+import { type Listening, listen } from "./listening.js";
+import { createRpcServer } from "./server.js";
+
+const SERVING = 1;
+const NOT_SERVING = 2;
+const NAME = EventServiceDefinition.fullName;
+const undo: (() => Promise<void> | void)[] = [];
+
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+
+/** With one method, which never ends and hears nobody. `called` resolves when it is called. */
+async function open() {
+  const { promise: called, resolve } = Promise.withResolvers<void>();
+  const server = createRpcServer({
+    log: createLogger("test", "silent"),
+    authorities: [async () => ({ kind: "service" })],
+    access: { [NAME]: ["service"] },
+    stopping: new AbortController().signal,
+  });
+  server.add(EventServiceDefinition, {
+    async *subscribe() {
+      yield { events: [] };
+      resolve();
+      await new Promise(() => undefined);
+    },
+  });
+  const listening: Listening = await listen(server, { host: "127.0.0.1", port: 0 }, [NAME]);
+  undo.push(() => listening.stop(0));
+  const channel = createChannel(`127.0.0.1:${listening.port}`);
+  undo.push(() => channel.close());
+  const events = createClient(EventServiceDefinition, channel, {
+    "*": { metadata: Metadata({ authorization: "Bearer x" }) },
+  });
+  const health = createClient(HealthDefinition, channel);
+  return { listening, called, health, events };
+}
+
+describe("health checking", () => {
+  it("tells of the server and of each service whether calls are welcome", async () => {
+    const { listening, health } = await open();
+    const statuses = () => Promise.all(["", NAME].map(async (service) => (await health.check({ service })).status));
+    expect(await statuses()).toEqual([NOT_SERVING, NOT_SERVING]);
+    listening.serving(true);
+    expect(await statuses()).toEqual([SERVING, SERVING]);
+    listening.serving(false);
+    expect(await statuses()).toEqual([NOT_SERVING, NOT_SERVING]);
+    await expect(health.check({ service: "multinode.nonsense" })).rejects.toThrow("NOT_FOUND");
+  });
+});
+
+describe("a stop", () => {
+  it("breaks off what does not end within the bound", async () => {
+    const { listening, called, events } = await open();
+    const reading = (async () => {
+      for await (const _ of events.subscribe({ subjects: [] })) continue;
+    })();
+    await called;
+    const startedAt = performance.now();
+    const [, lost] = await Promise.allSettled([listening.stop(200), reading]);
+    const ms = performance.now() - startedAt;
+    expect(ms).toBeGreaterThan(150);
+    expect(ms).toBeLessThan(2_000);
+    expect(lost).toMatchObject({ status: "rejected" });
+  });
+
+  it("does not wait where nothing is under way, though clients are connected", async () => {
+    const { listening, health } = await open();
+    await health.check({ service: "" });
+    const startedAt = performance.now();
+    await listening.stop(10_000);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+});
