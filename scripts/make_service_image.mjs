@@ -13,14 +13,27 @@ const SERVICES = ["registry", "invocation", "scheduler", "health"];
 const PACKAGE_FILES = ["worker.js", "worker_supervisor.js", "descriptors.binpb"];
 /** Parts of dependencies that these ask for, and do without. */
 const OPTIONAL = ["pg-native", "cpu-features", "*.node"];
-const BANNER = 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);';
+const BANNER =
+  'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);';
 
 await runScript(import.meta.url, async ([tag = DEFAULT_TAG, base = DEFAULT_BASE]) => {
   const context = mkdtempSync(join(tmpdir(), "multinode-services-"));
   try {
     await fill(context);
     const file = join(ROOT, "deploy/services/Dockerfile");
-    const args = ["build", "--quiet", "--network", "none", "--build-arg", `BASE=${base}`, "-t", tag, "-f", file, context];
+    const args = [
+      "build",
+      "--quiet",
+      "--network",
+      "none",
+      "--build-arg",
+      `BASE=${base}`,
+      "-t",
+      tag,
+      "-f",
+      file,
+      context,
+    ];
     // The builder that every engine has; the other one asks a registry even about images that are here.
     const { ok, detail } = await run("docker", args, { env: { DOCKER_BUILDKIT: "0" } });
     if (!ok) console.error(`the image of the services could not be built: ${detail}`);

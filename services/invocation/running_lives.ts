@@ -3,7 +3,7 @@
  * may be behind the store where another process changed a row: the life is forgotten when that process tells of it, and
  * until then `save` refuses (StaleLife), and the row is read.
  */
-import type { Bus } from "../platform/bus/bus.js";
+import type { Bus, EventBody } from "../platform/bus/bus.js";
 import type { Change, StoredInvocation } from "./store.js";
 
 /** Lives that are kept; what runs beyond them is read. */
@@ -14,13 +14,14 @@ export class RunningLives {
   readonly #unsubscribe: () => void;
 
   constructor(bus: Bus) {
-    this.#unsubscribe = bus.subscribe("invocation", (event) => {
+    const hear = (event: EventBody) => {
       if (event.$case !== "invocations") return;
       for (const { invocationId, revision } of event.value.invocations) {
         const known = this.#lives.get(invocationId);
         if (known !== undefined && known.life.revision < revision) this.#lives.delete(invocationId);
       }
-    });
+    };
+    this.#unsubscribe = bus.subscribe("invocation", hear, () => this.#lives.clear());
   }
 
   close(): void {

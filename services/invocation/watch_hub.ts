@@ -58,7 +58,11 @@ export class WatchHub {
   }
 
   #markAll(): void {
-    const all = new Set([...this.#watchers.values()].flatMap((watchers) => [...watchers]));
+    const all = new Set<Watcher>();
+    for (const known of this.#watchers.values()) {
+      if (known instanceof Set) for (const watcher of known) all.add(watcher);
+      else all.add(known);
+    }
     for (const watcher of all) watcher.markAll();
   }
 
