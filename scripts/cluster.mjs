@@ -1,0 +1,74 @@
+// What cluster_up.mjs and cluster_down.mjs share: the compose command, and the folder with the cluster's secrets.
+
+import { spawnSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "./toolchain.mjs";
+
+/** Secrets of the cluster that this checkout runs. Only its owner may read them. */
+export const CLUSTER_FOLDER = join(ROOT, ".cluster");
+export const ENV_FILE = join(CLUSTER_FOLDER, "env");
+export const PROJECT = "multinode";
+const LABEL = "dev.multinode.installation";
+
+/** "docker compose" where it is there, else "docker-compose". @throws Error that says what is missing. */
+export function composeCommand() {
+  if (spawnSync("docker", ["info"], { stdio: "ignore" }).status !== 0) {
+    throw new Error(
+      "no Docker engine answers: install Docker, start it, and let this user use it (`docker info` must work)",
+    );
+  }
+  const base = ["--env-file", ENV_FILE, "-p", PROJECT, "-f", join(ROOT, "docker-compose.yml")];
+  if (spawnSync("docker", ["compose", "version"], { stdio: "ignore" }).status === 0)
+    return ["docker", "compose", ...base];
+  if (spawnSync("docker-compose", ["version"], { stdio: "ignore" }).status === 0) return ["docker-compose", ...base];
+  throw new Error("Compose is missing: install docker-compose, or Docker's compose plugin");
+}
+
+/** Made once, and kept until the cluster is taken away: the stores remember them. */
+export function ensureSecrets() {
+  if (existsSync(ENV_FILE)) return;
+  mkdirSync(CLUSTER_FOLDER, { recursive: true, mode: 0o700 });
+  // NATS reads its passwords as values of its configuration: they begin with a letter.
+  const secret = () => `s${randomBytes(24).toString("hex")}`;
+  const names = [
+    "SERVICE_TOKEN",
+    "POSTGRES_PASSWORD",
+    ...["REGISTRY", "INVOCATION", "SCHEDULER", "OBSERVER"].map((user) => `NATS_${user}_PASSWORD`),
+  ];
+  writeFileSync(ENV_FILE, names.map((name) => `MULTINODE_${name}=${secret()}\n`).join(""), { mode: 0o600 });
+}
+
+export function hasSecrets() {
+  return existsSync(ENV_FILE);
+}
+
+/** Runs a command and answers what it printed. @throws Error with what it said. */
+export function output(command, args, options = {}) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    encoding: "utf8",
+    cwd: ROOT,
+    timeout: 120_000,
+    ...options,
+  });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${(stderr || error?.message || "").trim()}`);
+  return stdout.trim();
+}
+
+/** Containers and networks that schedulers made, whatever became of these. */
+export function removeWorkers() {
+  const lines = (text) => text.split("\n").filter(Boolean);
+  const filter = ["--filter", `label=${LABEL}=${installationId()}`];
+  const containers = lines(output("docker", ["ps", "-aq", ...filter]));
+  if (containers.length > 0) output("docker", ["rm", "-f", "-v", ...containers]);
+  for (const network of lines(output("docker", ["network", "ls", "-q", ...filter])))
+    output("docker", ["network", "rm", network]);
+  return containers.length;
+}
+
+/** As services/scheduler/runtime/runtime_settings.ts makes it of the service token. */
+function installationId() {
+  const token = /^MULTINODE_SERVICE_TOKEN=(.*)$/m.exec(readFileSync(ENV_FILE, "utf8"))?.[1] ?? "";
+  return createHash("sha256").update(`containers of ${token}`).digest("hex").slice(0, 12);
+}

@@ -1,0 +1,118 @@
+// `npm run cluster:up`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
+import { spawn } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+import { composeCommand, ensureSecrets, output, PROJECT } from "./cluster.mjs";
+import { ROOT, run, runScript, seconds } from "./toolchain.mjs";
+
+const BASE_IMAGE = "node:24-slim";
+/** Made from this machine's own Node where no registry is reached. */
+const OWN_BASE_IMAGE = "multinode/node:24";
+const PUBLIC_IMAGES = {
+  MULTINODE_POSTGRES_IMAGE: "postgres:17-alpine",
+  MULTINODE_NATS_IMAGE: "nats:2-alpine",
+  MULTINODE_NGINX_IMAGE: "nginx:1-alpine",
+};
+const PULL_BOUND_MS = 120_000;
+const HEALTHY_BOUND_MS = 180_000;
+const LOOK_INTERVAL_MS = 500;
+
+await runScript(import.meta.url, async () => {
+  const startedAt = performance.now();
+  const compose = composeCommand();
+  ensureSecrets();
+  await step("the program", () => script("build.mjs"));
+  await step("the images", makeImages);
+  await step("the cluster", () => start(compose));
+  await step("its health", () => untilHealthy());
+  const apiKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
+  const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
+  console.log(
+    [
+      "",
+      `The cluster is up, ${seconds(performance.now() - startedAt)} after it was asked for.`,
+      "",
+      `  address  http://${address}`,
+      `  API key  ${apiKey}`,
+      "",
+      `  npx multinode login http://${address}    asks for the key, and keeps both for deploy, start, watch, logs`,
+      "  npm run cluster:down                     ends it and removes all that it stored",
+    ].join("\n"),
+  );
+  return 0;
+});
+
+const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/api-key","utf8"))';
+
+async function step(name, work) {
+  const startedAt = performance.now();
+  const detail = await work();
+  console.log(`cluster: ${name}${detail === undefined ? "" : `, ${detail}`} ${seconds(performance.now() - startedAt)}`);
+}
+
+async function script(name, args = []) {
+  const { ok, detail } = await run("node", [`scripts/${name}`, ...args], { boundMs: 600_000 });
+  if (!ok) throw new Error(`${name} failed (${detail})`);
+}
+
+async function makeImages() {
+  let detail;
+  let base = BASE_IMAGE;
+  if (!(await isThere(BASE_IMAGE))) {
+    base = OWN_BASE_IMAGE;
+    detail = "the base made here, since no image registry is reached";
+    await script("make_base_image.mjs", [OWN_BASE_IMAGE]);
+  }
+  await script("make_worker_image.mjs", [process.env.MULTINODE_WORKER_IMAGE ?? "multinode/worker:latest", base]);
+  await script("make_service_image.mjs", [process.env.MULTINODE_SERVICES_IMAGE ?? "multinode/services:latest", base]);
+  for (const [setting, image] of Object.entries(PUBLIC_IMAGES)) {
+    if (await isThere(process.env[setting] ?? image)) continue;
+    if (process.env[setting] !== undefined)
+      throw new Error(`${setting}: the image ${process.env[setting]} cannot be pulled`);
+    await script("make_standin_images.mjs");
+    return "public ones made of Debian's packages, since no image registry is reached";
+  }
+  return detail;
+}
+
+/** Here, or pulled. */
+async function isThere(image) {
+  try {
+    output("docker", ["image", "inspect", image]);
+    return true;
+  } catch {
+    return await new Promise((done) => {
+      const child = spawn("docker", ["pull", "--quiet", image], { stdio: "ignore", timeout: PULL_BOUND_MS });
+      child.once("error", () => done(false));
+      child.once("exit", (code) => done(code === 0));
+    });
+  }
+}
+
+async function start([command, ...args]) {
+  // Those of an earlier build are replaced.
+  const { ok, detail } = await run(command, [...args, "up", "-d", "--remove-orphans"], { boundMs: 300_000 });
+  if (!ok) throw new Error(`${command} up failed (${detail})`);
+}
+
+async function untilHealthy() {
+  const deadline = performance.now() + HEALTHY_BOUND_MS;
+  for (;;) {
+    const waiting = unhealthy();
+    if (waiting.length === 0) return;
+    if (performance.now() > deadline) {
+      throw new Error(
+        `these are not healthy after ${seconds(HEALTHY_BOUND_MS)}: ${waiting.join(", ")}; \`docker logs <name>\` tells why`,
+      );
+    }
+    await delay(LOOK_INTERVAL_MS);
+  }
+}
+
+function unhealthy() {
+  const ids = output("docker", ["ps", "-aq", "--filter", `label=com.docker.compose.project=${PROJECT}`]).split("\n");
+  const format = "{{.Name}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}";
+  return output("docker", ["inspect", "--format", format, ...ids.filter(Boolean)])
+    .split("\n")
+    .filter((line) => !line.endsWith(" running healthy"))
+    .map((line) => line.slice(1));
+}
