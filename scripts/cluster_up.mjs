@@ -1,5 +1,6 @@
 // `npm run cluster:up`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
 import { spawn } from "node:child_process";
+import { statSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { composeCommand, ensureSecrets, output, PROJECT } from "./cluster.mjs";
 import { ROOT, run, runScript, seconds } from "./toolchain.mjs";
@@ -89,8 +90,10 @@ async function isThere(image) {
 }
 
 async function start([command, ...args]) {
+  const socket = process.env.MULTINODE_DOCKER_SOCKET ?? "/var/run/docker.sock";
+  const env = { MULTINODE_DOCKER_GROUP: String(statSync(socket).gid) };
   // Those of an earlier build are replaced.
-  const { ok, detail } = await run(command, [...args, "up", "-d", "--remove-orphans"], { boundMs: 300_000 });
+  const { ok, detail } = await run(command, [...args, "up", "-d", "--remove-orphans"], { boundMs: 300_000, env });
   if (!ok) throw new Error(`${command} up failed (${detail})`);
 }
 

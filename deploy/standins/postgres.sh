@@ -5,6 +5,7 @@ data=/var/lib/postgresql/data
 bin=/usr/lib/postgresql/15/bin
 export PATH="$bin:$PATH"
 as_postgres() { setpriv --reuid postgres --regid postgres --clear-groups "$@"; }
+mkdir -p -m 1777 /tmp
 mkdir -p /var/run/postgresql "$data"
 chown postgres:postgres /var/run/postgresql "$data"
 chmod 0700 "$data"
