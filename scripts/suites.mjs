@@ -12,6 +12,12 @@ const PYTHON_GRPC = { debian: "python3-grpcio", probe: [PYTHON, "-c", "import gr
 const PROTOC = { debian: "protobuf-compiler", probe: ["protoc", "--version"] };
 const PYTHON_PLUGIN = { debian: "protobuf-compiler-grpc", probe: ["sh", "-c", "command -v grpc_python_plugin"] };
 
+/** Its programs lie off the PATH in Debian. */
+const POSTGRES = {
+  debian: "postgresql",
+  probe: ["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb"],
+};
+
 /** A file system of a few megabytes, made and taken away again. */
 const SMALL_DISK = {
   enable: "run it as root, where mounting is allowed",
@@ -29,6 +35,8 @@ const SMALL_DISK = {
  */
 const SUITES = [
   { name: "unit", source: "vitest.config.ts", project: "unit", boundMs: 300_000 },
+  // The contract of databases and what stands on it once more, on a PostgreSQL of its own.
+  { name: "postgres", source: "test/postgres", project: "postgres", needs: [POSTGRES], boundMs: 300_000 },
   // The same tests twice: on `multinode up`, and on the three services as processes of their own.
   { name: "e2e-embedded", source: "test/e2e", project: "e2e-embedded", boundMs: 420_000 },
   { name: "e2e-services", source: "test/e2e", project: "e2e-services", boundMs: 420_000 },

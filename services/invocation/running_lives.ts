@@ -1,7 +1,9 @@
 /**
  * The lives of what runs, as this process stored them last, so that a report need not read what it is about to change. It
- * may be behind the store where another process changed a row: `save` then refuses (StaleLife), and the row is read.
+ * may be behind the store where another process changed a row: `save` then refuses (StaleLife), and the row is read. Hints of
+ * such changes make that rare.
  */
+import type { Bus } from "../platform/bus/bus.js";
 import type { Change, StoredInvocation } from "./store.js";
 
 /** Lives that are kept; what runs beyond them is read. */
@@ -9,6 +11,17 @@ const MOST_LIVES = 20_000;
 
 export class RunningLives {
   readonly #lives = new Map<string, StoredInvocation>();
+  readonly #unsubscribe: () => void;
+
+  constructor(bus: Bus) {
+    this.#unsubscribe = bus.subscribe("invocation", (event) => {
+      if (event.$case !== "invocations" || this.#lives.size === 0) return;
+      for (const { invocationId, revision } of event.value.invocations) {
+        const known = this.#lives.get(invocationId);
+        if (known !== undefined && known.life.revision < revision) this.#lives.delete(invocationId);
+      }
+    });
+  }
 
   get(id: string): StoredInvocation | undefined {
     return this.#lives.get(id);
@@ -30,5 +43,9 @@ export class RunningLives {
 
   forget(ids: Iterable<string>): void {
     for (const id of ids) this.#lives.delete(id);
+  }
+
+  close(): void {
+    this.#unsubscribe();
   }
 }

@@ -68,7 +68,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
   const secret = (name: string) => db.write((tx) => store.secret(tx, name, () => randomBytes(32)));
   const hub = new WatchHub(bus);
   const parked = new ParkedLeases(bus);
-  const running = new RunningLives();
+  const running = new RunningLives(bus);
   const deps: InvocationDeps = {
     db,
     store,
@@ -110,6 +110,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     stop: async () => {
       await sweeper.stop();
       parked.close();
+      running.close();
       hub.close();
     },
   };

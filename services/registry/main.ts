@@ -13,19 +13,22 @@ import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/confi
 import { IdSource } from "../platform/ids.js";
 import { connectToService } from "../platform/rpc/service_client.js";
 import { runService } from "../platform/service_process.js";
-import { openSqlite } from "../platform/store/sqlite.js";
+import { DATABASE_SETTINGS, openDatabase } from "../platform/store/open_database.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openBundlesOnDisk } from "./bundles_on_disk.js";
 import { createRegistry } from "./service.js";
 import { registryMigrations } from "./sql/schema.js";
 
-const settings = readSettings({ ...COMMON_SETTINGS, MULTINODE_INVOCATION_ADDRESS: addressSetting }, process.env);
+const settings = readSettings(
+  { ...COMMON_SETTINGS, ...DATABASE_SETTINGS, MULTINODE_INVOCATION_ADDRESS: addressSetting },
+  process.env,
+);
 
 await runService("registry", settings, async ({ path }, log) => {
   const clock = systemClock;
   const invocation = connectToService(settings.MULTINODE_INVOCATION_ADDRESS, settings.MULTINODE_SERVICE_TOKEN);
   const bus = new PeerBus([invocation.client(EventServiceDefinition)]);
-  const db = await openSqlite(join(path, "registry.db"), registryMigrations);
+  const db = await openDatabase(settings, { name: "registry", folder: path }, registryMigrations);
   const registry = createRegistry({
     db,
     bundles: await openBundlesOnDisk(join(path, "bundles"), clock),

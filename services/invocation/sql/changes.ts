@@ -1,5 +1,5 @@
 /** Writing invocations: inserts, and changes with the ended executions and the queues' counters that belong to them. */
-import type { SqlValue, WriteTransaction } from "../../platform/store/db.js";
+import { type SqlValue, together, type WriteTransaction } from "../../platform/store/db.js";
 import { type EndedExecution, isQueued } from "../domain/life.js";
 import { type Change, type Identity, type NewInvocation, StaleLife } from "../store.js";
 import { OUTCOME_CODE } from "./codes.js";
@@ -34,10 +34,12 @@ export function changeMethods(keys: Keys) {
         if (idempotency !== null) idempotent.push([projectId, idempotency.key, id, idempotency.bodyHash, createdAt]);
         counters.add(identity, life.held, isQueued(life) ? 1 : 0);
       }
-      await tx.runMany(INSERT_INVOCATION, rows);
-      if (large.length > 0) await tx.runMany(INSERT_LARGE_INPUT, large);
-      if (idempotent.length > 0) await tx.runMany(INSERT_IDEMPOTENCY_KEY, idempotent);
-      await counters.flush(tx);
+      await together([
+        tx.runMany(INSERT_INVOCATION, rows),
+        tx.runMany(INSERT_LARGE_INPUT, large),
+        tx.runMany(INSERT_IDEMPOTENCY_KEY, idempotent),
+        counters.flush(tx),
+      ]);
     },
 
     async addChildren(tx: WriteTransaction, parentId: string, count: number): Promise<void> {
@@ -62,9 +64,11 @@ export function changeMethods(keys: Keys) {
         }
       }
       if ((await tx.runMany(UPDATE_INVOCATION, updates)) !== updates.length) throw new StaleLife();
-      if (ended.length > 0) await tx.runMany(INSERT_EXECUTION, ended);
-      if (released.length > 0) await tx.runMany(RELEASE_EXECUTION, released);
-      await counters.flush(tx);
+      await together([
+        tx.runMany(INSERT_EXECUTION, ended),
+        tx.runMany(RELEASE_EXECUTION, released),
+        counters.flush(tx),
+      ]);
     },
   };
 }
@@ -108,8 +112,12 @@ class QueueCounters {
   }
 
   async flush(tx: WriteTransaction): Promise<void> {
-    for (const [key, { used, queued }] of this.#deltas) {
-      if (used !== 0 || queued !== 0) await tx.run(COUNT_QUEUE, used, queued, key);
-    }
+    // In the order in which all lock them, so that two writes never wait for each other.
+    const inOrder = [...this.#deltas].sort(([a], [b]) => a - b);
+    await together(
+      inOrder.map(async ([key, { used, queued }]) => {
+        if (used !== 0 || queued !== 0) await tx.run(COUNT_QUEUE, used, queued, key);
+      }),
+    );
   }
 }
