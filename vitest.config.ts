@@ -13,6 +13,13 @@ function endToEnd(target: "embedded" | "services") {
   return { extends: inherits, test: { ...test, globalSetup: [`test/harness/${target}_setup.ts`], maxConcurrency: 8 } };
 }
 
+/** What stands on a database, once more on PostgreSQL. */
+function onPostgres() {
+  const stores = ["invocation", "registry"].map((service) => `services/${service}/**/*.test.ts`);
+  const { extends: inherits, test } = project("postgres", ["test/postgres/**/*.test.ts", ...stores], 60_000);
+  return { extends: inherits, test: { ...test, globalSetup: ["test/harness/postgres_setup.ts"] } };
+}
+
 export default defineConfig({
   // Examples and tests import the SDK by its name; here they get its sources, not the last build.
   resolve: {
@@ -42,6 +49,7 @@ export default defineConfig({
       project("full-disk", ["test/chaos/faults/disk/*.test.ts"], 90_000),
       project("nats", ["test/nats/**/*.test.ts"], 30_000),
       project("tls", ["test/tls/**/*.test.ts"], 60_000),
+      onPostgres(),
       project("python", ["test/python/**/*.test.ts"], 60_000),
     ],
   },

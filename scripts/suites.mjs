@@ -15,6 +15,11 @@ const PYTHON_PLUGIN = { debian: "protobuf-compiler-grpc", probe: ["sh", "-c", "c
 const NATS_SERVER = { debian: "nats-server", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" nats-server --version'] };
 
 const OPENSSL = { debian: "openssl", probe: ["openssl", "version"] };
+/** Its programs lie off the PATH in Debian. */
+const POSTGRES = {
+  debian: "postgresql",
+  probe: ["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb"],
+};
 
 /** A file system of a few megabytes, made and taken away again. */
 const SMALL_DISK = {
@@ -33,6 +38,8 @@ const SMALL_DISK = {
  */
 const SUITES = [
   { name: "unit", source: "vitest.config.ts", project: "unit", boundMs: 300_000 },
+  // The contract of databases and what stands on it once more, on a PostgreSQL of its own.
+  { name: "postgres", source: "test/postgres", project: "postgres", needs: [POSTGRES], boundMs: 300_000 },
   // The same tests twice: on `multinode up`, and on the three services as processes of their own.
   { name: "e2e-embedded", source: "test/e2e", project: "e2e-embedded", boundMs: 420_000 },
   { name: "e2e-services", source: "test/e2e", project: "e2e-services", boundMs: 420_000 },

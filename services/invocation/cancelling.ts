@@ -24,10 +24,13 @@ export async function cancelAll(
   return changes;
 }
 
-/** Cancels descendants of an invocation. Where they are many, the rest is noted for `continueCascades`. */
+/**
+ * Cancels descendants of an invocation, and notes for `continueCascades` that there may be more: they may be too many for one
+ * transaction, and those that were found may have started children before they were locked.
+ */
 export async function cancelDescendants(deps: InvocationDeps, tx: WriteTransaction, id: string): Promise<Change[]> {
   const descendants = await deps.store.loadUncancelledDescendants(tx, id, CASCADE_CHUNK);
-  if (descendants.length === CASCADE_CHUNK) await deps.store.putCascade(tx, id);
+  if (descendants.length > 0) await deps.store.putCascade(tx, id);
   else await deps.store.forgetCascade(tx, id);
   return await cancelAll(deps, tx, descendants);
 }

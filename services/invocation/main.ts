@@ -1,5 +1,4 @@
 /** The invocation service as a process of its own. */
-import { join } from "node:path";
 import { DispatchServiceDefinition } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { InvocationServiceDefinition } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { LogServiceDefinition } from "../../gen/multinode/invocation/v1/log_service.pb.js";
@@ -11,18 +10,21 @@ import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/confi
 import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { runService } from "../platform/service_process.js";
-import { openSqlite } from "../platform/store/sqlite.js";
+import { DATABASE_SETTINGS, openDatabase } from "../platform/store/open_database.js";
 import { createInvocationService } from "./service.js";
 import { MIGRATIONS } from "./sql/schema.js";
 
-const settings = readSettings({ ...COMMON_SETTINGS, MULTINODE_REGISTRY_ADDRESS: addressSetting }, process.env);
+const settings = readSettings(
+  { ...COMMON_SETTINGS, ...DATABASE_SETTINGS, MULTINODE_REGISTRY_ADDRESS: addressSetting },
+  process.env,
+);
 
 await runService("invocation", settings, async ({ folder: { path }, log, connect }) => {
   const clock = systemClock;
   const registry = connect(settings.MULTINODE_REGISTRY_ADDRESS);
   const catalog = registry.client(CatalogServiceDefinition);
   const bus = openBus(settings, "invocation", log, [registry]);
-  const db = await openSqlite(join(path, "invocation.db"), MIGRATIONS);
+  const db = await openDatabase(settings, { name: "invocation", folder: path }, MIGRATIONS);
   const service = await createInvocationService({ db, bus, clock, ids: new IdSource(clock), log, catalog });
   return {
     authorities: [remoteKeyAuthority(catalog), service.authority],

@@ -110,6 +110,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     stop: async () => {
       await sweeper.stop();
       parked.close();
+      running.close();
       hub.close();
       running.close();
     },

@@ -37,8 +37,7 @@ export function testInvocationStore(
   async function addFunction(functionName: string, slotLimit: number): Promise<void> {
     await db.write(async (tx) => {
       const spec = new TextEncoder().encode(functionName);
-      await store.putFunction(tx, { projectId, projectName: "p", versionId, functionName, spec });
-      await store.ensureQueue(tx, { projectId, functionName, slotLimit, versionId });
+      await store.ensureFunctions(tx, [{ projectId, projectName: "p", versionId, functionName, spec, slotLimit }]);
     });
   }
 
@@ -240,7 +239,10 @@ export function testInvocationStore(
     it("has the limit of the newest version that was started", async () => {
       const newer = ids.next("ver");
       const ensure = (version: string, slotLimit: number) =>
-        db.write((tx) => store.ensureQueue(tx, { projectId, functionName: "f", slotLimit, versionId: version }));
+        db.write((tx) => {
+          const fn = { projectId, projectName: "p", versionId: version, functionName: "f", spec: new Uint8Array() };
+          return store.ensureFunctions(tx, [{ ...fn, slotLimit }]);
+        });
       await ensure(newer, 3);
       expect(await queue()).toMatchObject({ slotLimit: 3 });
       await ensure(versionId, 10);

@@ -71,6 +71,11 @@ export interface QueueRow {
   readonly queued: number;
 }
 
+/** A function that is being started. */
+export interface WantedFunction extends StoredFunction {
+  readonly slotLimit: number;
+}
+
 export interface ListFilter {
   readonly projectId: string;
   readonly functionName: string;
@@ -92,7 +97,7 @@ export interface LogLineRow {
 }
 
 export interface InvocationStore {
-  // Invocations
+  // Invocations. What a write loads of them is locked until its end, so that nobody else changes it meanwhile.
   insert(tx: WriteTransaction, invocations: readonly NewInvocation[]): Promise<void>;
   /** Answers those that exist, in no order. */
   load(tx: ReadTransaction, ids: readonly string[]): Promise<StoredInvocation[]>;
@@ -128,12 +133,13 @@ export interface InvocationStore {
   /** Whether anything is queued, leasable or not. */
   hasQueued(tx: ReadTransaction): Promise<boolean>;
   queue(tx: ReadTransaction, projectId: string, functionName: string): Promise<QueueRow | undefined>;
-  /** The queue of a function, made where there is none, with the slot limit of the newest version that was started. */
-  ensureQueue(
-    tx: WriteTransaction,
-    queue: { projectId: string; functionName: string; slotLimit: number; versionId: string },
-  ): Promise<QueueRow>;
-  /** Oldest first, those that may be leased at `now`. */
+  /**
+   * Stores functions where they are not yet, and answers their queues, locked, made where there is none, with the slot limit
+   * of the newest version that was started. Undefined where there was none and its project is being cancelled; where there
+   * was one, `isProjectCancelled` is to be asked after this.
+   */
+  ensureFunctions(tx: WriteTransaction, functions: readonly WantedFunction[]): Promise<(QueueRow | undefined)[]>;
+  /** Oldest first, those that may be leased at `now`, no more than there are free slots. The queue is locked. */
   loadQueued(
     tx: WriteTransaction,
     projectId: string,
@@ -159,7 +165,6 @@ export interface InvocationStore {
   nextDeadline(tx: ReadTransaction): Promise<number | null>;
 
   // Functions
-  putFunction(tx: WriteTransaction, fn: StoredFunction): Promise<void>;
   getFunction(tx: ReadTransaction, versionId: string, functionName: string): Promise<StoredFunction | undefined>;
 
   // Cancellations that have not reached all descendants
@@ -180,6 +185,7 @@ export interface InvocationStore {
   forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void>;
 
   // Projects that are being deleted
+  /** Starts that began before are waited for, and are stored when this is. Those that come after are to be refused. */
   cancelProject(tx: WriteTransaction, projectId: string): Promise<void>;
   isProjectCancelled(tx: ReadTransaction, projectId: string): Promise<boolean>;
   loadUncancelledOfProject(tx: ReadTransaction, projectId: string, atMost: number): Promise<StoredInvocation[]>;

@@ -124,7 +124,8 @@ export class Sweeper {
             held.map(({ invocationId }) => invocationId),
           ),
         );
-        for (const { invocationId, attemptNumber } of held) {
+        // Read again, now that the invocations are locked: what was released meanwhile is not released twice.
+        for (const { invocationId, attemptNumber } of await store.loadHeldEnded(tx, schedulerId)) {
           const stored = others.get(invocationId);
           if (stored === undefined) continue;
           const { versionId, functionName } = stored.identity;

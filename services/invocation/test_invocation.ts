@@ -1,7 +1,4 @@
-/** An invocation service for tests: its database in a temporary folder, called in-process, and a clock that can jump. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** An invocation service for tests: with a database of its own, called in-process, and a clock that can jump. */
 import {
   type DispatchServiceClient,
   type ExecutionReport,
@@ -17,13 +14,13 @@ import type { TeardownServiceClient } from "../../gen/multinode/invocation/v1/te
 import type { CatalogServiceClient, FunctionRef } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { type FunctionOptions, FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
 import { encode, encodeArguments } from "../../sdk/typescript/src/codec.js";
+import { openTestDatabase } from "../../test/harness/test_database.js";
 import { MemoryBus } from "../platform/bus/memory.js";
 import type { Clock } from "../platform/clock.js";
 import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
 import { localClient } from "../platform/rpc/local_client.js";
 import type { Db } from "../platform/store/db.js";
-import { openSqlite } from "../platform/store/sqlite.js";
 import { createInvocationService } from "./service.js";
 import { MIGRATIONS } from "./sql/schema.js";
 
@@ -43,7 +40,7 @@ export class TestClock implements Clock {
 /** One project with one version, whose functions a test adds as it goes. */
 export class TestCatalog {
   readonly projectName = "project";
-  readonly projectId: string;
+  projectId: string;
   versionId: string;
   readonly functions = new Map<string, FunctionSpec>();
   /** Thrown in place of every answer. */
@@ -66,12 +63,17 @@ export class TestCatalog {
     CatalogServiceClient,
     "resolveFunctions" | "resolveProject" | "getCode" | "downloadBundle" | "listStandingFunctions"
   > {
-    const { projectId, projectName } = this;
+    const { projectName } = this;
     const answer = async <T>(make: () => T): Promise<T> => {
       if (this.failure !== undefined) throw this.failure;
       return make();
     };
-    const resolved = (spec: FunctionSpec) => ({ projectId, projectName, versionId: this.versionId, function: spec });
+    const resolved = (spec: FunctionSpec) => ({
+      projectId: this.projectId,
+      projectName,
+      versionId: this.versionId,
+      function: spec,
+    });
     const outcomeOf = ({ functionName = "" }: Partial<FunctionRef>) => {
       const spec = this.functions.get(functionName);
       if (spec === undefined) return { outcome: { $case: "errorReason", value: "FunctionDoesNotExist" } as const };
@@ -79,7 +81,7 @@ export class TestCatalog {
     };
     return {
       resolveFunctions: ({ functions = [] }) => answer(() => ({ outcomes: functions.map(outcomeOf) })),
-      resolveProject: () => answer(() => ({ projectId })),
+      resolveProject: () => answer(() => ({ projectId: this.projectId })),
       getCode: () =>
         answer(() => ({ code: { source: { $case: "image", value: { image: "i" } }, environment: {} } as const })),
       downloadBundle: async function* () {
@@ -95,9 +97,8 @@ export class TestCatalog {
 
 /** `wrap` may put something between the service and its database. */
 export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
-  const folder = await mkdtemp(join(tmpdir(), "multinode-invocation-"));
-  const file = join(folder, "invocation.db");
-  const db = wrap(await openSqlite(file, MIGRATIONS));
+  const database = await openTestDatabase(MIGRATIONS);
+  const db = wrap(database.db);
   const clock = new TestClock();
   const ids = new IdSource(clock);
   const bus = new MemoryBus();
@@ -107,7 +108,17 @@ export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
   const client = localClient<InvocationServiceClient>(service.invocations);
   const dispatch = localClient<DispatchServiceClient>(service.dispatch);
   const { projectName } = catalog;
+  const startRequest = (functionName: string, request: Partial<StartInvocationRequest> = {}) => {
+    const { positional, named } = encodeArguments([1], undefined);
+    return StartInvocationRequest.fromPartial({
+      projectName,
+      functionName,
+      arguments: { positional: positional as never, named: named as never },
+      ...request,
+    });
+  };
   return {
+    startRequest,
     service,
     db,
     clock,
@@ -119,16 +130,8 @@ export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
     dispatch,
     teardown: localClient<TeardownServiceClient>(service.teardown),
     /** Answers the id of the invocation. */
-    start: async (functionName: string, request: Partial<StartInvocationRequest> = {}): Promise<string> => {
-      const { positional, named } = encodeArguments([1], undefined);
-      const message = StartInvocationRequest.fromPartial({
-        projectName,
-        functionName,
-        arguments: { positional: positional as never, named: named as never },
-        ...request,
-      });
-      return (await client.startInvocation(message)).invocationId;
-    },
+    start: async (functionName: string, request: Partial<StartInvocationRequest> = {}): Promise<string> =>
+      (await client.startInvocation(startRequest(functionName, request))).invocationId,
     get: async (invocationId: string): Promise<Invocation> => {
       const { invocation } = await client.getInvocation(GetInvocationRequest.fromPartial({ invocationId }));
       if (invocation === undefined) throw new Error("there is no invocation in the answer");
@@ -146,22 +149,28 @@ export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
       const { refusals } = await dispatch.reportExecutions({ reports });
       return reports.map((_, index) => refusals.find((refusal) => refusal.index === index)?.reason);
     },
-    /** Another service on the same database, that hears nothing of the first; answers its dispatch, and how to end it. */
+    /** Another service on the same database, that hears nothing of the first; `end` ends it. */
     openReplica: async () => {
-      const own = await openSqlite(file, MIGRATIONS);
+      const own = await database.again();
       const settings = { db: own, bus: new MemoryBus(), clock, ids, log, catalog: catalog.client() };
       const replica = await createInvocationService(settings);
       const end = async () => {
         await replica.stop();
         await own.close();
       };
-      return { dispatch: localClient<DispatchServiceClient>(replica.dispatch), end };
+      return {
+        service: replica,
+        client: localClient<InvocationServiceClient>(replica.invocations),
+        dispatch: localClient<DispatchServiceClient>(replica.dispatch),
+        teardown: localClient<TeardownServiceClient>(replica.teardown),
+        end,
+      };
     },
     close: async () => {
       await service.stop();
       await bus.close();
       await db.close();
-      await rm(folder, { recursive: true, force: true });
+      await database.remove();
     },
   };
 }

@@ -11,19 +11,22 @@ import { systemClock } from "../platform/clock.js";
 import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { runService } from "../platform/service_process.js";
-import { openSqlite } from "../platform/store/sqlite.js";
+import { DATABASE_SETTINGS, openDatabase } from "../platform/store/open_database.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openBundlesOnDisk } from "./bundles_on_disk.js";
 import { createRegistry } from "./service.js";
 import { registryMigrations } from "./sql/schema.js";
 
-const settings = readSettings({ ...COMMON_SETTINGS, MULTINODE_INVOCATION_ADDRESS: addressSetting }, process.env);
+const settings = readSettings(
+  { ...COMMON_SETTINGS, ...DATABASE_SETTINGS, MULTINODE_INVOCATION_ADDRESS: addressSetting },
+  process.env,
+);
 
 await runService("registry", settings, async ({ folder: { path }, log, connect }) => {
   const clock = systemClock;
   const invocation = connect(settings.MULTINODE_INVOCATION_ADDRESS);
   const bus = openBus(settings, "registry", log, [invocation]);
-  const db = await openSqlite(join(path, "registry.db"), registryMigrations);
+  const db = await openDatabase(settings, { name: "registry", folder: path }, registryMigrations);
   const registry = createRegistry({
     db,
     bundles: await openBundlesOnDisk(join(path, "bundles"), clock),

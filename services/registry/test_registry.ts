@@ -1,4 +1,4 @@
-/** A registry for tests: its database and bundles in a temporary folder, behind a real gRPC server on a free port. */
+/** A registry for tests: a database of its own, and bundles in a temporary folder, behind a real gRPC server on a free port. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,12 +7,12 @@ import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalo
 import type { Code, FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
 import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/registry_service.pb.js";
 import { type Archive, createArchive } from "../../sdk/typescript/src/bundle/archive.js";
+import { openTestDatabase } from "../../test/harness/test_database.js";
 import { MemoryBus } from "../platform/bus/memory.js";
 import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
 import { createRpcServer } from "../platform/rpc/server.js";
 import { connectToService } from "../platform/rpc/service_client.js";
-import { openSqlite } from "../platform/store/sqlite.js";
 import { openBundlesOnDisk } from "./bundles_on_disk.js";
 import { createRegistry, type RegistrySettings } from "./service.js";
 import { registryMigrations } from "./sql/schema.js";
@@ -51,7 +51,7 @@ export class TestTeardownClient {
 export async function openTestParts() {
   const folder = await mkdtemp(join(tmpdir(), "multinode-registry-"));
   const clock = new TestClock();
-  const db = await openSqlite(join(folder, "registry.db"), registryMigrations);
+  const { db, remove } = await openTestDatabase(registryMigrations);
   const bundleFolder = join(folder, "bundles");
   const bundles = await openBundlesOnDisk(bundleFolder, clock);
   const teardownClient = new TestTeardownClient();
@@ -67,6 +67,7 @@ export async function openTestParts() {
   };
   const close = async () => {
     await db.close();
+    await remove();
     await rm(folder, { recursive: true, force: true });
   };
   return { ...settings, clock, teardownClient, bundleFolder, close };

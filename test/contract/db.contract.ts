@@ -1,6 +1,12 @@
 /** What every implementation of the database port must do: D1 to D5 of `services/platform/store/db.ts`. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Db, Migration, WriteTransaction } from "../../services/platform/store/db.js";
+import {
+  type Db,
+  type Migration,
+  type SqlValue,
+  together,
+  type WriteTransaction,
+} from "../../services/platform/store/db.js";
 
 export const TEST_MIGRATIONS: readonly Migration[] = [
   {
@@ -101,14 +107,15 @@ export function testDbPort(open: () => Promise<TestDb>): void {
       await other.close();
     });
 
-    it("sees its own changes, which nobody else sees before it has answered (D3)", async () => {
+    it("sees its own changes, which nobody else sees before its commit (D3)", async () => {
       let seen: string[] | undefined;
-      const writing = db.write(async (tx) => {
+      let others: string[] | undefined;
+      await db.write(async (tx) => {
         await add(tx, "a");
         seen = (await tx.all<{ id: string }>("SELECT id FROM items")).map(({ id }) => id);
+        others = await ids();
       });
-      expect(await ids()).toEqual([]);
-      await writing;
+      expect(others).toEqual([]);
       expect(seen).toEqual(["a"]);
       expect(await ids()).toEqual(["a"]);
     });
@@ -157,6 +164,22 @@ export function testDbPort(open: () => Promise<TestDb>): void {
       expect(await ids()).toEqual(["a", "b", "e"]);
     });
 
+    it("is undone whole where parts of it run side by side and one fails, and passes on why", async () => {
+      await db.write((tx) => add(tx, "a"));
+      const parts = (tx: WriteTransaction) => {
+        const violation = async () => await (async () => await add(tx, "a"))();
+        const longer = async () => {
+          for (const id of ["x", "y", "z"]) await add(tx, id);
+        };
+        return together([longer(), violation(), tx.get("SELECT 1 AS x")]);
+      };
+      const writes = [db.write(parts), db.write((tx) => add(tx, "b")), db.write(parts), db.write((tx) => add(tx, "c"))];
+      const outcomes = await Promise.allSettled(writes);
+      expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "rejected", "fulfilled"]);
+      await expect(writes[0]).rejects.toThrow(/unique/i);
+      expect(await ids()).toEqual(["a", "b", "c"]);
+    });
+
     it("runs as if alone, however many run at once (D1)", async () => {
       await db.write((tx) => add(tx, "counter"));
       const increment = () =>
@@ -166,6 +189,58 @@ export function testDbPort(open: () => Promise<TestDb>): void {
         });
       await Promise.all(Array.from({ length: 600 }, increment));
       expect(await db.read((tx) => tx.get("SELECT n FROM items"))).toMatchObject({ n: 600 });
+    });
+
+    it("loses nothing where two processes write at once (D8)", async () => {
+      await db.write((tx) => add(tx, "counter"));
+      const other = await opened.again();
+      const increment = (by: Db) =>
+        by.write(async (tx) => {
+          const row = await tx.get<{ n: number }>(`SELECT n FROM items WHERE id = ?${tx.dialect.forUpdate}`, "counter");
+          await tx.run("UPDATE items SET n = ? WHERE id = ?", (row?.n ?? 0) + 1, "counter");
+        });
+      await Promise.all(Array.from({ length: 400 }, (_, i) => increment(i % 2 === 0 ? db : other)));
+      expect(await db.read((tx) => tx.get("SELECT n FROM items"))).toMatchObject({ n: 400 });
+      await other.close();
+    });
+
+    it("that looks before it inserts finds what another has inserted meanwhile (D8)", async () => {
+      const other = await opened.again();
+      const insertIfMissing = (by: Db, id: string) =>
+        by.write(async (tx) => {
+          const found = await tx.get("SELECT n FROM items WHERE id = ?", id);
+          if (found === undefined) await add(tx, id);
+          return found === undefined;
+        });
+      for (let round = 0; round < 20; round++) {
+        const made = await Promise.all([insertIfMissing(db, `i${round}`), insertIfMissing(other, `i${round}`)]);
+        expect(made.filter((isNew) => isNew)).toHaveLength(1);
+      }
+      await other.close();
+    });
+
+    it("changes many rows as if one by one", async () => {
+      const rows = Array.from({ length: 2_500 }, (_, i) => [`i${String(i).padStart(4, "0")}`, i, `"\\ {,} ' ${i} ü`]);
+      const data = Uint8Array.from([0, 92, 255]);
+      const insert = "INSERT INTO items (id, n, data, note) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+      const all = rows.map(([id, n, note], i) => [id, n, i % 2 === 0 ? data : null, note]) as SqlValue[][];
+      expect(await db.write((tx) => tx.runMany(insert, all))).toBe(2_500);
+      expect(await db.write((tx) => tx.runMany(insert, all.slice(0, 10)))).toBe(0);
+      const stored = await db.read((tx) => tx.tuples("SELECT id, n, data, note FROM items ORDER BY id"));
+      expect(
+        stored.map(([id, n, bytes, note]) => [id, n, bytes && Uint8Array.from(bytes as Uint8Array), note]),
+      ).toEqual(all);
+      const update = "UPDATE items SET n = n + ?, note = NULL WHERE id = ? AND n = ?";
+      const changes = all.map(([id, n], i) => [1, id, i < 7 ? -1 : n]) as SqlValue[][];
+      expect(await db.write((tx) => tx.runMany(update, changes))).toBe(2_493);
+      const sum = await db.read((tx) => tx.get("SELECT sum(n) AS n, count(note) AS notes FROM items"));
+      expect(sum).toEqual({ n: (2_499 * 2_500) / 2 + 2_493, notes: 7 });
+      const ids = all.slice(0, 3).map(([id]) => [id]) as SqlValue[][];
+      expect(await db.write((tx) => tx.runMany("DELETE FROM items WHERE id = ?", ids))).toBe(3);
+      const large = new Uint8Array(600_000).fill(7);
+      const heavy = ["a", "b", "c"].map((id) => [id, 1, large, null]) as SqlValue[][];
+      expect(await db.write((tx) => tx.runMany(insert, heavy))).toBe(3);
+      expect(await db.write((tx) => tx.runMany(insert, []))).toBe(0);
     });
 
     it("may be relaxed, and is seen all the same (D4)", async () => {
@@ -184,6 +259,19 @@ export function testDbPort(open: () => Promise<TestDb>): void {
       expect(await ids(other)).toEqual(["a", "c"]);
       await other.close();
     });
+  });
+
+  it("compares texts byte by byte", async () => {
+    const inOrder = ["", "-", "-a", "A", "Z", "_", "a", "a-", "a-b", "aB", "aa", "b", "ü"];
+    await db.write((tx) =>
+      tx.runMany(
+        "INSERT INTO items (id, n) VALUES (?, 0)",
+        inOrder.toReversed().map((id) => [id]),
+      ),
+    );
+    expect(await ids()).toEqual(inOrder);
+    const later = await db.read((tx) => tx.tuples("SELECT id FROM items WHERE id > ? ORDER BY id", "Z"));
+    expect(later.flat()).toEqual(inOrder.slice(5));
   });
 
   it("reads one state, whatever is being written (D3)", async () => {

@@ -5,11 +5,11 @@ import { projectIsBeingDeleted, Refusal } from "../../platform/errors.js";
 import { timeOfId } from "../../platform/ids.js";
 import type { Principal } from "../../platform/rpc/principal.js";
 import { show } from "../../platform/rpc/validation.js";
-import type { WriteTransaction } from "../../platform/store/db.js";
+import { together, type WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import { isFinished, isQueued, type Life, NEW_LIFE } from "../domain/life.js";
 import { advance } from "../domain/transitions.js";
-import type { Identity, NewInvocation, StoredInvocation } from "../store.js";
+import type { Identity, NewInvocation, QueueRow, StoredInvocation, WantedFunction } from "../store.js";
 import type { DirectLease } from "./direct_lease.js";
 import type { ResolvedStart } from "./resolve.js";
 
@@ -24,9 +24,11 @@ export async function storeStarts(
 ): Promise<{ outcomes: Started[]; queued: boolean }> {
   const now = deps.clock.now();
   const parents = await loadParents(deps, tx, starts);
-  const cancelled = await cancelledProjects(deps, tx, starts);
+  // The queues are locked before their projects are looked at, so that none is stored in one whose cancellation has looked for
+  // what to cancel. Nothing is waited for in between.
+  const opening = QueueRoom.open(deps, tx, starts);
+  const [room, cancelled] = await together([opening, cancelledProjects(deps, tx, starts)]);
   const children = await ChildCounter.load(deps, tx, [...parents.keys()]);
-  const room = new QueueRoom(deps, tx);
   const inserts: NewInvocation[] = [];
   const byKey = new Map<string, { id: string; bodyHash: Uint8Array }>();
   const started: Started[] = [];
@@ -38,9 +40,10 @@ export async function storeStarts(
     }
     const { command, resolved } = start;
     const parent = command.parentId === null ? undefined : parents.get(command.parentId);
-    const refusal = cancelled.has(resolved.projectId)
-      ? projectIsBeingDeleted(resolved.projectName)
-      : parentRefusal(start, parent, children, principal);
+    const refusal =
+      cancelled.has(resolved.projectId) || !room.has(start)
+        ? projectIsBeingDeleted(resolved.projectName)
+        : parentRefusal(start, parent, children, principal);
     if (refusal !== undefined) {
       started.push(refusal);
       continue;
@@ -54,7 +57,7 @@ export async function storeStarts(
         continue;
       }
     }
-    const full = await room.take(start);
+    const full = room.take(start);
     if (full !== undefined) {
       started.push(full);
       continue;
@@ -84,9 +87,11 @@ export async function storeStarts(
     if (expiresAt !== null) deps.announcer.deadline(expiresAt);
     started.push(id);
   }
-  if (inserts.length > 0) await deps.store.insert(tx, inserts);
-  await direct?.holdScheduler(tx, now);
-  await children.flush(deps, tx);
+  await together([
+    inserts.length > 0 ? deps.store.insert(tx, inserts) : undefined,
+    direct?.holdScheduler(tx, now),
+    children.flush(deps, tx),
+  ]);
   return { outcomes: started, queued };
 }
 
@@ -119,7 +124,11 @@ async function cancelledProjects(
   const ids = new Set<string>();
   for (const start of starts) if (!(start instanceof Refusal)) ids.add(start.resolved.projectId);
   const cancelled = new Set<string>();
-  for (const id of ids) if (await deps.store.isProjectCancelled(tx, id)) cancelled.add(id);
+  await together(
+    Array.from(ids, async (id) => {
+      if (await deps.store.isProjectCancelled(tx, id)) cancelled.add(id);
+    }),
+  );
   return cancelled;
 }
 
@@ -226,26 +235,46 @@ interface Room {
 
 /** Makes the queues of the functions that are started, and counts what still fits into each. */
 class QueueRoom {
-  readonly #deps: InvocationDeps;
-  readonly #tx: WriteTransaction;
+  readonly #queueDepth: number;
   readonly #left = new Map<ResolvedStart["resolved"], Room>();
-  /** By queue, which all versions of a function share. */
-  readonly #rooms = new Map<string, Room>();
 
-  constructor(deps: InvocationDeps, tx: WriteTransaction) {
-    this.#deps = deps;
-    this.#tx = tx;
+  static async open(
+    deps: InvocationDeps,
+    tx: WriteTransaction,
+    starts: readonly (ResolvedStart | Refusal)[],
+  ): Promise<QueueRoom> {
+    const room = new QueueRoom(deps.limits.queueDepth);
+    const functions = new Map<ResolvedStart["resolved"], WantedFunction>();
+    for (const start of starts) if (!(start instanceof Refusal)) functions.set(start.resolved, wantedFunction(start));
+    const queues = await deps.store.ensureFunctions(tx, [...functions.values()]);
+    // By queue, which all versions of a function share.
+    const rooms = new Map<string, Room>();
+    for (const [index, [resolved, { projectId, functionName }]] of [...functions].entries()) {
+      const key = `${projectId}/${functionName}`;
+      const queue = queues[index];
+      if (queue === undefined) continue;
+      const left = rooms.get(key) ?? roomOf(queue, room.#queueDepth);
+      rooms.set(key, left);
+      room.#left.set(resolved, left);
+    }
+    return room;
   }
 
-  async take(start: ResolvedStart): Promise<Refusal | undefined> {
-    let left = this.#left.get(start.resolved);
-    if (left === undefined) {
-      left = await this.#open(start);
-      this.#left.set(start.resolved, left);
-    }
+  private constructor(queueDepth: number) {
+    this.#queueDepth = queueDepth;
+  }
+
+  /** Whether there is a queue: where there is none, the project is being cancelled. */
+  has(start: ResolvedStart): boolean {
+    return this.#left.has(start.resolved);
+  }
+
+  take(start: ResolvedStart): Refusal | undefined {
+    const left = this.#left.get(start.resolved);
+    if (left === undefined) throw new Error("a function that is started has no queue");
     left.places -= 1;
     if (left.places >= 0) return undefined;
-    const limit = String(this.#deps.limits.queueDepth);
+    const limit = String(this.#queueDepth);
     const name = start.command.functionName;
     return new Refusal("ResourceExhausted", `${limit} invocations of "${name}" are waiting: no more are taken`, {
       metadata: { limit },
@@ -265,20 +294,14 @@ class QueueRoom {
     if (isQueued(life)) left.slots = 0;
     else left.slots -= life.held;
   }
+}
 
-  async #open({ resolved, known, command }: ResolvedStart): Promise<Room> {
-    const { projectId, projectName, versionId } = resolved;
-    const { functionName } = command;
-    const { store, limits } = this.#deps;
-    await store.putFunction(this.#tx, { projectId, projectName, versionId, functionName, spec: known.encodedSpec });
-    const wanted = { projectId, functionName, versionId, slotLimit: known.maxConcurrency };
-    const queue = await store.ensureQueue(this.#tx, wanted);
-    const key = `${projectId}/${functionName}`;
-    const room = this.#rooms.get(key) ?? {
-      places: limits.queueDepth - queue.queued,
-      slots: queue.queued > 0 ? 0 : queue.slotLimit - queue.used,
-    };
-    this.#rooms.set(key, room);
-    return room;
-  }
+function wantedFunction({ resolved, known, command }: ResolvedStart): WantedFunction {
+  const { projectId, projectName, versionId } = resolved;
+  const { maxConcurrency: slotLimit, encodedSpec: spec } = known;
+  return { projectId, projectName, versionId, functionName: command.functionName, spec, slotLimit };
+}
+
+function roomOf({ queued, slotLimit, used }: QueueRow, queueDepth: number): Room {
+  return { places: queueDepth - queued, slots: queued > 0 ? 0 : slotLimit - used };
 }

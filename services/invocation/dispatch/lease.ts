@@ -29,9 +29,14 @@ export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
       let coming = false;
       for (;;) {
         const { round } = deps.parked;
-        // Looking first costs less than a transaction that finds nothing; what is only coming cannot be seen yet.
+        // What is only coming cannot be seen yet, and is leased with the commit that brings it.
+        if (coming) {
+          const executions = await leaseNow(deps, request, turn++);
+          if (executions.length > 0) return { executions };
+        }
+        // Looking first costs less than a transaction that finds nothing.
         const { leasable, dueMs } = await look(deps, request);
-        if (leasable || coming) {
+        if (leasable) {
           const executions = await leaseNow(deps, request, turn++);
           if (executions.length > 0) return { executions };
         }

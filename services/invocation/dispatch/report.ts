@@ -11,6 +11,7 @@ import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import type { LifeEvent, Rejection } from "../domain/transitions.js";
 import type { KnownFunction } from "../functions.js";
+import type { RunningLives } from "../running_lives.js";
 import { type Change, StaleLife, type StoredInvocation } from "../store.js";
 import { WorkingSet } from "../working_set.js";
 import { toEvent } from "./report_event.js";
@@ -30,11 +31,11 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
       const options = { durability } as const;
       const ids = [...new Set(reports.map(({ ref }) => ref?.invocationId ?? ""))];
       const storing = deps.db
-        .write((tx) => store(deps, tx, reports, ids), options)
+        .write((tx) => store(deps, tx, reports, ids, deps.running), options)
         .catch((error: unknown) => {
           if (!(error instanceof StaleLife)) throw error;
           deps.running.forget(ids);
-          return deps.db.write((tx) => store(deps, tx, reports, ids), options);
+          return deps.db.write((tx) => store(deps, tx, reports, ids, undefined), options);
         });
       if (reports.some(givesBack)) void wakeForSlots(deps);
       const { changes, refusals } = await storing;
@@ -53,14 +54,16 @@ async function wakeForSlots({ db, store, parked, log }: InvocationDeps): Promise
   }
 }
 
+/** `running`: what this process remembers is taken from there, and else from the store. */
 async function store(
   deps: InvocationDeps,
   tx: WriteTransaction,
   reports: readonly ExecutionReport[],
   ids: readonly string[],
+  running: RunningLives | undefined,
 ): Promise<{ changes: Change[]; refusals: ReportRefusal[] }> {
-  const known = ids.map((id) => deps.running.get(id)).filter((invocation) => invocation !== undefined);
-  const unknown = known.length === ids.length ? [] : ids.filter((id) => deps.running.get(id) === undefined);
+  const known = ids.map((id) => running?.get(id)).filter((invocation) => invocation !== undefined);
+  const unknown = known.length === ids.length ? [] : ids.filter((id) => running?.get(id) === undefined);
   const working = new WorkingSet([...known, ...(await deps.store.load(tx, unknown))]);
   const now = deps.clock.now();
   const refusals: ReportRefusal[] = [];

@@ -83,7 +83,7 @@ async function storing<T>(
   store: (tx: WriteTransaction, direct: DirectLease | undefined) => Promise<{ value: T; queued: boolean }>,
 ): Promise<T> {
   const claim = deps.parked.claim();
-  const direct = claim && new DirectLease(deps, claim.command);
+  let direct: DirectLease | undefined;
   // What is leased with its start may run before the start is durable: were it lost, nobody would have been told of it.
   const committed = () => {
     if (claim === undefined || direct === undefined) return;
@@ -92,7 +92,14 @@ async function storing<T>(
     else claim.giveBack();
   };
   try {
-    const stored = deps.db.write((tx) => store(tx, direct), { committed });
+    const stored = deps.db.write(
+      (tx) => {
+        // Anew in each run: only what the last one leased is stored.
+        direct = claim && new DirectLease(deps, claim.command);
+        return store(tx, direct);
+      },
+      { committed },
+    );
     deps.parked.coming();
     const { value, queued } = await stored;
     if (queued) deps.announcer.queued();

@@ -17,9 +17,10 @@ export function teardownHandlers(deps: InvocationDeps): TeardownServiceImplement
   return {
     async cancelProject(message) {
       const { projectId } = parse(projectRequest, message);
+      // On its own: what began before it is stored afterwards, and is found.
+      await db.write((tx) => store.cancelProject(tx, projectId));
       for (;;) {
         const { changes, terminated } = await db.write(async (tx) => {
-          await store.cancelProject(tx, projectId);
           const unfinished = await store.loadUncancelledOfProject(tx, projectId, CANCEL_CHUNK);
           const changes = await cancelAll(deps, tx, unfinished);
           return { changes, terminated: await store.isProjectTerminated(tx, projectId) };

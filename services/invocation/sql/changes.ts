@@ -1,5 +1,5 @@
 /** Writing invocations: inserts, and changes with the ended executions and the queues' counters that belong to them. */
-import type { SqlValue, WriteTransaction } from "../../platform/store/db.js";
+import { type SqlValue, together, type WriteTransaction } from "../../platform/store/db.js";
 import { type EndedExecution, isQueued } from "../domain/life.js";
 import { type Change, type Identity, type NewInvocation, StaleLife } from "../store.js";
 import { OUTCOME_CODE } from "./codes.js";
@@ -35,10 +35,12 @@ export function changeMethods(keys: Keys) {
         if (idempotency !== null) idempotent.push([projectId, idempotency.key, id, idempotency.bodyHash, createdAt]);
         counters.add(identity, life.held, isQueued(life) ? 1 : 0);
       }
-      for (const [sql, params] of rows) await tx.runMany(sql, params);
-      if (large.length > 0) await tx.runMany(INSERT_LARGE_INPUT, large);
-      if (idempotent.length > 0) await tx.runMany(INSERT_IDEMPOTENCY_KEY, idempotent);
-      await counters.flush(tx);
+      await together([
+        ...Array.from(rows, ([sql, params]) => tx.runMany(sql, params)),
+        tx.runMany(INSERT_LARGE_INPUT, large),
+        tx.runMany(INSERT_IDEMPOTENCY_KEY, idempotent),
+        counters.flush(tx),
+      ]);
     },
 
     async addChildren(tx: WriteTransaction, parentId: string, count: number): Promise<void> {
@@ -65,12 +67,13 @@ export function changeMethods(keys: Keys) {
           if (!endedNow) released.push([identity.id, attempt]);
         }
       }
-      for (const [sql, params] of updates) {
-        if ((await tx.runMany(sql, params)) !== params.length) throw new StaleLife();
-      }
-      if (ended.length > 0) await tx.runMany(INSERT_EXECUTION, ended);
-      if (released.length > 0) await tx.runMany(RELEASE_EXECUTION, released);
-      await counters.flush(tx);
+      const updated = await together(Array.from(updates, ([sql, params]) => tx.runMany(sql, params)));
+      if (updated.reduce((sum, count) => sum + count, 0) !== changes.length) throw new StaleLife();
+      await together([
+        tx.runMany(INSERT_EXECUTION, ended),
+        tx.runMany(RELEASE_EXECUTION, released),
+        counters.flush(tx),
+      ]);
     },
   };
 }
@@ -114,8 +117,12 @@ class QueueCounters {
   }
 
   async flush(tx: WriteTransaction): Promise<void> {
-    for (const [key, { used, queued }] of this.#deltas) {
-      if (used !== 0 || queued !== 0) await tx.run(COUNT_QUEUE, used, queued, key);
-    }
+    // In the order in which all lock them, so that two writes never wait for each other.
+    const inOrder = [...this.#deltas].sort(([a], [b]) => a - b);
+    await together(
+      inOrder.map(async ([key, { used, queued }]) => {
+        if (used !== 0 || queued !== 0) await tx.run(COUNT_QUEUE, used, queued, key);
+      }),
+    );
   }
 }

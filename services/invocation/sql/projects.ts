@@ -5,29 +5,6 @@ import { FIRST_FINISHED_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
 import { allIn } from "./reads.js";
 
-/** Two functions with one key would be taken for one: it is never to happen, and must not go unseen. */
-export async function putFunction(keys: Keys, tx: WriteTransaction, fn: StoredFunction): Promise<void> {
-  const key = keys.ofFunction(fn.versionId, fn.functionName);
-  const stored = await tx.get<{ version_id: string; function_name: string }>(
-    "SELECT version_id, function_name FROM functions WHERE function_key = ?",
-    key,
-  );
-  if (stored === undefined) {
-    await tx.run(
-      `INSERT INTO functions (function_key, version_id, function_name, project_id, project_name, spec)
-       VALUES (?, ?, ?, ?, ?, ?)`,
-      key,
-      fn.versionId,
-      fn.functionName,
-      fn.projectId,
-      fn.projectName,
-      fn.spec,
-    );
-  } else if (stored.version_id !== fn.versionId || stored.function_name !== fn.functionName) {
-    throw new Error(`the functions ${fn.functionName} and ${stored.function_name} have the same key ${key}`);
-  }
-}
-
 export async function getFunction(
   keys: Keys,
   tx: ReadTransaction,
@@ -101,6 +78,9 @@ export async function forgetCascade(tx: WriteTransaction, invocationId: string):
 
 export async function cancelProject(tx: WriteTransaction, projectId: string): Promise<void> {
   await tx.run("INSERT INTO cancelled_projects (project_id) VALUES (?) ON CONFLICT (project_id) DO NOTHING", projectId);
+  // A start locks its queue before it looks whether the project is cancelled: those under way are waited for.
+  const sql = `SELECT queue_key FROM queues WHERE project_id = ? ORDER BY queue_key${tx.dialect.forUpdate}`;
+  await tx.all(sql, projectId);
 }
 
 export async function isProjectCancelled(tx: ReadTransaction, projectId: string): Promise<boolean> {

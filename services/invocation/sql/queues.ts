@@ -1,7 +1,8 @@
 /** Queues, slots, the leases of schedulers, and deadlines. */
-import type { ReadTransaction, WriteTransaction } from "../../platform/store/db.js";
+import { type ReadTransaction, together, type WriteTransaction } from "../../platform/store/db.js";
 import type { QueueRow, StoredExecution, StoredInvocation } from "../store.js";
 import { STATUS_CODE } from "./codes.js";
+import { lockQueue, QUEUE_COLUMNS } from "./ensure_functions.js";
 import type { Keys } from "./keys.js";
 import { loadLargeInput } from "./reads.js";
 import {
@@ -13,13 +14,13 @@ import {
   storedInvocation,
 } from "./rows.js";
 
-const QUEUE_COLUMNS = `project_id AS "projectId", function_name AS "functionName", slot_limit AS "slotLimit", used, queued`;
-
 /** What waits in a queue: the condition of the partial index. */
 const QUEUED = `status = ${STATUS_CODE.PENDING} AND execution_id IS NULL`;
 
 export async function leasableQueues(tx: ReadTransaction): Promise<QueueRow[]> {
-  return await tx.all<QueueRow>(`SELECT ${QUEUE_COLUMNS} FROM queues WHERE queued > 0 AND used < slot_limit`);
+  return await tx.all<QueueRow>(
+    `SELECT ${QUEUE_COLUMNS} FROM queues WHERE queued > 0 AND used < slot_limit ORDER BY queue_key`,
+  );
 }
 
 export async function hasQueued(tx: ReadTransaction): Promise<boolean> {
@@ -36,34 +37,6 @@ export async function queue(
   return await tx.get<QueueRow>(`SELECT ${QUEUE_COLUMNS} FROM queues WHERE queue_key = ?`, key);
 }
 
-export async function ensureQueue(
-  keys: Keys,
-  tx: WriteTransaction,
-  wanted: { projectId: string; functionName: string; slotLimit: number; versionId: string },
-): Promise<QueueRow> {
-  const { projectId, functionName, slotLimit, versionId } = wanted;
-  const key = keys.ofQueue(projectId, functionName);
-  const stored = await tx.get<QueueRow & { limitVersion: string }>(
-    `SELECT ${QUEUE_COLUMNS}, limit_version AS "limitVersion" FROM queues WHERE queue_key = ?`,
-    key,
-  );
-  // Version ids are time-ordered, so that a start on an old version does not bring back its limit.
-  if (stored !== undefined && stored.limitVersion >= versionId) return stored;
-  await tx.run(
-    `INSERT INTO queues (queue_key, project_id, function_name, slot_limit, limit_version, used, queued)
-     VALUES (?, ?, ?, ?, ?, 0, 0)
-     ON CONFLICT (queue_key) DO UPDATE
-     SET slot_limit = excluded.slot_limit, limit_version = excluded.limit_version
-     WHERE queues.limit_version < excluded.limit_version`,
-    key,
-    projectId,
-    functionName,
-    slotLimit,
-    versionId,
-  );
-  return { projectId, functionName, slotLimit, used: stored?.used ?? 0, queued: stored?.queued ?? 0 };
-}
-
 export async function loadQueued(
   keys: Keys,
   tx: WriteTransaction,
@@ -72,15 +45,20 @@ export async function loadQueued(
   now: number,
   atMost: number,
 ): Promise<{ invocation: StoredInvocation; input: Uint8Array }[]> {
-  const rows = await tx.tuples<readonly [...InvocationRow, input: Uint8Array | null]>(
+  const key = keys.ofQueue(projectId, functionName);
+  // First, so that nobody else counts the same slots.
+  const locking = lockQueue(tx, key);
+  const loading = tx.tuples<readonly [...InvocationRow, input: Uint8Array | null]>(
     `SELECT ${COLUMNS}, input FROM invocations WHERE queue_key = ? AND ${QUEUED} AND available_at <= ?
      ORDER BY available_at, id LIMIT ?${tx.dialect.skipLocked}`,
-    keys.ofQueue(projectId, functionName),
+    key,
     now,
     atMost,
   );
+  const [held, rows] = await together([locking, loading]);
+  const free = held === undefined ? 0 : Math.max(held.slotLimit - held.used, 0);
   const queued = [];
-  for (const row of rows) {
+  for (const row of rows.slice(0, free)) {
     const invocation = storedInvocation(row as unknown as InvocationRow, await keys.namesOf(tx, row[1]));
     queued.push({ invocation, input: (row.at(-1) as Uint8Array | null) ?? (await loadLargeInput(tx, row[0])) });
   }
@@ -108,7 +86,7 @@ export async function renewScheduler(
   leaseUntil: number,
 ): Promise<{ before: number | null }> {
   const row = await tx.get<{ before: number }>(
-    "SELECT lease_until AS before FROM schedulers WHERE id = ?",
+    `SELECT lease_until AS before FROM schedulers WHERE id = ?${tx.dialect.forUpdate}`,
     schedulerId,
   );
   await tx.run(
@@ -132,7 +110,10 @@ export async function holdScheduler(
 }
 
 export async function expiredSchedulers(tx: ReadTransaction, now: number): Promise<string[]> {
-  const rows = await tx.all<{ id: string }>("SELECT id FROM schedulers WHERE lease_until < ?", now);
+  const rows = await tx.all<{ id: string }>(
+    `SELECT id FROM schedulers WHERE lease_until < ?${tx.dialect.skipLocked}`,
+    now,
+  );
   return rows.map(({ id }) => id);
 }
 
@@ -142,7 +123,7 @@ export async function forgetScheduler(tx: WriteTransaction, schedulerId: string)
 
 export async function loadLeased(keys: Keys, tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]> {
   const rows = await tx.tuples<InvocationRow>(
-    `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND ${HAS_CURRENT}`,
+    `SELECT ${COLUMNS} FROM invocations WHERE scheduler_id = ? AND ${HAS_CURRENT} ORDER BY id${tx.dialect.forUpdate}`,
     schedulerId,
   );
   return await keys.invocations(tx, rows);
@@ -175,7 +156,7 @@ export async function loadExpired(
   atMost: number,
 ): Promise<StoredInvocation[]> {
   const rows = await tx.tuples<InvocationRow>(
-    `SELECT ${COLUMNS} FROM invocations WHERE ${EXPIRING} AND expires_at <= ? ORDER BY expires_at LIMIT ?`,
+    `SELECT ${COLUMNS} FROM invocations WHERE ${EXPIRING} AND expires_at <= ? ORDER BY expires_at LIMIT ?${tx.dialect.skipLocked}`,
     now,
     atMost,
   );
@@ -189,7 +170,7 @@ export async function loadPastDeadline(
   atMost: number,
 ): Promise<StoredInvocation[]> {
   const rows = await tx.tuples<InvocationRow>(
-    `SELECT ${COLUMNS} FROM invocations WHERE ${DUE} AND deadline_at <= ? ORDER BY deadline_at LIMIT ?`,
+    `SELECT ${COLUMNS} FROM invocations WHERE ${DUE} AND deadline_at <= ? ORDER BY deadline_at LIMIT ?${tx.dialect.skipLocked}`,
     now,
     atMost,
   );

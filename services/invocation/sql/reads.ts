@@ -41,7 +41,7 @@ export function readMethods(keys: Keys) {
            SELECT id FROM invocations WHERE parent_id = ?
            UNION ALL SELECT child.id FROM invocations AS child JOIN descendants ON child.parent_id = d)
          SELECT ${COLUMNS} FROM invocations JOIN descendants ON id = d
-         WHERE status < ${FIRST_FINISHED_CODE} AND cancel_requested_at IS NULL LIMIT ?`,
+         WHERE status < ${FIRST_FINISHED_CODE} AND cancel_requested_at IS NULL LIMIT ?${tx.dialect.forUpdate}`,
         id,
         atMost,
       );
@@ -54,32 +54,42 @@ export function readMethods(keys: Keys) {
       atMost: number,
     ): Promise<StoredInvocation[]> {
       const ofProject = "queue_key IN (SELECT queue_key FROM queues WHERE project_id = ?)";
-      const rows = await tx.tuples<InvocationRow>(
-        `SELECT ${COLUMNS} FROM invocations
+      const rows = await tx.all<{ id: string }>(
+        `SELECT id FROM invocations
          WHERE ${ofProject} AND status = ${STATUS_CODE.PENDING} AND execution_id IS NULL
          UNION ALL
-         SELECT ${COLUMNS} FROM invocations
+         SELECT id FROM invocations
          WHERE ${HAS_CURRENT} AND ${ofProject} AND cancel_requested_at IS NULL LIMIT ?`,
         projectId,
         projectId,
         atMost,
       );
-      return await keys.invocations(tx, rows);
+      return await keys.invocations(
+        tx,
+        await loadRows(
+          tx,
+          rows.map(({ id }) => id),
+        ),
+      );
     },
   };
 }
 
-async function loadRows(tx: ReadTransaction, ids: readonly string[]): Promise<InvocationRow[]> {
+/** In a write the rows are locked, in the order of their ids, so that two writes never wait for each other. */
+async function loadRows(tx: ReadTransaction, given: readonly string[]): Promise<InvocationRow[]> {
+  const ids = given.length > 1 ? given.toSorted() : given;
   if (ids.length > 1) {
     const rows: InvocationRow[] = [];
     for (const chunk of paddedChunks(ids)) {
-      const sql = `SELECT ${COLUMNS} FROM invocations WHERE id IN (${placeholders(chunk.length)})`;
+      const ids = placeholders(chunk.length);
+      const sql = `SELECT ${COLUMNS} FROM invocations WHERE id IN (${ids}) ORDER BY id${tx.dialect.forUpdate}`;
       for (const row of await tx.tuples<InvocationRow>(sql, ...chunk)) rows.push(row);
     }
     return rows;
   }
   const [id] = ids;
-  return id === undefined ? [] : await tx.tuples<InvocationRow>(`SELECT ${COLUMNS} FROM invocations WHERE id = ?`, id);
+  if (id === undefined) return [];
+  return await tx.tuples<InvocationRow>(`SELECT ${COLUMNS} FROM invocations WHERE id = ?${tx.dialect.forUpdate}`, id);
 }
 
 export async function loadLargeInput(tx: ReadTransaction, id: string): Promise<Uint8Array> {

@@ -1,6 +1,7 @@
 /** The store of the invocation service, in SQL common to SQLite and PostgreSQL. */
 import type { InvocationStore } from "../store.js";
 import { changeMethods } from "./changes.js";
+import { ensureFunctions } from "./ensure_functions.js";
 import { Keys } from "./keys.js";
 import { list } from "./list.js";
 import * as logs from "./logs.js";
@@ -18,13 +19,12 @@ export function createSqlStore(): InvocationStore {
     ...logs,
     list: list.bind(undefined, keys),
     queue: queues.queue.bind(undefined, keys),
-    ensureQueue: queues.ensureQueue.bind(undefined, keys),
+    ensureFunctions: ensureFunctions.bind(undefined, keys),
     loadQueued: queues.loadQueued.bind(undefined, keys),
     loadLeased: queues.loadLeased.bind(undefined, keys),
     loadInterrupted: queues.loadInterrupted.bind(undefined, keys),
     loadExpired: queues.loadExpired.bind(undefined, keys),
     loadPastDeadline: queues.loadPastDeadline.bind(undefined, keys),
-    putFunction: projects.putFunction.bind(undefined, keys),
     getFunction: projects.getFunction.bind(undefined, keys),
   };
 }

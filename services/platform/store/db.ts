@@ -8,10 +8,19 @@
  *     machine they survive only once a later `write` that is not relaxed has answered.
  * D5. Writes answer in the order of their commits.
  * D6. A function given to `read` or `write` awaits nothing but its transaction.
+ *     Statements that need nothing of each other may be asked for without waiting in between (`together`): they are run in the
+ *     order in which they were asked for.
+ * D7. A function given to `read` or `write` may run again, where another changed the same at the same moment: it keeps nothing
+ *     of an earlier run.
+ * D8. Where several processes share a database, what a write reads may be changed by another before it commits, except rows
+ *     that it has locked (`Dialect.forUpdate`) or changed. A write that would violate a unique key is run again first, so that
+ *     one that looks before it inserts finds what another has inserted meanwhile.
+ * D9. A write that is refused with `Unavailable` was not stored, or its answer was lost: whoever repeats it must bear both.
  */
 export type SqlValue = string | number | null | Uint8Array;
 
 export interface ReadTransaction {
+  readonly dialect: Dialect;
   all<R>(sql: string, ...params: readonly SqlValue[]): Promise<R[]>;
   get<R>(sql: string, ...params: readonly SqlValue[]): Promise<R | undefined>;
   /** Rows as lists of values, in the order of the columns: cheaper than objects where rows are many. */
@@ -19,10 +28,12 @@ export interface ReadTransaction {
 }
 
 export interface WriteTransaction extends ReadTransaction {
-  readonly dialect: Dialect;
   /** Answers how many rows were changed. */
   run(sql: string, ...params: readonly SqlValue[]): Promise<number>;
-  /** Runs one statement for each row of parameters. Answers how many rows were changed in all. */
+  /**
+   * Runs one statement (INSERT, UPDATE or DELETE) for each row of parameters, or one for many of them: no two rows may change
+   * the same row of a table. Answers how many rows were changed in all.
+   */
   runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number>;
 }
 
@@ -45,9 +56,9 @@ export interface Db {
 
 /** What differs between the databases in otherwise common SQL. */
 export interface Dialect {
-  /** Appended to a SELECT whose rows are about to be changed, where rows that others hold are to be passed over. */
+  /** As `forUpdate`, but rows that others have locked are passed over. */
   readonly skipLocked: string;
-  /** Appended to a SELECT whose rows are about to be changed. */
+  /** Appended to a SELECT whose rows are about to be changed, last: locks them until the end of the write. Nothing in a read. */
   readonly forUpdate: string;
   /** Type of a column of bytes. */
   readonly bytes: string;
@@ -61,6 +72,21 @@ export interface Dialect {
 export interface Migration {
   readonly name: string;
   statements(dialect: Dialect): readonly string[];
+}
+
+/**
+ * Waits for parts of a write that run side by side. As `Promise.all`, but where one fails the others have ended too when this
+ * rejects: none of them may go on in a transaction that is not theirs.
+ */
+export async function together<T extends readonly unknown[]>(
+  parts: T,
+): Promise<{ -readonly [Place in keyof T]: Awaited<T[Place]> }> {
+  try {
+    return await Promise.all(parts);
+  } catch (error) {
+    await Promise.allSettled(parts);
+    throw error;
+  }
 }
 
 /** As many placeholders as there are values, for `IN (...)`. */

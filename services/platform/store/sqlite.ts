@@ -245,6 +245,7 @@ class Connection implements WriteTransaction {
   }
 
   async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
+    if (rows.length === 0) return 0;
     const statement = this.#prepare(sql);
     let changes = 0;
     for (const row of rows) changes += Number(statement.run(...row).changes);

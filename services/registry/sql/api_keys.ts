@@ -38,7 +38,9 @@ export function createApiKeyStore(db: Db): ApiKeyStore {
 
     revokeApiKey: (keyId, nowMs, decide) =>
       db.write(async (tx) => {
-        const good = await tx.all("SELECT key_id FROM api_keys WHERE revoke_time_ms IS NULL");
+        // Locked, so that two revocations at once do not leave none.
+        const sql = `SELECT key_id FROM api_keys WHERE revoke_time_ms IS NULL ORDER BY key_id${tx.dialect.forUpdate}`;
+        const good = await tx.all(sql);
         const key = await findKey(tx, keyId);
         if (key === undefined) return undefined;
         decide(key, good.length);

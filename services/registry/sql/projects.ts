@@ -71,8 +71,10 @@ export function createProjectStore(db: Db): ProjectStore {
   };
 }
 
+/** In a write the project is locked, so that it is not deleted meanwhile, nor given another version. */
 export async function findProject(tx: ReadTransaction, projectName: string): Promise<ProjectRecord | undefined> {
-  const row = await tx.get<ProjectRow>(`SELECT ${COLUMNS} FROM projects WHERE project_name = ?`, projectName);
+  const sql = `SELECT ${COLUMNS} FROM projects WHERE project_name = ?${tx.dialect.forUpdate}`;
+  const row = await tx.get<ProjectRow>(sql, projectName);
   return row === undefined ? undefined : toProject(row);
 }
 

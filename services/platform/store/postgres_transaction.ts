@@ -1,0 +1,144 @@
+/**
+ * A transaction on one connection, as one read or write sees it. The connection is pipelined: statements are sent as they are
+ * asked for, without waiting for the answers to those before, and answered in their order.
+ */
+import type { ClientBase, QueryResult } from "pg";
+import type { Dialect, SqlValue, WriteTransaction } from "./db.js";
+import { isConsequence, queryError } from "./postgres_errors.js";
+import { arrayText, forManyRows, inParts, numbered } from "./postgres_statements.js";
+
+/** Statements that connections keep prepared; others are parsed each time. */
+const MOST_PREPARED = 1_000;
+
+interface Statement {
+  readonly text: string;
+  readonly name: string | undefined;
+}
+
+/** Statements as PostgreSQL takes them, by the text of the port. The same for all connections of a database. */
+export class Statements {
+  readonly #single = new Map<string, Statement>();
+  readonly #many = new Map<string, Statement | undefined>();
+  #names = 0;
+
+  of(sql: string): Statement {
+    let statement = this.#single.get(sql);
+    if (statement === undefined) {
+      statement = { text: numbered(sql), name: this.#nextName() };
+      if (statement.name !== undefined) this.#single.set(sql, statement);
+    }
+    return statement;
+  }
+
+  /** The form for many rows; undefined: there is none. `typesOf` answers the types of the parameters. */
+  async many(sql: string, typesOf: () => Promise<readonly string[]>): Promise<Statement | undefined> {
+    if (!this.#many.has(sql)) {
+      const text = forManyRows(sql, await typesOf());
+      this.#many.set(sql, text === undefined ? undefined : { text, name: this.#nextName() });
+    }
+    return this.#many.get(sql);
+  }
+
+  #nextName(): string | undefined {
+    if (this.#names >= MOST_PREPARED) return undefined;
+    this.#names += 1;
+    return `multinode_${this.#names}`;
+  }
+}
+
+export class PostgresTransaction implements WriteTransaction {
+  readonly dialect: Dialect;
+  readonly #client: ClientBase;
+  readonly #statements: Statements;
+  /** What failed first: why all that was sent after it failed too. */
+  #failure: unknown;
+  #isOver = false;
+
+  constructor(client: ClientBase, statements: Statements, dialect: Dialect) {
+    this.#client = client;
+    this.#statements = statements;
+    this.dialect = dialect;
+  }
+
+  async all<R>(sql: string, ...params: readonly SqlValue[]): Promise<R[]> {
+    return (await this.#query(this.#statements.of(sql), params)).rows as R[];
+  }
+
+  async get<R>(sql: string, ...params: readonly SqlValue[]): Promise<R | undefined> {
+    return (await this.#query(this.#statements.of(sql), params)).rows[0] as R | undefined;
+  }
+
+  async tuples<R extends readonly SqlValue[]>(sql: string, ...params: readonly SqlValue[]): Promise<R[]> {
+    const query = { ...this.#statements.of(sql), values: [...params], rowMode: "array" as const };
+    return (await this.#answerOf(() => this.#client.query(query))).rows as unknown as R[];
+  }
+
+  async run(sql: string, ...params: readonly SqlValue[]): Promise<number> {
+    return (await this.#query(this.#statements.of(sql), params)).rowCount ?? 0;
+  }
+
+  async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
+    const [first] = rows;
+    if (first === undefined) return 0;
+    if (rows.length === 1) return await this.run(sql, ...first);
+    const statement = await this.#statements.many(sql, () => this.#typesOf(sql));
+    const changes = [];
+    for (const part of inParts(rows)) {
+      if (statement === undefined || part.length === 1) {
+        for (const row of part) changes.push(this.run(sql, ...row));
+      } else {
+        const arrays = first.map((_, index) => arrayText(part, index));
+        changes.push(this.#query(statement, arrays).then(({ rowCount }) => rowCount ?? 0));
+      }
+    }
+    return (await Promise.all(changes)).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Statements without parameters, such as BEGIN. Answers the name of the last one that was done. */
+  async command(text: string): Promise<string> {
+    try {
+      const result: QueryResult | QueryResult[] = await this.#client.query(text);
+      return (Array.isArray(result) ? result.at(-1) : result)?.command ?? "";
+    } catch (error) {
+      throw queryError(error);
+    }
+  }
+
+  /** As `command`, where what follows in the same transaction fails too if it does. */
+  send(text: string): void {
+    this.command(text).catch(() => {});
+  }
+
+  /** PostgreSQL tells the types of parameters of statements that were prepared by SQL. */
+  async #typesOf(sql: string): Promise<readonly string[]> {
+    const name = "multinode_types";
+    this.send(`PREPARE ${name} AS ${numbered(sql)}`);
+    const asking = this.all<{ types: string[] }>(
+      "SELECT parameter_types::text[] AS types FROM pg_prepared_statements WHERE name = ?",
+      name,
+    );
+    this.send(`DEALLOCATE ${name}`);
+    return (await asking)[0]?.types ?? [];
+  }
+
+  /** The read or write is over: what it may still ask for would be in a transaction that is not its own. */
+  end(): void {
+    this.#isOver = true;
+  }
+
+  async #query({ text, name }: Statement, params: readonly SqlValue[]): Promise<QueryResult> {
+    const query = { text, ...(name === undefined ? {} : { name }), values: [...params] };
+    return await this.#answerOf(() => this.#client.query(query));
+  }
+
+  async #answerOf<T>(ask: () => Promise<T>): Promise<T> {
+    if (this.#isOver) throw new Error("a statement was asked for after the end of its transaction");
+    try {
+      return await ask();
+    } catch (error) {
+      const failure = queryError(error);
+      this.#failure ??= failure;
+      throw isConsequence(failure) ? this.#failure : failure;
+    }
+  }
+}
