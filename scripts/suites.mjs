@@ -40,9 +40,16 @@ const SUITES = [
   { name: "unit", source: "vitest.config.ts", project: "unit", boundMs: 300_000 },
   // The contract of databases and what stands on it once more, on a PostgreSQL of its own.
   { name: "postgres", source: "test/postgres", project: "postgres", needs: [POSTGRES], boundMs: 300_000 },
-  // The same tests twice: on `multinode up`, and on the three services as processes of their own.
+  // The same tests on `multinode up`, on the three services as processes of their own, and on these with PostgreSQL and NATS.
   { name: "e2e-embedded", source: "test/e2e", project: "e2e-embedded", boundMs: 420_000 },
   { name: "e2e-services", source: "test/e2e", project: "e2e-services", boundMs: 420_000 },
+  {
+    name: "e2e-stores",
+    source: "test/e2e",
+    project: "e2e-stores",
+    needs: [POSTGRES, NATS_SERVER],
+    boundMs: 420_000,
+  },
   {
     name: "python",
     source: "test/python",

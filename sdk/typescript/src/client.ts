@@ -60,8 +60,8 @@ export class MultinodeClient implements InvocationClient, Services {
     this.invocations = services.invocations;
     this.logs = services.logs;
     this.scheduler = services.scheduler;
-    this.#batcher = new StartBatcher(services.invocations);
-    this.#watches = new WatchSession(services.invocations, options.watch);
+    this.#batcher = new StartBatcher(services.wholeInvocations);
+    this.#watches = new WatchSession(services.wholeInvocations, options.watch);
   }
 
   enqueueStart(request: StartRequest, sink: StartSink): void {

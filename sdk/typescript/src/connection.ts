@@ -19,6 +19,11 @@ export interface Services {
   readonly scheduler: Client<typeof SchedulerServiceDefinition>;
 }
 
+/** For the SDK itself, whose messages leave nothing out. */
+export interface WholeServices {
+  readonly wholeInvocations: Client<typeof InvocationServiceDefinition>;
+}
+
 const CHANNEL_OPTIONS = {
   // A peer that has gone without a word is noticed after 30 s at most.
   "grpc.keepalive_time_ms": 20_000,
@@ -47,12 +52,13 @@ export function openChannel(apiUrl: string): Channel {
   return createChannel(`${url.protocol}//${url.host}`, undefined, CHANNEL_OPTIONS);
 }
 
-export function openServices(channel: Channel, policy: CallPolicy): Services {
+export function openServices(channel: Channel, policy: CallPolicy): Services & WholeServices {
   const factory = createClientFactory().use(callPolicy(policy));
   return {
     registry: factory.create(RegistryServiceDefinition, channel),
     apiKeys: factory.create(ApiKeyServiceDefinition, channel),
-    invocations: factory.create(sentWhole(InvocationServiceDefinition), channel),
+    invocations: factory.create(InvocationServiceDefinition, channel),
+    wholeInvocations: factory.create(sentWhole(InvocationServiceDefinition), channel),
     logs: factory.create(LogServiceDefinition, channel),
     scheduler: factory.create(SchedulerServiceDefinition, channel),
   };
