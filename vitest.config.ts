@@ -8,7 +8,7 @@ function project(name: string, include: string[], testTimeout: number) {
 }
 
 /** The same end-to-end suite, on an installation that its global setup starts once for all files. */
-function endToEnd(target: "embedded" | "services" | "stores") {
+function endToEnd(target: "embedded" | "services" | "stores" | "cluster") {
   const { extends: inherits, test } = project(`e2e-${target}`, ["test/e2e/**/*.test.ts"], 60_000);
   return { extends: inherits, test: { ...test, globalSetup: [`test/harness/${target}_setup.ts`], maxConcurrency: 8 } };
 }
@@ -46,6 +46,7 @@ export default defineConfig({
       endToEnd("embedded"),
       endToEnd("services"),
       endToEnd("stores"),
+      endToEnd("cluster"),
       project("faults", ["test/chaos/faults/*.test.ts"], 90_000),
       project("full-disk", ["test/chaos/faults/disk/*.test.ts"], 90_000),
       project("nats", ["test/nats/**/*.test.ts"], 30_000),

@@ -1,4 +1,4 @@
-// `npm run cluster:up`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
+// `npm run cluster:up [-- --json]`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
 import { spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,8 +16,11 @@ const PUBLIC_IMAGES = {
 const PULL_BOUND_MS = 120_000;
 const HEALTHY_BOUND_MS = 180_000;
 const LOOK_INTERVAL_MS = 500;
+/** The image has no more than node for it. */
+const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/api-key","utf8"))';
 
-await runScript(import.meta.url, async () => {
+await runScript(import.meta.url, async (args) => {
+  const isForPrograms = args.includes("--json");
   const startedAt = performance.now();
   const compose = composeCommand();
   ensureSecrets();
@@ -27,6 +30,10 @@ await runScript(import.meta.url, async () => {
   await step("its health", () => untilHealthy());
   const apiKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
   const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
+  if (isForPrograms) {
+    console.log(JSON.stringify({ url: `http://${address}`, apiKey }));
+    return 0;
+  }
   console.log(
     [
       "",
@@ -41,8 +48,6 @@ await runScript(import.meta.url, async () => {
   );
   return 0;
 });
-
-const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/api-key","utf8"))';
 
 async function step(name, work) {
   const startedAt = performance.now();
