@@ -13,6 +13,12 @@ function endToEnd(target: "embedded" | "services") {
   return { extends: inherits, test: { ...test, globalSetup: [`test/harness/${target}_setup.ts`], maxConcurrency: 8 } };
 }
 
+/** One file after the other: each starts an engine of its own, and engines of one machine share its firewall. */
+const docker = {
+  extends: true as const,
+  test: { ...project("docker", ["test/docker/**/*.test.ts"], 60_000).test, fileParallelism: false },
+};
+
 export default defineConfig({
   // Examples and tests import the SDK by its name; here they get its sources, not the last build.
   resolve: {
@@ -40,6 +46,7 @@ export default defineConfig({
       endToEnd("services"),
       project("faults", ["test/chaos/faults/*.test.ts"], 90_000),
       project("full-disk", ["test/chaos/faults/disk/*.test.ts"], 90_000),
+      docker,
       project("python", ["test/python/**/*.test.ts"], 60_000),
     ],
   },

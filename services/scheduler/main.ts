@@ -1,4 +1,4 @@
-/** A scheduler as a process of its own, with the process runtime. */
+/** A scheduler as a process of its own. */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,12 +13,11 @@ import { PeerBus } from "../platform/bus/peer.js";
 import { systemClock } from "../platform/clock.js";
 import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
-import { packageFile } from "../platform/package_files.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { connectToService } from "../platform/rpc/service_client.js";
 import { runService } from "../platform/service_process.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
-import { ProcessRuntime } from "./runtime/process.js";
+import { openRuntime, RUNTIME_SETTINGS } from "./runtime/runtime_settings.js";
 import { createSchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
 
@@ -33,6 +32,7 @@ const settings = readSettings(
     MULTINODE_API_URL: z.url(),
     MULTINODE_MAX_WORKERS: count(10_000).default(64),
     MULTINODE_SPARE_WORKERS: count(100).default(2),
+    ...RUNTIME_SETTINGS,
   },
   process.env,
 );
@@ -46,12 +46,13 @@ await runService("scheduler", settings, async ({ path }, log) => {
   const bus = new PeerBus([registry.client(EventServiceDefinition), invocation.client(EventServiceDefinition)]);
   // The same for all schedulers of the installation, so that a worker may come back to any of them.
   const tokens = new WorkerTokens(createHash("sha256").update(`workers of ${serviceToken}`).digest());
+  const schedulerId = stableId(join(path, "scheduler-id"), () => ids.next("sch"));
   let url = "";
   const scheduler = createSchedulerService({
-    schedulerId: stableId(join(path, "scheduler-id"), () => ids.next("sch")),
+    schedulerId,
     dispatch: invocation.client(DispatchServiceDefinition),
     catalog,
-    runtime: new ProcessRuntime({ folder: path, workerProgram: packageFile("worker.js") }),
+    runtime: openRuntime(settings, { folder: path, schedulerId, log }),
     bus,
     ids,
     tokens,
@@ -71,7 +72,7 @@ await runService("scheduler", settings, async ({ path }, log) => {
       return [SchedulerServiceDefinition, WorkerServiceDefinition, EventServiceDefinition];
     },
     started: async (port) => {
-      url = `http://${settings.MULTINODE_LISTEN.host}:${port}`;
+      url = settings.MULTINODE_SCHEDULER_URL ?? `http://${settings.MULTINODE_LISTEN.host}:${port}`;
       await scheduler.start();
     },
     stop: (signal) => scheduler.stop(signal),
