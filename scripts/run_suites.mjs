@@ -59,13 +59,14 @@ async function runProgram({ command: [command, ...args], env, boundMs }) {
   };
 }
 
-async function runVitest({ project, env, boundMs }) {
+async function runVitest({ project, env, within, boundMs }) {
   const folder = mkdtempSync(join(tmpdir(), "multinode-test-"));
   const report = join(folder, "report.json");
   try {
     const args = ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
     if (!process.stdout.isTTY) args.push("--no-color");
-    const { ok, detail, ms } = await run("vitest", args, { boundMs, env });
+    const [command, ...rest] = [...within, "vitest", ...args];
+    const { ok, detail, ms } = await run(command, rest, { boundMs, env });
     const counts = existsSync(report)
       ? countsOf(JSON.parse(readFileSync(report, "utf8")))
       : { passed: 0, failed: 0, skipped: 0 };

@@ -27,11 +27,25 @@ const SMALL_DISK = {
   probe: ["sh", "-c", 'dir=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$dir" && umount "$dir" && rmdir "$dir"'],
 };
 
+const DOCKER = {
+  debian: "docker.io",
+  probe: ["sh", "-c", "command -v dockerd && command -v containerd && command -v docker"],
+};
+/** Where a container can be made. */
+const CONTAINERS = {
+  enable: "run it as root, outside of an unprivileged container",
+  probe: ["unshare", "--mount", "--net", "true"],
+};
+
+/** A network of its own, in which an engine cannot touch the bridges and the firewall of another one. */
+const OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'];
+
 /**
  * name     as printed
  * source   the suite exists when this does
  * project  of vitest.config.ts; such a suite counts test by test
  * command  a program of its own; such a suite counts as one
+ * within   a command that runs the suite's own
  * env      variables for it, beside those of this process
  * needs    what the machine must have beside Node
  * boundMs  it is killed after this
@@ -68,6 +82,15 @@ const SUITES = [
     needs: [SMALL_DISK],
     boundMs: 120_000,
   },
+  // Starts engines of its own and makes its images of this machine's Node: no registry is asked.
+  {
+    name: "docker",
+    source: "test/docker",
+    project: "docker",
+    within: OWN_NETWORK,
+    needs: [DOCKER, CONTAINERS],
+    boundMs: 300_000,
+  },
   // Each prints its seed; without --short they run for minutes.
   {
     name: "chaos",
@@ -92,6 +115,7 @@ const SUITES = [
 export function listSuites() {
   return SUITES.filter(({ source }) => existsSync(join(ROOT, source))).map((suite) => ({
     env: {},
+    within: [],
     needs: [],
     ...suite,
   }));

@@ -27,6 +27,7 @@ import { openBundlesOnDisk } from "../registry/bundles_on_disk.js";
 import { createRegistry } from "../registry/service.js";
 import { registryMigrations } from "../registry/sql/schema.js";
 import { ProcessRuntime } from "../scheduler/runtime/process.js";
+import type { Runtime } from "../scheduler/runtime/runtime.js";
 import { createSchedulerService } from "../scheduler/service.js";
 import { WorkerTokens } from "../scheduler/worker_token.js";
 import { tellActivity } from "./activity.js";
@@ -44,6 +45,8 @@ export interface EmbeddedOptions {
   readonly maxWorkers?: number;
   /** Workers that are booted ahead. Default 2. */
   readonly spareWorkers?: number;
+  /** What runs the workers. It is closed with the server. Default: the process runtime. */
+  readonly runtime?: Runtime;
   /** Level of the JSON log on standard output. Default "silent". */
   readonly logLevel?: string;
   /** Called with a line for people when something happens. */
@@ -104,7 +107,7 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   const teardown = localClient<TeardownServiceClient>(invocation.teardown);
 
   const tokens = new WorkerTokens(randomBytes(32));
-  const runtime = new ProcessRuntime({ folder: dataDir, workerProgram: packageFile("worker.js") });
+  const runtime = options.runtime ?? new ProcessRuntime({ folder: dataDir, workerProgram: packageFile("worker.js") });
   undo.push(() => runtime.close());
   let url = "";
   const scheduler = createSchedulerService({

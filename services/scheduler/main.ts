@@ -1,4 +1,4 @@
-/** A scheduler as a process of its own, with the process runtime. */
+/** A scheduler as a process of its own. */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,11 +12,10 @@ import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
 import { addressSetting, COMMON_SETTINGS, listenSetting, readSettings } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
-import { packageFile } from "../platform/package_files.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { runService } from "../platform/service_process.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
-import { ProcessRuntime } from "./runtime/process.js";
+import { openRuntime, RUNTIME_SETTINGS } from "./runtime/runtime_settings.js";
 import { createSchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
 
@@ -35,6 +34,7 @@ const settings = readSettings(
     MULTINODE_WORKER_URL: z.url({ protocol: /^https?$/ }).optional(),
     MULTINODE_MAX_WORKERS: count(10_000).default(64),
     MULTINODE_SPARE_WORKERS: count(100).default(2),
+    ...RUNTIME_SETTINGS,
   },
   process.env,
 );
@@ -54,16 +54,13 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
   const bus = openBus(settings, "scheduler", log, [registry, invocation]);
   // The same for all schedulers of the installation, so that a worker may come back to any of them.
   const tokens = new WorkerTokens(createHash("sha256").update(`workers of ${serviceToken}`).digest());
+  const schedulerId = stableId(join(path, "scheduler-id"), () => ids.next("sch"));
   let url = "";
   const scheduler = createSchedulerService({
-    schedulerId: stableId(join(path, "scheduler-id"), () => ids.next("sch")),
+    schedulerId,
     dispatch: invocation.client(DispatchServiceDefinition),
     catalog,
-    runtime: new ProcessRuntime({
-      folder: path,
-      workerProgram: packageFile("worker.js"),
-      caFile: settings.MULTINODE_TLS_CA,
-    }),
+    runtime: openRuntime(settings, { folder: path, schedulerId, log }),
     bus,
     ids,
     tokens,

@@ -1,0 +1,141 @@
+/** The worker containers of an installation: one function for each thing that is asked of the engine. */
+import type { Duplex, Readable } from "node:stream";
+import type { Container, ContainerInfo, ContainerInspectInfo } from "dockerode";
+import { type DockerEngine, orNothing, statusOf } from "./docker_engine.js";
+import {
+  bootText,
+  type ContainerSettings,
+  LABELS,
+  limitsOf,
+  nameOf,
+  workerContainer,
+  workerNetwork,
+} from "./docker_profile.js";
+import type { WorkerBoot, WorkerResources } from "./runtime.js";
+
+/** The engine's answer to a start of what runs already. */
+const NOT_MODIFIED = 304;
+const CONFLICT = 409;
+
+export class DockerContainers {
+  readonly #engine: DockerEngine;
+  readonly #settings: ContainerSettings;
+  #cpus: number | undefined;
+
+  constructor(engine: DockerEngine, settings: ContainerSettings) {
+    this.#engine = engine;
+    this.#settings = settings;
+  }
+
+  /**
+   * Creates and starts the container of a worker, and hands over its boot. One that exists under the name, because an
+   * answer was lost, is gone on with. Answers its id and what it prints.
+   */
+  async start(
+    workerId: string,
+    boot: WorkerBoot,
+    networkMode: string,
+    stop: AbortSignal,
+  ): Promise<{ readonly id: string; readonly output: Readable }> {
+    const container = await this.#create(workerId, networkMode, stop);
+    const streams = { stream: true, stdin: true, stdout: true, stderr: true, hijack: true };
+    const attached = await this.#engine.call((_, abortSignal) => container.attach({ ...streams, abortSignal }), stop);
+    const output = attached as Duplex;
+    output.on("error", () => {}); // told to its reader
+    try {
+      // The engine keeps it until the worker reads it, and then ends the worker's standard input.
+      output.end(bootText(boot));
+      await this.#engine.call((_, abortSignal) => container.start({ abortSignal }), stop);
+    } catch (error) {
+      if (statusOf(error) !== NOT_MODIFIED) {
+        output.destroy();
+        throw error;
+      }
+    }
+    return { id: container.id, output };
+  }
+
+  /** Undefined: there is none. */
+  inspect(workerId: string, stop: AbortSignal): Promise<ContainerInspectInfo | undefined> {
+    return this.#engine.call(
+      orNothing((_, abortSignal) => this.#container(workerId).inspect({ abortSignal })),
+      stop,
+    );
+  }
+
+  /** Kills and removes, if there is one. When this resolves it is gone. */
+  async remove(workerId: string, stop: AbortSignal): Promise<void> {
+    const options = { force: true, v: true };
+    await this.#engine.call(
+      orNothing(async (_, abortSignal) => {
+        await this.#container(workerId).remove({ ...options, abortSignal });
+      }),
+      stop,
+    );
+  }
+
+  /** Insists during outages. Where there is no container this does nothing. */
+  async limit(workerId: string, resources: WorkerResources, stop: AbortSignal): Promise<void> {
+    this.#cpus ??= await this.#engine.insist(async (docker) => {
+      const { NCPU }: { NCPU: number } = await docker.info();
+      return NCPU;
+    }, stop);
+    // The engine refuses more CPUs than it has: who asks for more gets all.
+    const limits = limitsOf({ ...resources, cpu: Math.min(resources.cpu, this.#cpus) });
+    await this.#engine.insist(
+      orNothing(async (_, abortSignal) => {
+        await this.#container(workerId).update({ ...limits, abortSignal });
+      }),
+      stop,
+    );
+  }
+
+  /** What a worker prints from now on, and what it printed since then; follows it to its end. */
+  async output(workerId: string, sinceMs: number, stop: AbortSignal): Promise<Readable> {
+    const streams = { follow: true as const, stdout: true, stderr: true, since: sinceMs / 1000 };
+    return (await this.#engine.call(
+      (_, abortSignal) => this.#container(workerId).logs({ ...streams, abortSignal }),
+      stop,
+    )) as Readable;
+  }
+
+  /** All containers of the installation, of whatever role, state and scheduler. */
+  list(stop?: AbortSignal): Promise<ContainerInfo[]> {
+    const filters = { label: [`${LABELS.installation}=${this.#settings.installationId}`] };
+    return this.#engine.call((docker, abortSignal) => docker.listContainers({ all: true, filters, abortSignal }), stop);
+  }
+
+  /** Makes the network of the workers where there is none of that name. */
+  async ensureNetwork(stop: AbortSignal): Promise<void> {
+    const { network, installationId } = this.#settings;
+    const found = await this.#engine.call(
+      orNothing((docker) => docker.getNetwork(network).inspect()),
+      stop,
+    );
+    if (found !== undefined) return;
+    try {
+      const options = workerNetwork(network, installationId);
+      await this.#engine.call((docker, abortSignal) => docker.createNetwork({ ...options, abortSignal }), stop);
+    } catch (error) {
+      if (statusOf(error) !== CONFLICT) throw error; // another scheduler was first
+    }
+  }
+
+  async #create(workerId: string, networkMode: string, stop: AbortSignal): Promise<Container> {
+    const name = nameOf(this.#settings.installationId, workerId);
+    const options = { name, ...workerContainer(this.#settings, workerId, networkMode) };
+    try {
+      return await this.#engine.call(
+        (docker, abortSignal) => docker.createContainer({ ...options, abortSignal }),
+        stop,
+      );
+    } catch (error) {
+      if (statusOf(error) !== CONFLICT) throw error;
+      return this.#container(workerId);
+    }
+  }
+
+  #container(workerId: string): Container {
+    return this.#engine.container(nameOf(this.#settings.installationId, workerId));
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * What containers are made of: names, labels, limits and the hardened profile. Nothing here comes from a request; of a
+ * function only its checked numbers do.
+ *
+ * D1. A worker runs as nobody: no capabilities, no new privileges, no device, no mount of the host, read-only root.
+ * D2. Its secrets reach it by its standard input, so that neither `docker inspect` nor its environment shows them.
+ * D3. Memory has no swap beside it, so the limit is hard.
+ */
+import type { ContainerCreateOptions, HostConfig, NetworkCreateOptions } from "dockerode";
+import type { WorkerBoot, WorkerResources } from "./runtime.js";
+
+const MIB = 1024 * 1024;
+
+/** User and group nobody, by number: an image need not name them. */
+const NOBODY = 65_534;
+/** Where bundles are unpacked. */
+const CODE_FOLDER = "/code";
+
+/** What a spare gets until it is bound: enough to boot. */
+export const SPARE_RESOURCES: WorkerResources = { cpu: 1, memoryBytes: 64 * MIB };
+/**
+ * What the worker program itself takes. A function's memory is what it adds to that, the same as in a process, and what
+ * its bundle takes unpacked.
+ */
+export const WORKER_OVERHEAD_BYTES = 128 * MIB;
+/** Unpacked bundles: above the largest that a version may have. */
+const CODE_BYTES = 512 * MIB;
+const TMP_BYTES = 64 * MIB;
+const WORKER_PIDS = 256; // threads count
+const HOLDER_PIDS = 8;
+const HOLDER_MEMORY_BYTES = 16 * MIB;
+const NANO = 1e9;
+/** The engine refuses less. */
+const LEAST_CPU = 0.01;
+
+export const LABELS = {
+  installation: "dev.multinode.installation",
+  scheduler: "dev.multinode.scheduler",
+  worker: "dev.multinode.worker",
+  /** "worker" or "holder". */
+  role: "dev.multinode.role",
+} as const;
+
+export interface ContainerSettings {
+  /** What all containers of an installation carry: 1 to 32 of a-z and 0-9. */
+  readonly installationId: string;
+  readonly schedulerId: string;
+  /** The worker image. It needs `node`, `sleep` and the worker program at WORKER_PROGRAM. */
+  readonly image: string;
+  /** Name of the network that workers are in. */
+  readonly network: string;
+  /** OCI runtime, such as "runsc". Default: the engine's. */
+  readonly ociRuntime?: string;
+}
+
+export type ContainerLimits = Required<Pick<HostConfig, "Memory" | "MemorySwap" | "NanoCpus">>;
+
+const WORKER_PROGRAM = "/opt/multinode/worker.js";
+/**
+ * V8 sizes its heap once, by the limit that a spare boots with, which is small; the container's limit is what counts.
+ * A constant, because compiled code is cached for these flags only.
+ */
+const HEAP_MIB = 65_536;
+
+/** The command of a worker, which the image's build runs too, to fill the cache of compiled code. */
+export const WORKER_COMMAND = [
+  "node",
+  "--enable-source-maps",
+  `--max-old-space-size=${HEAP_MIB}`,
+  WORKER_PROGRAM,
+] as const;
+
+export function nameOf(installationId: string, workerId: string): string {
+  return `mn-${installationId}-${workerId}`;
+}
+
+/** What a worker reads on its standard input. */
+export function bootText(boot: WorkerBoot): string {
+  return JSON.stringify({ ...boot, bundleCacheDir: CODE_FOLDER });
+}
+
+/** @param networkMode a network's name, or "container:<id>" for the network of a holder */
+export function workerContainer(
+  settings: ContainerSettings,
+  workerId: string,
+  networkMode: string,
+): ContainerCreateOptions {
+  return {
+    Image: settings.image,
+    User: `${NOBODY}:${NOBODY}`,
+    Entrypoint: [],
+    Cmd: [...WORKER_COMMAND],
+    WorkingDir: "/tmp",
+    Env: ["MULTINODE_WORKER_CONFIG=/dev/stdin", "HOME=/tmp"],
+    OpenStdin: true, // D2
+    StdinOnce: true,
+    AttachStdin: true,
+    AttachStdout: true,
+    AttachStderr: true,
+    Labels: { ...labelsOf(settings, "worker"), [LABELS.worker]: workerId },
+    HostConfig: {
+      ...hardened(settings, networkMode, WORKER_PIDS),
+      ...limitsOf(SPARE_RESOURCES),
+      Tmpfs: {
+        "/tmp": tmpfs(TMP_BYTES, "noexec"),
+        // Native addons are mapped as code.
+        [CODE_FOLDER]: tmpfs(CODE_BYTES, "exec"),
+      },
+      LogConfig: { Type: "local", Config: { "max-size": "10m", "max-file": "2" } },
+    },
+  };
+}
+
+/** A container that does nothing but hold a network open. */
+export function holderContainer(settings: ContainerSettings): ContainerCreateOptions {
+  return {
+    Image: settings.image,
+    User: `${NOBODY}:${NOBODY}`,
+    Entrypoint: [],
+    Cmd: ["sleep", "infinity"],
+    Env: [],
+    Labels: labelsOf(settings, "holder"),
+    HostConfig: {
+      ...hardened(settings, settings.network, HOLDER_PIDS),
+      Memory: HOLDER_MEMORY_BYTES,
+      MemorySwap: HOLDER_MEMORY_BYTES,
+      NanoCpus: 0.1 * NANO,
+      LogConfig: { Type: "none", Config: {} },
+    },
+  };
+}
+
+/** Neither a way out of the machine nor from one worker to another: what is reached is the machine's end of the bridge. */
+export function workerNetwork(name: string, installationId: string): NetworkCreateOptions {
+  return {
+    Name: name,
+    CheckDuplicate: true,
+    Driver: "bridge",
+    Internal: true,
+    Options: { "com.docker.network.bridge.enable_icc": "false" },
+    Labels: { [LABELS.installation]: installationId },
+  };
+}
+
+export function limitsOf({
+  cpu,
+  memoryBytes,
+}: WorkerResources): Pick<HostConfig, "Memory" | "MemorySwap" | "NanoCpus"> {
+  const limitBytes = memoryBytes + WORKER_OVERHEAD_BYTES;
+  return { Memory: limitBytes, MemorySwap: limitBytes, NanoCpus: Math.round(Math.max(cpu, LEAST_CPU) * NANO) }; // D3
+}
+
+function hardened({ ociRuntime }: ContainerSettings, networkMode: string, pids: number): HostConfig {
+  return {
+    Init: true,
+    AutoRemove: false,
+    RestartPolicy: { Name: "no" },
+    NetworkMode: networkMode,
+    CapDrop: ["ALL"], // D1
+    SecurityOpt: ["no-new-privileges"],
+    ReadonlyRootfs: true,
+    Privileged: false,
+    Binds: [],
+    PidMode: "",
+    IpcMode: "private",
+    PidsLimit: pids,
+    Ulimits: [{ Name: "nofile", Soft: 1024, Hard: 4096 }],
+    ...(ociRuntime === undefined ? {} : { Runtime: ociRuntime }),
+  };
+}
+
+function labelsOf(
+  { installationId, schedulerId }: ContainerSettings,
+  role: "worker" | "holder",
+): Record<string, string> {
+  return { [LABELS.installation]: installationId, [LABELS.scheduler]: schedulerId, [LABELS.role]: role };
+}
+
+/** An existing /tmp would give the mount its own mode; the owner makes it writable. */
+function tmpfs(sizeBytes: number, exec: "exec" | "noexec"): string {
+  return `rw,${exec},nosuid,nodev,size=${sizeBytes},mode=0700,uid=${NOBODY},gid=${NOBODY}`;
+}

@@ -1,0 +1,30 @@
+import { describe, expect, it } from "vitest";
+import { readSettings } from "../../platform/config.js";
+import { installationIdOf, RUNTIME_SETTINGS } from "./runtime_settings.js";
+
+describe("the settings of the runtime", () => {
+  it("choose processes where nothing is said", () => {
+    expect(readSettings(RUNTIME_SETTINGS, {})).toMatchObject({
+      MULTINODE_RUNTIME: "process",
+      MULTINODE_DOCKER_SOCKET: "/var/run/docker.sock",
+    });
+  });
+
+  it.each([
+    ["MULTINODE_RUNTIME", "podman"],
+    ["MULTINODE_DOCKER_SOCKET", "docker.sock"],
+    ["MULTINODE_WORKER_IMAGE", "../worker"],
+    ["MULTINODE_WORKER_NETWORK", "container:other"],
+    ["MULTINODE_WORKER_NETWORK", "-x"],
+    ["MULTINODE_READY_NETWORKS", "-1"],
+    ["MULTINODE_WORKER_OCI_RUNTIME", ""],
+  ])("refuse %s=%s by its name", (name, value) => {
+    expect(() => readSettings(RUNTIME_SETTINGS, { [name]: value })).toThrow(`${name} is wrong`);
+  });
+
+  it("name an installation by what its services share, without telling it", () => {
+    const token = "a token of thirty-two characters.";
+    expect(installationIdOf(token)).toMatch(/^[0-9a-f]{12}$/);
+    expect(installationIdOf(token)).not.toBe(installationIdOf(`${token}.`));
+  });
+});

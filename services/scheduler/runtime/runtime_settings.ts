@@ -1,0 +1,69 @@
+/** The runtime that a scheduler's settings ask for. */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import type { Logger } from "../../platform/log.js";
+import { packageFile } from "../../platform/package_files.js";
+import { DockerRuntime } from "./docker.js";
+import { ProcessRuntime } from "./process.js";
+import type { Runtime } from "./runtime.js";
+
+const INSTALLATION_CHARACTERS = 12;
+
+export const RUNTIME_SETTINGS = {
+  MULTINODE_RUNTIME: z.enum(["process", "docker"]).default("process"),
+  /** The engine's Unix socket. Whoever holds it is root on its machine: only schedulers do. */
+  MULTINODE_DOCKER_SOCKET: z.string().startsWith("/", "an absolute path is needed").default("/var/run/docker.sock"),
+  MULTINODE_WORKER_IMAGE: z
+    .string()
+    .regex(/^[a-z0-9][\w./:@-]{0,254}$/, "an image is needed, such as multinode/worker:latest")
+    .default("multinode/worker:latest"),
+  /** Made where there is none of that name: without a way out of the machine and between workers. */
+  MULTINODE_WORKER_NETWORK: z
+    .string()
+    .regex(/^[a-zA-Z0-9][\w.-]{0,62}$/, "the name of a network is needed")
+    .default("multinode-workers"),
+  /** Networks that are kept open for workers to come. */
+  MULTINODE_READY_NETWORKS: z.coerce.number().int().min(0).max(1_000).default(4),
+  /** OCI runtime of workers, such as "runsc". Default: the engine's. */
+  MULTINODE_WORKER_OCI_RUNTIME: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, "the name of an OCI runtime is needed")
+    .optional(),
+};
+
+export interface RuntimeContext {
+  /** Folder of the scheduler. */
+  readonly folder: string;
+  readonly schedulerId: string;
+  readonly log: Logger;
+}
+
+type Settings = z.infer<z.ZodObject<typeof RUNTIME_SETTINGS>> & {
+  readonly MULTINODE_SERVICE_TOKEN: string;
+  readonly MULTINODE_TLS_CA?: string | undefined;
+};
+
+export function openRuntime(settings: Settings, { folder, schedulerId, log }: RuntimeContext): Runtime {
+  switch (settings.MULTINODE_RUNTIME) {
+    case "process":
+      return new ProcessRuntime({ folder, workerProgram: packageFile("worker.js"), caFile: settings.MULTINODE_TLS_CA });
+    case "docker": {
+      const { MULTINODE_WORKER_OCI_RUNTIME: ociRuntime } = settings;
+      return new DockerRuntime({
+        socketPath: settings.MULTINODE_DOCKER_SOCKET,
+        installationId: installationIdOf(settings.MULTINODE_SERVICE_TOKEN),
+        schedulerId,
+        image: settings.MULTINODE_WORKER_IMAGE,
+        network: settings.MULTINODE_WORKER_NETWORK,
+        readyNetworks: settings.MULTINODE_READY_NETWORKS,
+        ...(ociRuntime === undefined ? {} : { ociRuntime }),
+        log,
+      });
+    }
+  }
+}
+
+/** The same for all schedulers of an installation, and for no other one: they share the service token. */
+export function installationIdOf(serviceToken: string): string {
+  return createHash("sha256").update(`containers of ${serviceToken}`).digest("hex").slice(0, INSTALLATION_CHARACTERS);
+}

@@ -1,0 +1,281 @@
+/** The Docker runtime on a real engine: the contract of runtimes, what `docker inspect` shows of a worker, how workers end. */
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { createLogger } from "../../services/platform/log.js";
+import { DockerRuntime } from "../../services/scheduler/runtime/docker.js";
+import { DockerContainers } from "../../services/scheduler/runtime/docker_containers.js";
+import { DockerEngine } from "../../services/scheduler/runtime/docker_engine.js";
+import {
+  holderContainer,
+  LABELS,
+  nameOf,
+  WORKER_OVERHEAD_BYTES,
+} from "../../services/scheduler/runtime/docker_profile.js";
+import type { WorkerBoot, WorkerExit } from "../../services/scheduler/runtime/runtime.js";
+import { testRuntime, WAIT } from "../contract/runtime.contract.js";
+import { startEngine, type TestEngine } from "../harness/docker.js";
+
+const IMAGE = "multinode/test-worker:1";
+const NETWORK = "multinode-test";
+const MIB = 1024 * 1024;
+
+let engine: TestEngine;
+
+beforeAll(async () => {
+  engine = await startEngine();
+  const folder = await mkdtemp(join(tmpdir(), "multinode-test-worker-"));
+  await cp(fileURLToPath(new URL("test_worker.mjs", import.meta.url)), join(folder, "worker.js"));
+  await cp(fileURLToPath(new URL("package.json", import.meta.url)), join(folder, "package.json"));
+  await engine.buildImage(IMAGE, folder);
+  await rm(folder, { recursive: true });
+}, 120_000);
+
+afterAll(async () => {
+  try {
+    expect(await labelled(LABELS.installation)).toEqual([]);
+  } finally {
+    await engine.stop();
+  }
+}, 60_000);
+
+const labelled = async (label: string) =>
+  await engine.docker.listContainers({ all: true, filters: { label: [label] } });
+
+type Said = WorkerBoot & { readonly env: Record<string, string>; readonly bundleCacheDir: string };
+
+function openRuntime(overrides: { schedulerId?: string; installationId?: string; compareIntervalMs?: number } = {}) {
+  const settings = {
+    socketPath: engine.socketPath,
+    installationId: randomBytes(6).toString("hex"),
+    schedulerId: "sch-1",
+    image: IMAGE,
+    network: NETWORK,
+    readyNetworks: 2,
+    compareIntervalMs: 500,
+    callTimeoutMs: 20_000,
+    log: createLogger("test", "silent"),
+    ...overrides,
+  };
+  const runtime = new DockerRuntime(settings);
+  const printed = new Map<string, string[]>();
+  runtime.onOutput((workerId, _stream, line) => printed.set(workerId, [...(printed.get(workerId) ?? []), line]));
+  const container = (workerId: string) => engine.docker.getContainer(nameOf(settings.installationId, workerId));
+  return {
+    settings,
+    runtime,
+    container,
+    printed: (workerId: string) => printed.get(workerId) ?? [],
+    boot: (workerId: string): Promise<Said> =>
+      vi.waitFor(() => JSON.parse(printed.get(workerId)?.[0] ?? "") as Said, WAIT),
+    end: (workerId: string) => void container(workerId).kill({ signal: "SIGUSR2" }),
+    failStart: () => {
+      settings.image = "multinode/of-nobody:1";
+    },
+    remove: async () => {
+      expect(await labelled(`${LABELS.installation}=${settings.installationId}`)).toEqual([]);
+    },
+  };
+}
+
+describe("the Docker runtime", () => {
+  testRuntime(async () => openRuntime());
+});
+
+describe("a worker container", () => {
+  let test: ReturnType<typeof openRuntime>;
+  let exits: WorkerExit[];
+
+  beforeEach(() => {
+    test = openRuntime();
+    exits = [];
+    test.runtime.onExit((exit) => exits.push(exit));
+  });
+  afterEach(async () => {
+    await test.runtime.close();
+    await test.remove();
+  });
+
+  const start = async (workerToken: string, workerId = "wrk-1", { runtime } = test) =>
+    await runtime.start({ workerId, boot: { schedulerUrl: "http://127.0.0.1:1", workerId, workerToken } });
+  const exitOf = async (workerId = "wrk-1") =>
+    await vi.waitFor(() => {
+      const exit = exits.find((other) => other.workerId === workerId);
+      if (exit === undefined) throw new Error("it has not ended");
+      return exit;
+    }, WAIT);
+
+  it("is hardened, and shows no secret", async () => {
+    await start("a secret");
+    const { env } = await test.boot("wrk-1");
+    await test.runtime.limit("wrk-1", { cpu: 0.25, memoryBytes: 32 * MIB });
+    const info = await test.container("wrk-1").inspect();
+    expect(JSON.stringify(info)).not.toContain("a secret");
+    expect(JSON.stringify(env)).not.toContain("a secret");
+    expect(info.Config.User).toBe("65534:65534");
+    expect(info.Mounts).toEqual([]);
+    expect(info.Config.Labels).toMatchObject({
+      [LABELS.installation]: test.settings.installationId,
+      [LABELS.scheduler]: "sch-1",
+      [LABELS.worker]: "wrk-1",
+    });
+    const memory = 32 * MIB + WORKER_OVERHEAD_BYTES;
+    expect(info.HostConfig).toMatchObject({
+      Init: true,
+      AutoRemove: false,
+      RestartPolicy: { Name: "no" },
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges"],
+      ReadonlyRootfs: true,
+      Privileged: false,
+      PidMode: "",
+      IpcMode: "private",
+      PidsLimit: 256,
+      Memory: memory,
+      MemorySwap: memory,
+      NanoCpus: 0.25e9,
+    });
+    expect(info.HostConfig.CapAdd).toBeNull();
+    expect(info.HostConfig.Binds ?? []).toEqual([]);
+    const status = await processStatus(info.State.Pid);
+    expect(status).toMatchObject({
+      CapEff: "0000000000000000",
+      CapBnd: "0000000000000000",
+      NoNewPrivs: "1",
+      Seccomp: "2",
+    });
+    expect(status["Uid"]).toBe("65534\t65534\t65534\t65534");
+  });
+
+  it("is ended with all that it started (R2)", async () => {
+    await start("has a child");
+    await test.boot("wrk-1");
+    const { Processes } = (await test.container("wrk-1").top()) as { Processes: string[][] };
+    const pids = Processes.map(([, pid]) => Number(pid));
+    expect(pids.length).toBeGreaterThanOrEqual(3);
+    await test.runtime.stop("wrk-1");
+    expect(pids.filter(isAlive)).toEqual([]);
+    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "was killed by SIGKILL", outOfMemory: false });
+  });
+
+  it("that ends by itself tells its code, and its output before that", async () => {
+    await start("prints");
+    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "exited with code 0", outOfMemory: false });
+    expect(test.printed("wrk-1").toSorted()).toEqual(["one", "three", "two"]);
+  });
+
+  it("that takes more memory than it may is killed, and the cause is named", async () => {
+    await start("takes too much memory");
+    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "was killed by SIGKILL", outOfMemory: true });
+  });
+
+  it("that somebody else kills or removes is told as such", async () => {
+    await start("any");
+    await start("any", "wrk-2");
+    await test.container("wrk-1").kill();
+    await test.container("wrk-2").remove({ force: true });
+    expect(await exitOf()).toMatchObject({ description: "was killed by SIGKILL", outOfMemory: false });
+    expect(await exitOf("wrk-2")).toMatchObject({ outOfMemory: false });
+  });
+
+  it("reaches neither its neighbours nor what is beyond the machine", async () => {
+    await start("listens", "wrk-listens");
+    await test.boot("wrk-listens");
+    const info = await test.container("wrk-listens").inspect();
+    const mode = info.HostConfig.NetworkMode ?? "";
+    const holder = mode.startsWith("container:")
+      ? await engine.docker.getContainer(mode.slice("container:".length)).inspect()
+      : info;
+    const neighbour = holder.NetworkSettings.Networks[NETWORK]?.IPAddress ?? "";
+    // It does listen: the machine itself is let in.
+    const socket = connect({ host: neighbour, port: 7_000 });
+    await once(socket, "connect");
+    socket.destroy();
+    await start(`connects to ${neighbour}:7000`);
+    await vi.waitFor(() => expect(test.printed("wrk-1").at(-1)).toBe("unreachable: timeout"), WAIT);
+    // No route at all: a mere silence over there would end in a timeout.
+    for (const [i, target] of ["169.254.169.254:80", "192.0.2.1:80"].entries()) {
+      const workerId = `wrk-beyond-${i}`;
+      await start(`connects to ${target}`, workerId);
+      await vi.waitFor(() => expect(test.printed(workerId).at(-1)).toBe("unreachable: ENETUNREACH"), WAIT);
+    }
+  });
+
+  it("reaches the machine's end of its network, where the scheduler may listen", async () => {
+    await start("any");
+    const network = await engine.docker.getNetwork(NETWORK).inspect();
+    const gateway = (network.IPAM?.Config ?? [])[0]?.["Gateway"] ?? "";
+    const server = createServer((socket) => socket.end()).listen(0, gateway);
+    await vi.waitFor(() => expect(server.listening).toBe(true), WAIT);
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    await start(`connects to ${gateway}:${port}`, "wrk-2");
+    await vi.waitFor(() => expect(test.printed("wrk-2").at(-1)).toBe("reached"), WAIT);
+    server.close();
+  });
+
+  it("joins a network that is ready, each its own, and the next worker takes it over", async () => {
+    const modeOf = async (workerId: string) => (await test.container(workerId).inspect()).HostConfig.NetworkMode;
+    // The runtime alone knows when one is ready: what starts before that is in the network itself.
+    const startInHolder = (workerId: string) =>
+      vi.waitFor(
+        async () => {
+          await test.runtime.stop(workerId);
+          await start("any", workerId);
+          expect(await modeOf(workerId)).toMatch(/^container:/);
+        },
+        { timeout: 30_000, interval: 100 },
+      );
+    await startInHolder("wrk-1");
+    await startInHolder("wrk-2");
+    const [one, other] = [await modeOf("wrk-1"), await modeOf("wrk-2")];
+    expect(other).not.toBe(one);
+    await test.runtime.stop("wrk-1");
+    await start("any", "wrk-3");
+    expect(await modeOf("wrk-3")).toMatch(/^container:/);
+    expect(await modeOf("wrk-3")).not.toBe(other);
+  });
+
+  it("of a scheduler that is gone is found by another one, which takes it over (E4)", async () => {
+    // What such a scheduler leaves, and nobody behind it: a worker in the network of a holder.
+    const dead = { ...test.settings, schedulerId: "sch-2" };
+    const holder = await engine.docker.createContainer(holderContainer(dead));
+    await holder.start();
+    const boot = { schedulerUrl: "http://127.0.0.1:1", workerId: "wrk-left", workerToken: "any" };
+    const containers = new DockerContainers(new DockerEngine(dead), dead);
+    const signal = AbortSignal.timeout(WAIT.timeout);
+    const { output } = await containers.start("wrk-left", boot, `container:${holder.id}`, signal);
+    await once(output, "data"); // it has booted
+    output.destroy();
+
+    expect(await test.runtime.list()).toEqual([]);
+    expect(await test.runtime.listInstallation()).toMatchObject([{ workerId: "wrk-left", schedulerId: "sch-2" }]);
+    expect(await test.runtime.adopt("wrk-left")).toBe(true);
+    expect(await test.runtime.adopt("wrk-of-nobody")).toBe(false);
+    expect(await test.runtime.list()).toEqual(["wrk-left"]);
+    await test.runtime.removeHoldersOf("sch-2");
+    expect((await holder.inspect()).State.Running).toBe(true); // its worker is in it
+    test.end("wrk-left");
+    expect(await exitOf("wrk-left")).toMatchObject({ description: "exited with code 3" });
+    await test.runtime.removeHoldersOf("sch-2");
+  });
+});
+
+async function processStatus(pid: number): Promise<Record<string, string>> {
+  const lines = (await readFile(`/proc/${pid}/status`, "utf8")).split("\n");
+  return Object.fromEntries(lines.map((line) => line.split(":\t"))) as Record<string, string>;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
