@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { composeCommand, ensureSecrets, output, PROJECT } from "./cluster.mjs";
-import { ROOT, run, runScript, seconds } from "./toolchain.mjs";
+import { run, runScript, seconds } from "./toolchain.mjs";
 
 const BASE_IMAGE = "node:24-slim";
 /** Made from this machine's own Node where no registry is reached. */

@@ -15,7 +15,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await Promise.all([postgres.remove(), nats.close()]);
   };
   try {
-    const stop = await provideTarget(project, await startServicesTarget(undefined, { env }));
+    const stop = provideTarget(project, await startServicesTarget(undefined, { env }));
     return async () => {
       await stop();
       await stopStores();
