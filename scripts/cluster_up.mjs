@@ -16,6 +16,8 @@ const PUBLIC_IMAGES = {
 const PULL_BOUND_MS = 120_000;
 const HEALTHY_BOUND_MS = 180_000;
 const LOOK_INTERVAL_MS = 500;
+/** Looks at which one was found restarting. */
+const MOST_FAILURES = 20;
 /** The image has no more than node for it. */
 const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/api-key","utf8"))';
 
@@ -103,10 +105,17 @@ async function start([command, ...args]) {
 }
 
 async function untilHealthy() {
+  const failing = new Map();
   const deadline = performance.now() + HEALTHY_BOUND_MS;
   for (;;) {
     const waiting = unhealthy();
     if (waiting.length === 0) return;
+    // One that ends again and again will not get well by waiting.
+    for (const line of waiting.filter((text) => text.includes(" restarting "))) {
+      failing.set(line, (failing.get(line) ?? 0) + 1);
+      if (failing.get(line) > MOST_FAILURES)
+        throw new Error(`${line}: it does not start; \`docker logs ${line.split(" ")[0]}\` tells why`);
+    }
     if (performance.now() > deadline) {
       throw new Error(
         `these are not healthy after ${seconds(HEALTHY_BOUND_MS)}: ${waiting.join(", ")}; \`docker logs <name>\` tells why`,

@@ -16,6 +16,15 @@ const OPTIONAL = ["pg-native", "cpu-features", "*.node"];
 const BANNER =
   'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);';
 
+/** dockerode can reach an engine over SSH; we use its socket only, and that library cannot be bundled. */
+const withoutSsh = {
+  name: "without-ssh",
+  setup(bundling) {
+    bundling.onResolve({ filter: /^ssh2$/ }, () => ({ path: "ssh2", namespace: "left-out" }));
+    bundling.onLoad({ filter: /.*/, namespace: "left-out" }, () => ({ contents: "module.exports = {};" }));
+  },
+};
+
 await runScript(import.meta.url, async ([tag = DEFAULT_TAG, base = DEFAULT_BASE]) => {
   const context = mkdtempSync(join(tmpdir(), "multinode-services-"));
   try {
@@ -55,10 +64,10 @@ async function fill(context) {
     target: "node24",
     format: "esm",
     keepNames: true,
-    sourcemap: true,
     legalComments: "none",
     logLevel: "warning",
     external: OPTIONAL,
+    plugins: [withoutSsh],
     banner: { js: BANNER },
   });
   writeFileSync(join(program, "package.json"), '{ "type": "module" }\n');
