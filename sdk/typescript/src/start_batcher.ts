@@ -2,8 +2,9 @@
  * Starts of the same moment travel as one request.
  *
  * The first start goes out at the end of the current turn, with all others of that turn; while one request is on its way
- * the next gathers. They travel on one open stream, and one by one where that breaks. So a single start waits for nothing, and many share one commit on the server. Each request has a random
- * id, the same in all of its retries, so that none is started twice.
+ * the next gathers. They travel on one open stream, and one by one where that breaks. So a single start waits for nothing,
+ * and many share one commit on the server. Each request has a random id, the same in all of its retries, so that none is
+ * started twice.
  */
 import { randomUUID } from "node:crypto";
 import type { Client } from "nice-grpc";
