@@ -15,9 +15,7 @@ export function fillWithFinished(file: string, finishedId: string, count: number
   using db = new DatabaseSync(file);
   db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-200000");
   const invocation = sample(db, "SELECT * FROM invocations WHERE id = ?", finishedId);
-  const execution = sample(db, "SELECT * FROM executions WHERE invocation_id = ?", finishedId);
   const insertInvocation = db.prepare(insertSql("invocations", invocation));
-  const insertExecution = db.prepare(insertSql("executions", execution));
   const createdAt = Number(invocation["created_at"]);
   for (let from = 0; from < count; from += ROWS_PER_COMMIT) {
     db.exec("BEGIN");
@@ -25,9 +23,9 @@ export function fillWithFinished(file: string, finishedId: string, count: number
     for (let i = from; i < Math.min(from + ROWS_PER_COMMIT, count); i++) {
       const timeMs = createdAt - (count - i) * APART_MS;
       const id = idAt("inv", timeMs, i);
-      insertInvocation.run(...Object.values({ ...invocation, id, ...shifted(invocation, timeMs - createdAt) }));
-      const own = { invocation_id: id, id: idAt("exe", timeMs, i) };
-      insertExecution.run(...Object.values({ ...execution, ...own, ...shifted(execution, timeMs - createdAt) }));
+      // Its execution, which it ended with, lies in its own row.
+      const own = { id, execution_id: idAt("exe", timeMs, i), ...shifted(invocation, timeMs - createdAt) };
+      insertInvocation.run(...Object.values({ ...invocation, ...own }));
     }
     db.exec("COMMIT");
   }

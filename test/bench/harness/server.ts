@@ -1,6 +1,7 @@
 /** The embedded server in a process of its own, with the benchmark's functions deployed. */
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { YOUNG_GENERATION } from "../../../sdk/typescript/src/cli/small_heap.js";
 import type * as Sdk from "../../../sdk/typescript/src/index.js";
 import type { Bench } from "../measurement.js";
 import type { Parts } from "./cpu.js";
@@ -40,7 +41,8 @@ export function dataDirOf({ folder }: Bench, name: string): string {
 async function launch(bench: Bench, { name = "server", spareWorkers }: ServerOptions) {
   const dataDir = dataDirOf(bench, name);
   mkdirSync(dataDir, { recursive: true });
-  const node = ["--expose-gc", "--import", program("memory_probe")];
+  // The bound that `multinode up` gives itself, by starting anew: this process's channel would not survive that.
+  const node = [YOUNG_GENERATION, "--expose-gc", "--import", program("memory_probe")];
   const args =
     spareWorkers === undefined
       ? [CLI, "up", "--data-dir", dataDir, "--port", "0", "--json"]

@@ -3,7 +3,7 @@
  * generation before it looks, and with it what that garbage holds outside of the heap; a quarter is enough to be as fast.
  * V8 takes the bound at its start only, so the process becomes a new one of the same number, with the same terminal.
  */
-const YOUNG_GENERATION = "--max-semi-space-size=8";
+export const YOUNG_GENERATION = "--max-semi-space-size=8";
 
 /** Does nothing where the process was started with a bound of its own, or cannot become another. */
 export function boundYoungGeneration(process: NodeJS.Process): void {
