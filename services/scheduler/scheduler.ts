@@ -49,6 +49,7 @@ export interface SchedulerSettings {
 /** Provisioning that fails is tried again after this long, doubled with each failure up to a bound. */
 const START_BACKOFF_MS = 200;
 const START_BACKOFF_CEILING_MS = 10_000;
+const TIMER_EARLY_MS = 2;
 
 /** How often the runtime's workers are compared with the pool's. */
 const STRANGERS_INTERVAL_MS = 10_000;
@@ -353,7 +354,8 @@ export class Scheduler {
       const backoff = Math.min(START_BACKOFF_MS * 2 ** this.#failedStarts, START_BACKOFF_CEILING_MS);
       this.#failedStarts += 1;
       this.#startAgainAt = performance.now() + backoff;
-      setTimeout(() => this.wake(), backoff).unref();
+      // A timer may come a moment before its time, and nothing else would wake the plan.
+      setTimeout(() => this.wake(), backoff + TIMER_EARLY_MS).unref();
     }
     this.settings.log.error(
       { workerId: exit.workerId, description: exit.description },
