@@ -1,9 +1,10 @@
 // What cluster_up.mjs and cluster_down.mjs share: the compose command, and the folder with the cluster's secrets.
 
 import { spawnSync } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { ROOT } from "./toolchain.mjs";
 
 /** Secrets of the cluster that this checkout runs. Only its owner may read them. */
@@ -57,9 +58,9 @@ export function output(command, args, options = {}) {
 }
 
 /** Containers and networks that schedulers made, whatever became of these. */
-export function removeWorkers() {
+export async function removeWorkers() {
   const lines = (text) => text.split("\n").filter(Boolean);
-  const filter = ["--filter", `label=${LABEL}=${installationId()}`];
+  const filter = ["--filter", `label=${LABEL}=${await installationId()}`];
   const containers = lines(output("docker", ["ps", "-aq", ...filter]));
   if (containers.length > 0) output("docker", ["rm", "-f", "-v", ...containers]);
   for (const network of lines(output("docker", ["network", "ls", "-q", ...filter])))
@@ -67,8 +68,11 @@ export function removeWorkers() {
   return containers.length;
 }
 
-/** As services/scheduler/runtime/runtime_settings.ts makes it of the service token. */
-function installationId() {
+/** As schedulers make it, so that there is one place for it. */
+async function installationId() {
   const token = /^MULTINODE_SERVICE_TOKEN=(.*)$/m.exec(readFileSync(ENV_FILE, "utf8"))?.[1] ?? "";
-  return createHash("sha256").update(`containers of ${token}`).digest("hex").slice(0, 12);
+  const built = join(ROOT, "build/services/scheduler/runtime/runtime_settings.js");
+  if (!existsSync(built)) throw new Error("the program is not built: npm run build");
+  const { installationIdOf } = await import(pathToFileURL(built).href);
+  return installationIdOf(token);
 }

@@ -15,7 +15,7 @@ await runScript(import.meta.url, async (args) => {
   }
   // Schedulers first, while what they tell is still heard: they end their workers.
   await run(command, [...base, "stop", "-t", "30", "scheduler-1", "scheduler-2"]);
-  removeWorkers();
+  await removeWorkers();
   const { ok, detail } = await run(command, [...base, "down", "--remove-orphans", ...(keepsData ? [] : ["--volumes"])]);
   if (!ok) throw new Error(`${command} down failed (${detail})`);
   if (!keepsData) rmSync(CLUSTER_FOLDER, { recursive: true, force: true });

@@ -29,6 +29,7 @@ it("a scheduler that waits for something to lease looks", async () => {
   const bus = new MemoryBus();
   const parked = new ParkedLeases(bus);
   const command = { schedulerId: "sch-1", maxCount: 1, leaseDurationMs: 1_000, excludedQueues: [] };
+  parked.begin(command);
   const waiting = parked.wait(command, parked.round, LONG_MS, NEVER);
   bus.tellMissed();
   expect(await waiting).toBe("look");

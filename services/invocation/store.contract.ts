@@ -226,6 +226,7 @@ export function testInvocationStore(
       const id = await insertOne();
       await insertOne();
       expect(await queue()).toMatchObject({ used: 0, queued: 2 });
+      expect(await db.read((tx) => store.hasQueued(tx))).toBe(true);
       await happen(id, lease());
       expect(await queue()).toMatchObject({ used: 1, queued: 1 });
       await happen(id, start, threw);

@@ -24,6 +24,7 @@ import { Reporter } from "./reporter.js";
 import { type Run, shapeOf, threw } from "./run.js";
 import type { Runtime, WorkerExit } from "./runtime/runtime.js";
 import { StandingFunctions } from "./standing_functions.js";
+import { StartBackoff } from "./start_backoff.js";
 import { type BoundFunction, type PooledWorker, WorkerPool } from "./worker_pool.js";
 import type { WorkerTokens } from "./worker_token.js";
 import { WorkerTraffic } from "./worker_traffic.js";
@@ -46,11 +47,6 @@ export interface SchedulerSettings {
   readonly payloadBytes: number;
 }
 
-/** Provisioning that fails is tried again after this long, doubled with each failure up to a bound. */
-const START_BACKOFF_MS = 200;
-const START_BACKOFF_CEILING_MS = 10_000;
-const TIMER_EARLY_MS = 2;
-
 /** How often the runtime's workers are compared with the pool's. */
 const STRANGERS_INTERVAL_MS = 10_000;
 
@@ -69,8 +65,7 @@ export class Scheduler {
   #idleTimer: NodeJS.Timeout | undefined;
   #silenceTimer: NodeJS.Timeout | undefined;
   #strangerTimer: NodeJS.Timeout | undefined;
-  #failedStarts = 0;
-  #startAgainAt = 0;
+  readonly #backoff = new StartBackoff(() => this.wake());
 
   constructor(settings: SchedulerSettings) {
     const { runtime, dispatch, tokens, ids, log, schedulerUrl } = settings;
@@ -210,7 +205,7 @@ export class Scheduler {
   /** A worker said hello, and what it holds: it can be given work. */
   connected(worker: PooledWorker, held: ReadonlySet<string>): void {
     if (worker.phase === "starting") worker.phase = "spare";
-    this.#failedStarts = 0;
+    this.#backoff.succeeded();
     if (worker.bound !== undefined) this.#sendCode(worker, worker.bound);
     for (const executionId of worker.running) {
       const run = held.has(executionId) ? undefined : this.runs.get(executionId);
@@ -252,7 +247,7 @@ export class Scheduler {
       const worker = this.pool.workers.get(workerId);
       if (worker !== undefined) this.pool.stop(worker);
     }
-    if (performance.now() >= this.#startAgainAt) {
+    if (!this.#backoff.isWaiting) {
       for (let i = 0; i < decided.start; i++) this.pool.start((exit) => this.exited(exit));
     }
     this.#leases.offer(decided, this.#waiting);
@@ -349,14 +344,7 @@ export class Scheduler {
   }
 
   #startFailed(exit: Pick<WorkerExit, "workerId" | "description">): void {
-    // Those that were started together fail together, once.
-    if (performance.now() >= this.#startAgainAt) {
-      const backoff = Math.min(START_BACKOFF_MS * 2 ** this.#failedStarts, START_BACKOFF_CEILING_MS);
-      this.#failedStarts += 1;
-      this.#startAgainAt = performance.now() + backoff;
-      // A timer may come a moment before its time, and nothing else would wake the plan.
-      setTimeout(() => this.wake(), backoff + TIMER_EARLY_MS).unref();
-    }
+    this.#backoff.failed();
     this.settings.log.error(
       { workerId: exit.workerId, description: exit.description },
       "a worker could not be provisioned",

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { freePort } from "../bench/harness/free_port.js";
+import { freePort } from "./free_port.js";
 
 export const openToAll = "open to all";
 

@@ -3,11 +3,11 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
+import { freePort } from "./free_port.js";
 
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 50;
@@ -122,16 +122,6 @@ function programFolder(): string {
   const found = folders.find((folder) => existsSync(join(folder, "initdb")));
   if (found === undefined) throw new Error("PostgreSQL's initdb is not on this machine");
   return found;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("there is no free port");
-  return address.port;
 }
 
 async function answers(url: string): Promise<boolean> {

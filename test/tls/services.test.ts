@@ -12,9 +12,9 @@ import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalo
 import { createLogger } from "../../services/platform/log.js";
 import { type CertificateFiles, Certificates } from "../../services/platform/rpc/certificates.js";
 import { connectToService } from "../../services/platform/rpc/service_client.js";
-import { freePort } from "../bench/harness/free_port.js";
 import { type CertificateName, makeCertificates } from "../harness/certificates.js";
 import { connectTarget } from "../harness/connected_target.js";
+import { freePort } from "../harness/free_port.js";
 import { type ServicesTarget, startServicesTarget } from "../harness/services_target.js";
 
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url));

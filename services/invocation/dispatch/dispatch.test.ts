@@ -1,4 +1,5 @@
 /** What schedulers are given and what they report, against a real store. */
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   AdoptExecutionsRequest,
@@ -77,12 +78,13 @@ describe("leasing", () => {
         maxCount,
         excludedQueues: [],
         leaseDurationMs: 30_000,
-        waitMs: 5_000,
+        waitMs: 30_000,
       });
     const first = ask(one, 1);
     const ofOther = ask(other, 1);
     const second = ask(one, 2);
-    expect((await first).executions).toEqual([]);
+    const bound = delay(10_000, "it still waits", { ref: false });
+    expect(await Promise.race([first, bound])).toEqual({ executions: [] });
     const ids = await Promise.all([test.start("f"), test.start("f"), test.start("f")]);
     const leased = [...(await second).executions, ...(await ofOther).executions] as LeasedExecution[];
     expect(ids).toEqual(expect.arrayContaining(invocationsOf(leased)));

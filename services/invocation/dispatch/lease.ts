@@ -1,4 +1,5 @@
 /** LeaseInvocations: hands pending invocations to a scheduler, in one transaction with their slots. */
+import type { z } from "zod";
 import type {
   DispatchServiceImplementation,
   LeasedExecution,
@@ -25,30 +26,44 @@ export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
   return {
     async leaseInvocations(message, { signal }) {
       const request = parse(leaseRequest, message);
-      const waitUntil = performance.now() + request.waitMs;
-      let coming = false;
-      for (;;) {
-        const { round } = deps.parked;
-        // What is only coming cannot be seen yet, and is leased with the commit that brings it.
-        if (coming) {
-          const executions = await leaseNow(deps, request, turn++);
-          if (executions.length > 0) return { executions };
-        }
-        // Looking first costs less than a transaction that finds nothing.
-        const { leasable, dueMs } = await look(deps, request);
-        if (leasable) {
-          const executions = await leaseNow(deps, request, turn++);
-          if (executions.length > 0) return { executions };
-        }
-        const waitMs = Math.min(LOOK_INTERVAL_MS, waitUntil - performance.now(), dueMs);
-        if (waitMs <= 0 || signal.aborted) return { executions: [] };
-        const reason = await deps.parked.wait(request, round, waitMs, signal);
-        if (typeof reason !== "string") return { executions: [...reason] };
-        if (reason === "replaced") return { executions: [] };
-        coming = reason === "coming";
+      deps.parked.begin(request);
+      try {
+        return { executions: await leaseOrWait(deps, request, signal, () => turn++) };
+      } finally {
+        deps.parked.end(request);
       }
     },
   };
+}
+
+async function leaseOrWait(
+  deps: InvocationDeps,
+  request: z.infer<typeof leaseRequest>,
+  signal: AbortSignal,
+  nextTurn: () => number,
+): Promise<LeasedExecution[]> {
+  const waitUntil = performance.now() + request.waitMs;
+  let coming = false;
+  for (;;) {
+    const { round } = deps.parked;
+    // What is only coming cannot be seen yet, and is leased with the commit that brings it. Otherwise looking first costs
+    // less than a transaction that finds nothing.
+    if (coming) {
+      const executions = await leaseNow(deps, request, nextTurn());
+      if (executions.length > 0) return executions;
+    }
+    const { leasable, dueMs } = await look(deps, request);
+    if (leasable) {
+      const executions = await leaseNow(deps, request, nextTurn());
+      if (executions.length > 0) return executions;
+    }
+    const waitMs = Math.min(LOOK_INTERVAL_MS, waitUntil - performance.now(), dueMs);
+    if (waitMs <= 0 || signal.aborted) return [];
+    const reason = await deps.parked.wait(request, round, waitMs, signal);
+    if (typeof reason !== "string") return [...reason];
+    if (reason === "replaced") return [];
+    coming = reason === "coming";
+  }
 }
 
 async function leaseNow(deps: InvocationDeps, command: LeaseCommand, turn: number): Promise<LeasedExecution[]> {

@@ -5,7 +5,7 @@
  *
  * K1. What happens after `round` was read and before `wait` is called is not missed.
  * K2. A claim is either delivered or given back.
- * K3. Of one scheduler only the newest request waits: it asks for what there is room for now.
+ * K3. Of one scheduler only the newest request waits, by the order in which they came: it asks for what there is room for now.
  */
 import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { Bus } from "../../platform/bus/bus.js";
@@ -37,6 +37,8 @@ export interface Claim {
 
 export class ParkedLeases {
   readonly #waiting = new Set<Waiting>();
+  /** The newest request of each scheduler that has one under way. */
+  readonly #newest = new Map<string, LeaseCommand>();
   readonly #unsubscribe: () => void;
   #round = 0;
   #comingRound = 0;
@@ -68,11 +70,23 @@ export class ParkedLeases {
     };
   }
 
-  async wait(command: LeaseCommand, round: number, atMostMs: number, signal: AbortSignal): Promise<WakeReason> {
-    if (round !== this.#round) return this.#comingRound > round ? "coming" : "look";
+  /** A request has come: whatever the same scheduler asked for before waits no more (K3). */
+  begin(command: LeaseCommand): void {
+    this.#newest.set(command.schedulerId, command);
     for (const other of Array.from(this.#waiting)) {
       if (other.command.schedulerId === command.schedulerId) other.end("replaced");
     }
+  }
+
+  /** It is answered. */
+  end(command: LeaseCommand): void {
+    if (this.#newest.get(command.schedulerId) === command) this.#newest.delete(command.schedulerId);
+  }
+
+  /** Between `begin` and `end`. */
+  async wait(command: LeaseCommand, round: number, atMostMs: number, signal: AbortSignal): Promise<WakeReason> {
+    if (round !== this.#round) return this.#comingRound > round ? "coming" : "look";
+    if (this.#newest.get(command.schedulerId) !== command) return "replaced";
     return await new Promise((resolve) => {
       const waiting: Waiting = {
         command,

@@ -1,8 +1,8 @@
 /** A Redis server of the benchmark's own, with an append-only file as durable as asked for. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { freePort } from "../../harness/free_port.js";
 import type { Bench } from "../measurement.js";
-import { freePort } from "./free_port.js";
 import type { RunningProcess } from "./processes.js";
 
 /** `always` syncs the file before it answers, as our server does; `everysec` may lose the last second. */

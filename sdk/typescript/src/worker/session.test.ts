@@ -52,6 +52,7 @@ test("says each start again on another connection, apart or with the end", () =>
   session.ended("b", returned, false);
   expect(brief(session.resend())).toEqual(["started a", "ended b returned, started"]);
   expect(session.takeStarts()).toEqual([]);
+  expect(brief(session.ended("a", returned, false))).toEqual(["ended a returned"]);
 });
 
 test("sends one yielded value at a time and merges the others into the newest", () => {

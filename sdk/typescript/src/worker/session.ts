@@ -54,6 +54,7 @@ export class Session {
     for (const [executionId, held] of this.#held) {
       if (held.start !== "none" && held.ended?.event.value.started !== true) {
         held.start = "sent";
+        this.#begun.delete(executionId);
         events.push(startedEvent(executionId));
       }
       const newest = held.nextYield ?? held.sentYield;
@@ -154,8 +155,8 @@ export class Session {
       held.sentYield = held.nextYield;
       held.nextYield = undefined;
     }
-    held.ended = endedEvent(executionId, outcome, interrupted, this.#begun.delete(executionId));
-    if (held.start === "begun") held.start = "sent";
+    held.ended = endedEvent(executionId, outcome, interrupted, held.start === "begun");
+    if (this.#begun.delete(executionId)) held.start = "sent";
     events.push(held.ended);
     return events;
   }
