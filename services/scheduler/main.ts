@@ -44,7 +44,8 @@ await runService("scheduler", settings, async ({ path }, log) => {
   const invocation = connectToService(settings.MULTINODE_INVOCATION_ADDRESS, serviceToken);
   const catalog = registry.client(CatalogServiceDefinition);
   const bus = new PeerBus([registry.client(EventServiceDefinition), invocation.client(EventServiceDefinition)]);
-  // The same for all schedulers of the installation, so that a worker may come back to any of them.
+  // The same for all schedulers of the installation, which share the service token, so that a worker may come to any of
+  // them. A new service token ends all workers.
   const tokens = new WorkerTokens(createHash("sha256").update(`workers of ${serviceToken}`).digest());
   let url = "";
   const scheduler = createSchedulerService({
