@@ -18,6 +18,7 @@ import { executionAuthority } from "./authority.js";
 import type { InvocationDeps, InvocationLimits } from "./deps.js";
 import { adoptHandler } from "./dispatch/adopt.js";
 import { appendLogsHandler } from "./dispatch/append_logs.js";
+import { findOwnersHandler } from "./dispatch/find_owners.js";
 import { leaseHandler } from "./dispatch/lease.js";
 import { listLeasesHandler } from "./dispatch/list_leases.js";
 import { ParkedLeases } from "./dispatch/parked_leases.js";
@@ -101,6 +102,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
       ...renewHandler(deps),
       ...reportHandler(deps),
       ...adoptHandler(deps),
+      ...findOwnersHandler(deps),
       ...listLeasesHandler(deps),
       ...appendLogsHandler(deps),
     },

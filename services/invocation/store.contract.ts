@@ -296,6 +296,9 @@ export function testInvocationStore(
       expect(await renew(100)).toEqual({ before: null });
       expect(await renew(200)).toEqual({ before: 100 });
       expect([await expired(200), await expired(201)]).toEqual([false, true]);
+      const living = async (now: number) =>
+        (await db.read((tx) => store.livingSchedulers(tx, now))).includes(schedulerId);
+      expect([await living(200), await living(201)]).toEqual([true, false]);
       await db.write((tx) => store.holdScheduler(tx, schedulerId, 300, 1_000));
       expect([await expired(301), await expired(799)]).toEqual([false, false]);
       await db.write((tx) => store.forgetScheduler(tx, schedulerId));

@@ -153,6 +153,8 @@ export interface InvocationStore {
   /** Makes sure that the lease of a scheduler lasts for at least half of the time. */
   holdScheduler(tx: WriteTransaction, schedulerId: string, now: number, leaseDurationMs: number): Promise<void>;
   expiredSchedulers(tx: ReadTransaction, now: number): Promise<string[]>;
+  /** Those whose lease lasts. */
+  livingSchedulers(tx: ReadTransaction, now: number): Promise<string[]>;
   forgetScheduler(tx: WriteTransaction, schedulerId: string): Promise<void>;
   loadLeased(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]>;
   loadInterrupted(tx: ReadTransaction, schedulerId: string): Promise<StoredInvocation[]>;

@@ -1,11 +1,18 @@
 /**
  * Leasing: takes executions when there is room for them, keeps the lease alive, hears of interruptions, and compares what
  * the invocation service says that this scheduler holds with what it knows.
+ *
+ * From the last renewal before a scheduler stands still or is cut off: it answers its workers for up to 9 s more, they go
+ * to another scheduler 9 s after the last answer (at 18 s) and end themselves 20 s after it (at 29 s), and its lease is
+ * over at 30 s. A scheduler that is killed is noticed at once.
  */
+import type { HeldLease, LeasedExecution } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type { HeldExecution } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { Refusal } from "../platform/errors.js";
 import type { Plan } from "./plan.js";
 import { newRun, type Run, threw } from "./run.js";
+import { isShared } from "./runtime/runtime.js";
 import type { Scheduler } from "./scheduler.js";
 
 /** How long one request waits for something to lease. */
@@ -16,6 +23,8 @@ const RETRY_MS = 500;
 const RECONCILE_INTERVAL_MS = 30_000;
 /** The same after a lease that failed. */
 const DOUBT_INTERVAL_MS = 1_500;
+/** Executions that are adopted with one request. */
+const MOST_ADOPTED = 1_000;
 
 export class LeaseLoop {
   readonly #scheduler: Scheduler;
@@ -32,6 +41,13 @@ export class LeaseLoop {
   #renewAgain = false;
   /** Leases that the last comparison found and that nothing here knew. */
   #strange = new Set<string>();
+  /** Leases from before this start, until they are known or lost. */
+  #inherited = new Set<string>();
+  #startedAt = 0;
+  /** Monotonic time of the last renewal, when it was sent. */
+  #renewedAt = Number.NEGATIVE_INFINITY;
+  /** Whether the lease was over, so that what is known here is to be compared before anything is done with it. */
+  #mustCompare = false;
   readonly #stopping = new AbortController();
 
   constructor(scheduler: Scheduler) {
@@ -44,18 +60,47 @@ export class LeaseLoop {
       bus.subscribe(
         "interruption",
         (event) => {
-          if (event.$case === "interruptions" && event.value.schedulerIds.includes(schedulerId)) this.#renew();
+          if (event.$case === "interruptions" && event.value.schedulerIds.includes(schedulerId)) this.renew();
         },
-        () => this.#renew(),
+        () => this.renew(),
       ),
     );
-    // What this scheduler held in an earlier life has no worker any more.
+    this.#startedAt = this.#scheduler.monotonic();
+    // What this scheduler held in an earlier life has no worker any more, unless workers outlive it.
     await this.#untilAnswered(() => this.#reconcile(true));
+    await this.#untilAnswered(() => this.#renewOnce());
     if (this.#stopping.signal.aborted) return;
     this.#timers.push(
-      setInterval(() => this.#renew(), LIMITS.leaseRenewIntervalMs),
+      setInterval(() => this.renew(), LIMITS.leaseRenewIntervalMs),
       setInterval(() => void this.#try(() => this.#reconcile(false)), RECONCILE_INTERVAL_MS),
     );
+  }
+
+  /** Whether this scheduler may speak for its workers: its lease lasts for longer than they do without it. */
+  get isTrusted(): boolean {
+    return this.#scheduler.monotonic() - this.#renewedAt <= LIMITS.leaseTrustMs;
+  }
+
+  /** Takes the leases of what a worker has brought; answers those that are held now, in this order. */
+  async adopt(workerId: string, held: readonly HeldExecution[]): Promise<LeasedExecution[]> {
+    const { dispatch, schedulerId } = this.#scheduler.settings;
+    const adopted: LeasedExecution[] = [];
+    // To adopt renews as well, and would hide that the lease was over.
+    if (!this.isTrusted) await this.#renewOnce();
+    for (let start = 0; start < held.length; start += MOST_ADOPTED) {
+      const asked = held.slice(start, start + MOST_ADOPTED).map(({ executionToken }) => ({ executionToken, workerId }));
+      const sentAt = this.#scheduler.monotonic();
+      const request = { schedulerId, leaseDurationMs: LIMITS.leaseDurationMs, executions: asked };
+      const { executions } = await dispatch.adoptExecutions(request, { signal: this.#stopping.signal });
+      this.#renewedAt = Math.max(this.#renewedAt, sentAt);
+      adopted.push(...(executions as LeasedExecution[]));
+    }
+    return adopted;
+  }
+
+  /** Compares twice, a moment from now. */
+  compareSoon(): void {
+    this.#doubt();
   }
 
   async stop(): Promise<void> {
@@ -99,6 +144,7 @@ export class LeaseLoop {
 
   /** A lease may have been made whose answer was lost. Two comparisons find it, which need not wait for their time. */
   #doubt(): void {
+    if (this.#stopping.signal.aborted) return;
     this.#comparisonsDue = 2;
     this.#doubtTimer ??= setInterval(() => {
       this.#comparisonsDue -= 1;
@@ -110,36 +156,47 @@ export class LeaseLoop {
     }, DOUBT_INTERVAL_MS);
   }
 
-  #renew(): void {
+  renew(): void {
     if (this.#renewing !== undefined) {
       this.#renewAgain = true;
       return;
     }
     this.#renewAgain = false;
-    this.#renewing = this.#try(async () => {
-      const { dispatch, schedulerId } = this.#scheduler.settings;
-      const request = { schedulerId, leaseDurationMs: LIMITS.leaseDurationMs };
-      const { interruptions, expired } = await dispatch.renewLeases(request, { signal: this.#stopping.signal });
-      for (const interruption of interruptions) this.#scheduler.interrupt(interruption);
-      if (expired) await this.#reconcile(false);
-    }).finally(() => {
+    this.#renewing = this.#try(() => this.#renewOnce()).then((isDone) => {
       this.#renewing = undefined;
-      if (this.#renewAgain && !this.#stopping.signal.aborted) this.#renew();
+      if ((this.#renewAgain || !isDone) && !this.#stopping.signal.aborted) this.renew();
     });
   }
 
-  /** `fresh`: this scheduler has no workers yet, so that whatever it holds is lost. */
+  async #renewOnce(): Promise<void> {
+    const { dispatch, schedulerId } = this.#scheduler.settings;
+    const sentAt = this.#scheduler.monotonic();
+    const request = { schedulerId, leaseDurationMs: LIMITS.leaseDurationMs };
+    const { interruptions, expired } = await dispatch.renewLeases(request, { signal: this.#stopping.signal });
+    // A lease that waited at the service while this scheduler stood still may have renewed it, which then is not told.
+    if (expired || sentAt - this.#renewedAt > LIMITS.leaseDurationMs) this.#mustCompare = true;
+    for (const interruption of interruptions) this.#scheduler.interrupt(interruption);
+    if (this.#mustCompare) await this.#reconcile(false);
+    this.#mustCompare = false;
+    const wasTrusted = this.isTrusted;
+    this.#renewedAt = Math.max(this.#renewedAt, sentAt);
+    if (!wasTrusted) this.#scheduler.wake();
+  }
+
+  /** `fresh`: this scheduler has no workers yet. */
   async #reconcile(fresh: boolean): Promise<void> {
     const { dispatch, schedulerId, log } = this.#scheduler.settings;
     const known = [...this.#scheduler.runs.values()];
     const { leases } = await dispatch.listLeases({ schedulerId }, { signal: this.#stopping.signal });
-    const held = new Set(leases.map(({ ref }) => ref?.executionId ?? ""));
+    const held = new Map(leases.map(({ ref }) => [ref?.executionId ?? "", ref?.epoch]));
+    if (fresh) this.#inherited = new Set(held.keys());
+    const isLost = await this.#lossOf(leases as HeldLease[], fresh);
     const strange = new Set<string>();
-    for (const { ref, ended } of leases) {
+    for (const lease of leases as HeldLease[]) {
+      const { ref, ended } = lease;
       if (ref === undefined || this.#scheduler.runs.has(ref.executionId)) continue;
       strange.add(ref.executionId);
-      // One that was leased a moment ago may not have arrived here yet: it is lost if it is strange twice.
-      if (!fresh && !this.#strange.has(ref.executionId)) continue;
+      if (!isLost(lease, ref.executionId)) continue;
       log.warn({ executionId: ref.executionId }, "a lease without a worker is given back");
       const event = ended
         ? ({ $case: "released", value: {} } as const)
@@ -150,13 +207,38 @@ export class LeaseLoop {
       this.#scheduler.reporter.report({ ref, event }, () => {});
     }
     this.#strange = strange;
+    // Their workers come or end within seconds.
+    if (strange.size > 0 && isShared(this.#scheduler.settings.runtime)) this.#doubt();
     // Executions that are not ours any more. What was leased after the question was asked is not in the answer.
     for (const run of known) {
       const { executionId } = run.ref;
-      if (held.has(executionId) || run.ended || this.#scheduler.runs.get(executionId) !== run) continue;
+      const isHeld = held.get(executionId) === run.ref.epoch;
+      if (isHeld || run.ended || this.#scheduler.runs.get(executionId) !== run) continue;
       log.warn({ executionId, workerId: run.workerId }, "a lease was lost: its worker, if any, is stopped");
       this.#scheduler.disown(run);
     }
+  }
+
+  /** Which of the leases that nobody here knows are lost. */
+  async #lossOf(
+    leases: readonly HeldLease[],
+    fresh: boolean,
+  ): Promise<(lease: HeldLease, executionId: string) => boolean> {
+    const { runtime } = this.#scheduler.settings;
+    // One that was leased a moment ago may not have arrived here yet: it is lost if it is strange twice.
+    const isStrangeAgain = (executionId: string) => this.#strange.has(executionId);
+    if (!isShared(runtime)) return (_lease, executionId) => fresh || isStrangeAgain(executionId);
+    const isAnyStrange = leases.some(({ ref }) => !this.#scheduler.runs.has(ref?.executionId ?? ""));
+    // A runtime that does not answer now has lost nothing.
+    const found = isAnyStrange ? await runtime.listInstallation().catch(() => undefined) : [];
+    const existing = found === undefined ? undefined : new Set(found.map(({ workerId }) => workerId));
+    const isLate = this.#scheduler.monotonic() - this.#startedAt > LIMITS.workerOrphanMs;
+    return ({ workerId }, executionId) => {
+      // Its worker comes, or ends itself, or is stopped as a stranger; its slot is free when the worker is gone.
+      if (workerId !== "") return existing?.has(workerId) === false;
+      // A worker may have been given it by the earlier life of this scheduler, and may be about to come with it.
+      return this.#inherited.has(executionId) ? isLate : isStrangeAgain(executionId);
+    };
   }
 
   /** A service that does not answer yet is waited for; one that answers with a fault is not. */

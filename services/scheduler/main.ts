@@ -52,7 +52,8 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
   const invocation = connect(settings.MULTINODE_INVOCATION_ADDRESS);
   const catalog = registry.client(CatalogServiceDefinition);
   const bus = openBus(settings, "scheduler", log, [registry, invocation]);
-  // The same for all schedulers of the installation, so that a worker may come back to any of them.
+  // The same for all schedulers of the installation, which share the service token, so that a worker may come to any of
+  // them. A new service token ends all workers.
   const tokens = new WorkerTokens(createHash("sha256").update(`workers of ${serviceToken}`).digest());
   const schedulerId = stableId(join(path, "scheduler-id"), () => ids.next("sch"));
   let url = "";

@@ -16,6 +16,8 @@ export interface Run {
   workerId: string | undefined;
   /** Whether its end was reported. What remains is its release. */
   ended: boolean;
+  /** Whether it is not this scheduler's any more. */
+  foreign: boolean;
   interrupt: { readonly reason: InterruptReason; readonly timer: NodeJS.Timeout } | undefined;
   /** Whether its grace period is over and its worker is being killed for it. */
   killed: boolean;
@@ -35,6 +37,7 @@ export function newRun(leased: LeasedExecution): Run {
     shape: shapeOf(leased.versionId, leased.function),
     workerId: undefined,
     ended: false,
+    foreign: false,
     interrupt: undefined,
     killed: false,
     workerLines: 0,

@@ -4,7 +4,7 @@
  *
  * C1. An execution's slot is given back only when its worker is gone, or when its place in a reused worker is free.
  * C2. A worker's `ended` is acknowledged only after it is stored.
- * C3. Every worker that the runtime lists and the pool does not know is stopped.
+ * C3. Every worker that exists and that no scheduler knows is stopped (strangers.ts).
  * C4. What a worker was given and does not name when it connects again never reached it: it is given again.
  */
 import {
@@ -14,18 +14,20 @@ import {
   InterruptReason,
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
-import type { Code } from "../../gen/multinode/registry/v1/function.pb.js";
 import type { Bus } from "../platform/bus/bus.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
+import { Deliveries } from "./deliveries.js";
 import { LeaseLoop } from "./lease_loop.js";
 import { type Plan, plan, type StandingFunction } from "./plan.js";
 import { Reporter } from "./reporter.js";
-import { type Run, shapeOf, threw } from "./run.js";
-import type { Runtime, WorkerExit } from "./runtime/runtime.js";
+import { type Run, threw } from "./run.js";
+import { isShared, type Runtime, type WorkerExit } from "./runtime/runtime.js";
 import { StandingFunctions } from "./standing_functions.js";
 import { StartBackoff } from "./start_backoff.js";
-import { type BoundFunction, type PooledWorker, WorkerPool } from "./worker_pool.js";
+import { Strangers } from "./strangers.js";
+import { Takeover } from "./takeover.js";
+import { type PooledWorker, WorkerPool } from "./worker_pool.js";
 import type { WorkerTokens } from "./worker_token.js";
 import { WorkerTraffic } from "./worker_traffic.js";
 
@@ -45,10 +47,15 @@ export interface SchedulerSettings {
   readonly maxWorkers: number;
   readonly spareWorkers: number;
   readonly payloadBytes: number;
+  /** How often the workers that exist are compared with those that are known. Default 10 s. */
+  readonly strangersIntervalMs?: number;
+  /** Monotonic milliseconds. Default: those of the process. */
+  readonly monotonic?: () => number;
 }
 
-/** How often the runtime's workers are compared with the pool's. */
 const STRANGERS_INTERVAL_MS = 10_000;
+/** How often workers are looked for that have fallen silent. */
+const SILENCE_LOOK_MS = 1_000;
 
 export class Scheduler {
   readonly settings: SchedulerSettings;
@@ -56,25 +63,34 @@ export class Scheduler {
   readonly pool: WorkerPool;
   readonly reporter: Reporter;
   readonly traffic: WorkerTraffic;
-  readonly #leases: LeaseLoop;
+  readonly leases: LeaseLoop;
+  /** Present where workers outlive their scheduler. */
+  readonly takeover: Takeover | undefined;
+  readonly monotonic: () => number;
+  readonly #deliveries: Deliveries;
+  readonly #strangers: Strangers;
   readonly #standing: StandingFunctions;
-  readonly #code = new Map<string, Promise<Code>>();
   #waiting: Run[] = [];
   #planned = false;
   #stopped = false;
   #idleTimer: NodeJS.Timeout | undefined;
   #silenceTimer: NodeJS.Timeout | undefined;
   #strangerTimer: NodeJS.Timeout | undefined;
+  #silenceLookedAt = 0;
   readonly #backoff = new StartBackoff(() => this.wake());
 
   constructor(settings: SchedulerSettings) {
     const { runtime, dispatch, tokens, ids, log, schedulerUrl } = settings;
     this.settings = settings;
-    const monotonic = () => performance.now();
+    const { monotonic = () => performance.now() } = settings;
+    this.monotonic = monotonic;
     this.pool = new WorkerPool({ runtime, tokens, ids, log, schedulerUrl, monotonic, now: () => Date.now() });
     this.reporter = new Reporter(dispatch, log);
     this.traffic = new WorkerTraffic(this);
-    this.#leases = new LeaseLoop(this);
+    this.leases = new LeaseLoop(this);
+    this.takeover = isShared(runtime) ? new Takeover(this, runtime) : undefined;
+    this.#deliveries = new Deliveries(this);
+    this.#strangers = new Strangers(this);
     this.#standing = new StandingFunctions(settings.catalog, settings.bus, log, () => this.wake());
   }
 
@@ -82,23 +98,26 @@ export class Scheduler {
     const { runtime } = this.settings;
     runtime.onExit((exit) => this.exited(exit));
     runtime.onOutput((workerId, stream, line) => this.traffic.workerPrinted(workerId, stream, line));
-    await this.#leases.start();
+    await this.leases.start();
     // It may wait long for the invocation service, and be stopped meanwhile.
     if (this.#stopped) return;
     this.#standing.start();
-    this.#silenceTimer = setInterval(() => this.#endSilentWorkers(), 1_000);
-    this.#strangerTimer = setInterval(() => void this.#endStrangers(), STRANGERS_INTERVAL_MS);
+    this.#silenceTimer = setInterval(() => this.#endSilentWorkers(), SILENCE_LOOK_MS);
+    this.#silenceLookedAt = this.monotonic();
+    const { strangersIntervalMs = STRANGERS_INTERVAL_MS } = this.settings;
+    this.#strangerTimer = setInterval(() => void this.#strangers.look(), strangersIntervalMs);
     this.wake();
   }
 
-  /** Takes no more executions, ends all workers, and reports what became of them. */
+  /** Takes no more executions, ends all workers but those that can go on elsewhere, and reports what became of them. */
   async stop(signal: AbortSignal): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#silenceTimer);
     clearInterval(this.#strangerTimer);
     clearTimeout(this.#idleTimer);
     this.#standing.stop();
-    await this.#leases.stop();
+    await this.leases.stop();
+    this.takeover?.handOver();
     for (const worker of this.pool.workers.values()) this.pool.stop(worker);
     await this.settings.runtime.close();
     for (const run of this.runs.values()) {
@@ -118,7 +137,8 @@ export class Scheduler {
     this.#planned = true;
     setImmediate(() => {
       this.#planned = false;
-      if (!this.#stopped) this.#act(this.#plan());
+      // What waits may be leased to others by now: it is planned again with the next renewal.
+      if (!this.#stopped && this.leases.isTrusted) this.#act(this.#plan());
     });
   }
 
@@ -137,7 +157,17 @@ export class Scheduler {
     clearTimeout(run.interrupt?.timer);
     if (worker === undefined) this.#waiting = this.#waiting.filter((other) => other !== run);
     const { executionId } = run.ref;
-    this.reporter.report({ ref: run.ref, event: { $case: "ended", value: ended } }, () => {
+    this.reporter.report({ ref: run.ref, event: { $case: "ended", value: ended } }, (refusal) => {
+      if (this.runs.get(executionId) !== run) return; // its worker is not this scheduler's any more
+      const { takeover } = this;
+      const isPooled =
+        worker !== undefined && this.pool.workers.get(worker.id) === worker && worker.phase !== "stopping";
+      if (refusal === "ExecutionIsNotCurrent" && takeover !== undefined && isPooled) {
+        // It has ended by itself, for another scheduler, which may wait for the end of its worker too.
+        run.foreign = true;
+        void takeover.settle(worker, () => takeover.retire(worker, run));
+        return;
+      }
       if (ended.released) this.runs.delete(executionId);
       if (worker !== undefined) {
         // One that is not used again is about to be stopped.
@@ -165,29 +195,55 @@ export class Scheduler {
     worker?.session?.send({ $case: "interrupt", value: { executionId, reason } });
   }
 
-  /** An execution is not this scheduler's any more: its worker is to end, and its end is not to be reported. */
+  /** An execution is not this scheduler's any more: its worker is to end, or is another's, and its end is not reported. */
   disown(run: Run): void {
-    if (run.ended) return;
     run.ended = true;
+    run.foreign = true;
     clearTimeout(run.interrupt?.timer);
     const worker = run.workerId === undefined ? undefined : this.pool.workers.get(run.workerId);
     if (worker === undefined) {
       this.#waiting = this.#waiting.filter((other) => other !== run);
       this.runs.delete(run.ref.executionId);
     } else {
-      this.pool.stop(worker); // whose exit is its release, should anybody wait for that
+      // Whose exit is its release, should anybody wait for that.
+      this.endWorker(worker, () => this.runs.get(run.ref.executionId) === run);
     }
+  }
+
+  /** Stops a worker that may have executions, unless it is another scheduler's by now, or need not end any more. */
+  endWorker(worker: PooledWorker, isDue: () => boolean = () => true): void {
+    if (this.takeover === undefined || worker.phase === "starting") this.pool.stop(worker);
+    else
+      void this.takeover.settle(worker, () => {
+        if (isDue()) this.pool.stop(worker);
+      });
+  }
+
+  /** Forgets an execution that another scheduler answers for. */
+  drop(run: Run): void {
+    run.ended = true;
+    clearTimeout(run.interrupt?.timer);
+    const { executionId } = run.ref;
+    if (this.runs.get(executionId) === run) this.runs.delete(executionId);
+    this.pool.workers.get(run.workerId ?? "")?.running.delete(executionId);
+  }
+
+  /** An execution that never reached its worker, which is gone, waits for another one. */
+  placeAgain(run: Run): void {
+    this.pool.workers.get(run.workerId ?? "")?.running.delete(run.ref.executionId);
+    run.workerId = undefined;
+    if (run.interrupt === undefined) this.#waiting.unshift(run);
+    else this.end(run, { ...threw("", false), interrupted: true, released: true }, undefined);
   }
 
   /** A worker is gone: what it ran has failed, and the slots that it held are free. */
   exited(exit: WorkerExit): void {
     const worker = this.pool.workers.get(exit.workerId);
-    if (worker === undefined) return;
     this.pool.workers.delete(exit.workerId);
-    worker.session?.close();
-    if (worker.phase === "starting" && !this.#stopped) this.#startFailed(exit);
+    worker?.session?.close();
+    if (worker?.phase === "starting" && !this.#stopped) this.#startFailed(exit);
     for (const run of this.runs.values()) {
-      if (run.workerId !== worker.id) continue;
+      if (run.workerId !== exit.workerId) continue;
       if (run.ended) {
         this.runs.delete(run.ref.executionId);
         this.reporter.report({ ref: run.ref, event: { $case: "released", value: {} } }, () => {});
@@ -206,10 +262,10 @@ export class Scheduler {
   connected(worker: PooledWorker, held: ReadonlySet<string>): void {
     if (worker.phase === "starting") worker.phase = "spare";
     this.#backoff.succeeded();
-    if (worker.bound !== undefined) this.#sendCode(worker, worker.bound);
+    if (worker.bound !== undefined) this.#deliveries.sendCode(worker, worker.bound);
     for (const executionId of worker.running) {
       const run = held.has(executionId) ? undefined : this.runs.get(executionId);
-      if (run !== undefined) this.#sendExecution(run, worker); // C4
+      if (run !== undefined) this.#deliveries.sendExecution(run, worker); // C4
     }
     this.wake();
   }
@@ -232,7 +288,7 @@ export class Scheduler {
     for (const { workerId, shape } of decided.warm) {
       const worker = this.pool.workers.get(workerId);
       const fn = this.#standing.byKey(shape.key);
-      if (worker !== undefined && fn !== undefined) this.#bind(worker, fn);
+      if (worker !== undefined && fn !== undefined) this.#deliveries.bind(worker, fn);
     }
     const placed = new Set<Run>();
     for (const { executionId, workerId } of decided.assign) {
@@ -240,7 +296,7 @@ export class Scheduler {
       const worker = this.pool.workers.get(workerId);
       if (run === undefined || worker === undefined) continue;
       placed.add(run);
-      this.#assign(run, worker);
+      this.#deliveries.assign(run, worker);
     }
     if (placed.size > 0) this.#waiting = this.#waiting.filter((run) => !placed.has(run));
     for (const workerId of decided.stop) {
@@ -250,82 +306,11 @@ export class Scheduler {
     if (!this.#backoff.isWaiting) {
       for (let i = 0; i < decided.start; i++) this.pool.start((exit) => this.exited(exit));
     }
-    this.#leases.offer(decided, this.#waiting);
+    this.leases.offer(decided, this.#waiting);
     clearTimeout(this.#idleTimer);
     if (decided.nextIdleAt !== undefined) {
       this.#idleTimer = setTimeout(() => this.wake(), Math.min(Math.max(decided.nextIdleAt - Date.now(), 1), 60_000));
     }
-  }
-
-  #bind(worker: PooledWorker, fn: BoundFunction): void {
-    this.pool.bind(worker, fn);
-    this.#sendCode(worker, fn);
-  }
-
-  /** Where there is no connection now, it is said when there is one. A worker that has its code ignores it. */
-  #sendCode(worker: PooledWorker, fn: BoundFunction): void {
-    this.#codeOf(fn.versionId).then(
-      (code) => {
-        const { projectName, versionId, spec } = fn;
-        worker.session?.bind({ projectName, versionId, function: spec, code });
-      },
-      (err: unknown) => {
-        this.#code.delete(fn.versionId);
-        this.settings.log.warn({ err, versionId: fn.versionId }, "the code of a version could not be had");
-        this.pool.stop(worker);
-      },
-    );
-  }
-
-  #assign(run: Run, worker: PooledWorker): void {
-    const { leased } = run;
-    if (worker.bound === undefined) {
-      if (leased.function === undefined) throw new Error("an execution was leased without its function");
-      const { projectName, versionId } = leased;
-      this.#bind(worker, {
-        shape: shapeOf(versionId, leased.function),
-        projectName,
-        versionId,
-        spec: leased.function,
-      });
-    }
-    run.workerId = worker.id;
-    worker.running.add(run.ref.executionId);
-    worker.taken += 1;
-    this.#sendExecution(run, worker);
-  }
-
-  #sendExecution(run: Run, worker: PooledWorker): void {
-    // The worker must have its code first, which it has at once unless it is the first of its version.
-    const say = () => this.#sayExecution(run, worker);
-    if (worker.session?.hasCode) say();
-    else void this.#codeOf(run.leased.versionId).then(say, () => {}); // told by #bind
-  }
-
-  #sayExecution(run: Run, worker: PooledWorker): void {
-    if (run.ended) return;
-    const { executionId, invocationId } = run.ref;
-    const { attemptNumber, arguments: args, parentInvocationId, executionToken } = run.leased;
-    worker.session?.send({
-      $case: "assign",
-      value: { executionId, invocationId, attemptNumber, arguments: args, parentInvocationId, executionToken },
-    });
-    if (run.interrupt === undefined) return;
-    // Said before, it meant nothing to the worker.
-    worker.session?.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });
-  }
-
-  #codeOf(versionId: string): Promise<Code> {
-    let code = this.#code.get(versionId);
-    if (code === undefined) {
-      code = this.settings.catalog.getCode({ versionId }).then(({ code }) => {
-        if (code === undefined) throw new Error(`the registry gave no code of ${versionId}`);
-        return code;
-      });
-      if (this.#code.size > 1_000) this.#code.clear();
-      this.#code.set(versionId, code);
-    }
-    return code;
   }
 
   /** An execution that no worker was given is no attempt: whoever comes next may have it. */
@@ -340,7 +325,7 @@ export class Scheduler {
     if (run.ended || run.workerId === undefined) return;
     run.killed = true;
     const worker = this.pool.workers.get(run.workerId);
-    if (worker !== undefined) this.pool.stop(worker);
+    if (worker !== undefined) this.endWorker(worker, () => !run.ended);
   }
 
   #startFailed(exit: Pick<WorkerExit, "workerId" | "description">): void {
@@ -355,27 +340,21 @@ export class Scheduler {
     this.end(oldest, { ...threw(error, true), released: true }, undefined);
   }
 
-  /** C3 */
-  async #endStrangers(): Promise<void> {
-    const { runtime, log } = this.settings;
-    try {
-      for (const workerId of await runtime.list()) {
-        if (this.pool.workers.has(workerId)) continue;
-        log.warn({ workerId }, "a worker that nobody knows is stopped");
-        await runtime.stop(workerId);
-      }
-    } catch (err) {
-      log.warn({ err }, "the runtime does not answer; its workers will be compared again");
-    }
-  }
-
   #endSilentWorkers(): void {
+    const now = this.monotonic();
+    const stoodStill = now - this.#silenceLookedAt > 3 * SILENCE_LOOK_MS;
+    this.#silenceLookedAt = now;
+    if (stoodStill) {
+      // What they said meanwhile is not read yet.
+      for (const worker of this.pool.workers.values()) worker.heardAt = now;
+      return;
+    }
     for (const worker of this.pool.silent()) {
       if (worker.phase === "starting") {
         this.#startFailed({ workerId: worker.id, description: "did not connect in time" });
       }
       this.settings.log.warn({ workerId: worker.id, phase: worker.phase }, "a worker fell silent and is stopped");
-      this.pool.stop(worker);
+      this.endWorker(worker, () => this.pool.silent().includes(worker));
     }
   }
 }

@@ -11,7 +11,7 @@ import type { SchedulerSettings } from "./scheduler.js";
 import { createSchedulerService, type SchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
 
-const TOKENS = new WorkerTokens(new Uint8Array(32).fill(7));
+export const TOKENS = new WorkerTokens(new Uint8Array(32).fill(7));
 
 export interface TestScheduler {
   readonly id: string;
@@ -24,9 +24,25 @@ export interface TestSchedulerOptions extends Partial<SchedulerSettings> {
   readonly run?: (execution: FakeExecution) => void;
 }
 
+/** What all schedulers of a test have in common. */
+export function testSettings({ bus, ids, log, catalog }: Pick<TestInvocations, "bus" | "ids" | "log" | "catalog">) {
+  return {
+    catalog: catalog.client(),
+    bus,
+    ids,
+    tokens: TOKENS,
+    log,
+    schedulerUrl: () => "http://fake",
+    apiUrl: () => "http://fake",
+    maxWorkers: 4,
+    spareWorkers: 0,
+    payloadBytes: LIMITS.payloadBytes,
+  };
+}
+
 /** Its `start` must be called; its workers come to it at once. */
 export function createTestScheduler(invocations: TestInvocations, options: TestSchedulerOptions = {}): TestScheduler {
-  const { bus, ids, log, catalog, dispatch } = invocations;
+  const { ids, dispatch } = invocations;
   const { run, ...more } = options;
   const runtime = new FakeRuntime({
     ...(run === undefined ? {} : { run }),
@@ -39,19 +55,10 @@ export function createTestScheduler(invocations: TestInvocations, options: TestS
   });
   const id = more.schedulerId ?? ids.next("sch");
   const service = createSchedulerService({
+    ...testSettings(invocations),
     schedulerId: id,
     dispatch,
-    catalog: catalog.client(),
     runtime,
-    bus,
-    ids,
-    tokens: TOKENS,
-    log,
-    schedulerUrl: () => "http://fake",
-    apiUrl: () => "http://fake",
-    maxWorkers: 4,
-    spareWorkers: 0,
-    payloadBytes: LIMITS.payloadBytes,
     ...more,
   });
   return { id, service, runtime, stop: () => service.stop(AbortSignal.timeout(5_000)) };

@@ -32,6 +32,7 @@ beforeEach(() => {
   };
   const runtime: Runtime = {
     name: "test",
+    survivesRestart: false,
     start: async () => {
       await call("start");
       return "ref";

@@ -27,6 +27,10 @@ export interface PooledWorker {
   /** Executions that it runs. */
   readonly running: Set<string>;
   taken: number;
+  /** Executions that it brought and that were not given to this scheduler, until it has said what it runs. */
+  refused?: ReadonlySet<string> | undefined;
+  /** Counts when it comes with executions: before they are claimed, and after. */
+  claims: number;
   idleSince: number;
   /** Monotonic time of its last message. */
   heardAt: number;
@@ -53,21 +57,9 @@ export class WorkerPool {
 
   /** Starts a spare. It is `starting` until it says hello; a start that fails is an exit. */
   start(exited: (exit: WorkerExit) => void): void {
-    const { runtime, tokens, ids, schedulerUrl, monotonic, now } = this.#settings;
+    const { runtime, tokens, ids, schedulerUrl } = this.#settings;
     const id = ids.next("wrk");
-    const worker: PooledWorker = {
-      id,
-      createdAt: now(),
-      phase: "starting",
-      runtimeRef: "",
-      bound: undefined,
-      session: undefined,
-      running: new Set(),
-      taken: 0,
-      idleSince: now(),
-      heardAt: monotonic(),
-    };
-    this.workers.set(id, worker);
+    const worker = this.#add(id, "starting");
     const boot = { schedulerUrl: schedulerUrl(), workerId: id, workerToken: tokens.issue(id) };
     runtime.start({ workerId: id, boot }).then(
       (ref) => {
@@ -79,6 +71,34 @@ export class WorkerPool {
         exited({ workerId: id, description: `could not be started: ${String(error)}`, outOfMemory: false });
       },
     );
+  }
+
+  /** Takes a worker that was another scheduler's: it finishes what it runs, and holds its slots until it is gone. */
+  adopt(id: string, bound: BoundFunction): PooledWorker {
+    const worker = this.#add(id, "draining");
+    worker.taken = Number.POSITIVE_INFINITY;
+    this.bind(worker, bound);
+    worker.phase = "draining";
+    return worker;
+  }
+
+  #add(id: string, phase: PooledWorker["phase"]): PooledWorker {
+    const { monotonic, now } = this.#settings;
+    const worker: PooledWorker = {
+      id,
+      createdAt: now(),
+      phase,
+      runtimeRef: "",
+      bound: undefined,
+      session: undefined,
+      running: new Set(),
+      taken: 0,
+      claims: 0,
+      idleSince: now(),
+      heardAt: monotonic(),
+    };
+    this.workers.set(id, worker);
+    return worker;
   }
 
   /** Asks the runtime to end it; the runtime's exit removes it. */

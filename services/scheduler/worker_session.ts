@@ -9,6 +9,8 @@ export class WorkerSession {
   #acknowledged: string[] = [];
   #acknowledgeTimer: NodeJS.Timeout | undefined;
   #isAcknowledgeDue = false;
+  #isAnswerDue = false;
+  #failure: Error | undefined;
   #wake: (() => void) | undefined;
   #closed = false;
   #hasCode = false;
@@ -44,6 +46,19 @@ export class WorkerSession {
     }, ACKNOWLEDGE_MS);
   }
 
+  /** Lets the worker know that its scheduler is there. */
+  answer(): void {
+    if (this.#closed) return;
+    this.#isAnswerDue = true;
+    this.#wake?.();
+  }
+
+  /** Ends the stream with this. */
+  fail(error: Error): void {
+    this.#failure = error;
+    this.close();
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#acknowledgeTimer);
@@ -56,7 +71,7 @@ export class WorkerSession {
     if (signal.aborted) abort();
     try {
       while (!this.#closed) {
-        if (this.#commands.length === 0 && !this.#isAcknowledgeDue) {
+        if (this.#commands.length === 0 && !this.#isAcknowledgeDue && !this.#isAnswerDue) {
           await new Promise<void>((resolve) => {
             this.#wake = resolve;
           });
@@ -65,6 +80,7 @@ export class WorkerSession {
         }
         yield { commands: this.#take() };
       }
+      if (this.#failure !== undefined) throw this.#failure;
     } finally {
       signal.removeEventListener("abort", abort);
     }
@@ -80,6 +96,7 @@ export class WorkerSession {
     clearTimeout(this.#acknowledgeTimer);
     this.#acknowledgeTimer = undefined;
     this.#isAcknowledgeDue = false;
+    this.#isAnswerDue = false;
     return commands;
   }
 }

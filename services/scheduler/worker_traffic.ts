@@ -10,9 +10,10 @@ import type {
   WorkerHello,
 } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import { permissionDenied } from "../platform/errors.js";
+import { permissionDenied, Refusal } from "../platform/errors.js";
 import type { Run } from "./run.js";
 import type { Scheduler } from "./scheduler.js";
+import type { Takeover } from "./takeover.js";
 import type { PooledWorker } from "./worker_pool.js";
 import { WorkerSession } from "./worker_session.js";
 
@@ -31,20 +32,41 @@ export class WorkerTraffic {
     requests: AsyncIterable<ConnectRequest>,
     signal: AbortSignal,
   ): AsyncGenerator<ConnectResponse, void> {
-    const worker = this.#scheduler.pool.workers.get(workerId);
+    const { takeover, pool } = this.#scheduler;
+    const all = takeover === undefined ? requests : await this.#claim(takeover, workerId, requests, signal);
+    const worker = pool.workers.get(workerId);
     // One that this scheduler has given up is to end; it ends itself when it may not connect.
     if (worker === undefined || worker.phase === "stopping")
       throw permissionDenied(`worker ${workerId} is not expected`);
     const session = new WorkerSession();
     worker.session?.close();
     worker.session = session;
-    void this.#read(worker, session, requests);
+    void this.#read(worker, session, all);
     try {
       yield* session.messages(signal);
     } finally {
       if (worker.session === session) worker.session = undefined;
-      worker.heardAt = performance.now();
+      worker.heardAt = this.#scheduler.monotonic();
     }
+  }
+
+  /** What a worker brings to a connection is claimed before anything else; answers all that it says, from the first. */
+  async #claim(
+    takeover: Takeover,
+    workerId: string,
+    requests: AsyncIterable<ConnectRequest>,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<ConnectRequest>> {
+    const rest = requests[Symbol.asyncIterator]();
+    const first = await rest.next();
+    if (first.done) throw permissionDenied(`worker ${workerId} said nothing`);
+    const [hello] = first.value.events;
+    const held = hello?.event?.$case === "hello" ? hello.event.value.executions : [];
+    await takeover.claim(workerId, held, signal);
+    return (async function* () {
+      yield first.value;
+      yield* { [Symbol.asyncIterator]: () => rest };
+    })();
   }
 
   /** A line that a worker's process printed, not by way of the SDK: of its only execution, if it has just one. */
@@ -65,7 +87,7 @@ export class WorkerTraffic {
   async #read(worker: PooledWorker, session: WorkerSession, requests: AsyncIterable<ConnectRequest>): Promise<void> {
     try {
       for await (const { events } of requests) {
-        worker.heardAt = performance.now();
+        worker.heardAt = this.#scheduler.monotonic();
         for (const { event } of events) this.#take(worker, session, event);
       }
     } catch (err) {
@@ -101,7 +123,10 @@ export class WorkerTraffic {
           this.#append(run, { ...line, lineNumber: line.lineNumber + run.printedLines });
         }
         break;
-      case "status": // that it came is what counts
+      case "status":
+        this.#scheduler.takeover?.heard(worker, event.value.executionIds);
+        if (this.#scheduler.leases.isTrusted) session.answer();
+        break;
       case undefined:
         break;
     }
@@ -109,6 +134,11 @@ export class WorkerTraffic {
 
   #hello(worker: PooledWorker, session: WorkerSession, hello: WorkerHello): void {
     const { apiUrl, payloadBytes } = this.#scheduler.settings;
+    if (hello.executions.length > 0 && !this.#scheduler.leases.isTrusted) {
+      // They may be another scheduler's by now: what is not known to be ours is not welcome.
+      session.fail(new Refusal("Unavailable", "the lease of this scheduler is not fresh"));
+      return;
+    }
     session.send({
       $case: "welcome",
       value: {
@@ -117,6 +147,7 @@ export class WorkerTraffic {
         fenceAfterMs: LIMITS.workerFenceMs,
         maxPayloadBytes: payloadBytes,
         apiUrl: apiUrl(),
+        silenceAfterMs: LIMITS.schedulerSilenceMs,
       },
     });
     // What was to be interrupted while the connection was broken.

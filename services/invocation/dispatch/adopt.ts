@@ -1,39 +1,60 @@
 /** AdoptExecutions: executions whose worker has come to another scheduler. */
-import type { DispatchServiceImplementation } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
-import { Arguments } from "../../../gen/multinode/type/v1/payload.pb.js";
+import type {
+  DispatchServiceImplementation,
+  LeasedExecution,
+} from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { Caller } from "../../platform/rpc/principal.js";
 import { parse } from "../../platform/rpc/validation.js";
 import type { InvocationDeps } from "../deps.js";
+import type { CurrentExecution } from "../domain/life.js";
 import type { Change } from "../store.js";
 import { leasedExecution } from "./leased_execution.js";
 import { adoptRequest } from "./requests.js";
 
 export function adoptHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "adoptExecutions"> {
+  const { db, store, functions, tokens, clock, announcer } = deps;
   return {
     async adoptExecutions(message) {
       const { schedulerId, leaseDurationMs, executions: asked } = parse(adoptRequest, message);
-      return await deps.db.write(async (tx) => {
-        await deps.store.renewScheduler(tx, schedulerId, deps.clock.now() + leaseDurationMs);
-        const executions = [];
-        const changes: Change[] = [];
-        for (const { executionToken } of asked) {
-          const named = deps.tokens.verify(executionToken);
-          if (named === undefined) continue;
-          const [stored] = await deps.store.load(tx, [named.invocationId]);
-          const current = stored?.life.current;
-          if (stored === undefined || !current || current.id !== named.executionId) continue;
-          const { identity, life } = stored;
-          // A new epoch fences the scheduler that held it before.
-          const adopted = { ...current, schedulerId, epoch: current.epoch + 1 };
-          const after = { ...life, revision: life.revision + 1, current: adopted };
-          changes.push({ identity, before: life, after, ended: [], released: [] });
-          const known = await deps.functions.load(tx, identity.versionId, identity.functionName);
-          const input = await deps.store.loadInput(tx, identity.id);
-          executions.push(leasedExecution(deps.tokens, { identity, life: after }, known.spec, Arguments.decode(input)));
-        }
-        await deps.store.save(tx, changes);
-        return { executions };
+      const named = asked.flatMap(({ executionToken, workerId }) => {
+        const token = tokens.verify(executionToken);
+        return token === undefined ? [] : [{ ...token, workerId }];
       });
+      const invocationIds = [...new Set(named.map(({ invocationId }) => invocationId))];
+      const { executions, changes } = await db.write(async (tx) => {
+        await store.renewScheduler(tx, schedulerId, clock.now() + leaseDurationMs);
+        const loaded = new Map((await store.load(tx, invocationIds)).map((found) => [found.identity.id, found]));
+        const executions: LeasedExecution[] = [];
+        const changes: Change[] = [];
+        let before = "";
+        for (const { invocationId, executionId, workerId } of named) {
+          const stored = loaded.get(invocationId);
+          const current = stored?.life.current;
+          if (stored === undefined || !current || current.id !== executionId) continue;
+          const { identity, life } = stored;
+          const adopted = adopt(current, schedulerId, workerId);
+          const after = adopted === current ? life : { ...life, revision: life.revision + 1, current: adopted };
+          if (after !== life) changes.push({ identity, before: life, after, ended: [], released: [] });
+          const { spec } = await functions.load(tx, identity.versionId, identity.functionName);
+          const execution = leasedExecution(tokens, { identity, life: after }, spec, undefined);
+          // A worker brings up to a thousand, all of one function.
+          const fn = `${identity.versionId}/${identity.functionName}`;
+          executions.push(fn === before ? { ...execution, function: undefined } : execution);
+          before = fn;
+        }
+        await store.save(tx, changes);
+        return { executions, changes };
+      });
+      announcer.changed(changes);
+      return { executions };
     },
   };
+}
+
+/** A new epoch fences the scheduler that held it before. Whoever holds it already keeps it as it is. */
+function adopt(current: CurrentExecution, schedulerId: string, workerId: string): CurrentExecution {
+  const worker = workerId === "" ? current.workerId : workerId;
+  const isHeld = current.schedulerId === schedulerId;
+  if (isHeld && current.workerId === worker) return current;
+  return { ...current, schedulerId, workerId: worker, epoch: isHeld ? current.epoch : current.epoch + 1 };
 }

@@ -264,6 +264,38 @@ describe("adoption", () => {
     expect(await test.get(id)).toMatchObject({ terminated: true });
   });
 
+  it("leaves what the scheduler holds as it is, and records the worker", async () => {
+    test.catalog.add("f");
+    const id = await test.start("f");
+    const leased = await leaseOne();
+    const workerId = test.ids.next("wrk");
+    const adopt = async (schedulerId: string) => {
+      const executions = [{ executionToken: leased.executionToken, workerId }];
+      const answer = await test.dispatch.adoptExecutions({ schedulerId, leaseDurationMs: 30_000, executions });
+      return answer.executions.map(({ ref }) => ref?.epoch);
+    };
+    expect([await adopt(one), await adopt(other), await adopt(other), await adopt(one)]).toEqual([[1], [2], [2], [3]]);
+    const { leases } = await test.dispatch.listLeases({ schedulerId: one });
+    expect(leases).toMatchObject([{ workerId, ended: false }]);
+    expect(await test.get(id)).toMatchObject({ status: Status.PENDING, executions: [{ workerId }] });
+  });
+
+  it("takes several of one worker at once, attempts at one invocation among them", async () => {
+    test.catalog.add("f", { maxRetries: 1 });
+    await test.start("f");
+    const ended = await leaseOne();
+    await test.report(reports.threw(ended, { released: true }));
+    const again = await leaseOne();
+    await test.start("f");
+    const second = await leaseOne();
+    const executions = [again, ended, second].map(({ executionToken }) => ({ executionToken, workerId: "" }));
+    const answer = await test.dispatch.adoptExecutions({ schedulerId: other, leaseDurationMs: 30_000, executions });
+    expect(answer.executions.map(({ ref }) => ref?.executionId)).toEqual(
+      [again, second].map(({ ref }) => ref?.executionId),
+    );
+    expect(answer.executions.map(({ function: fn }) => fn?.functionName)).toEqual(["f", undefined]);
+  });
+
   it("is not for what has ended", async () => {
     test.catalog.add("f");
     await test.start("f");
@@ -272,6 +304,28 @@ describe("adoption", () => {
     const executions = [{ executionToken: leased.executionToken }];
     const answer = await test.dispatch.adoptExecutions({ schedulerId: other, leaseDurationMs: 30_000, executions });
     expect(answer.executions).toEqual([]);
+  });
+});
+
+describe("the owner of a worker", () => {
+  it("is who holds what runs in it, then who started it, if they live", async () => {
+    test.catalog.add("f");
+    await test.start("f");
+    await test.start("f");
+    const [runs, held] = await test.lease(one);
+    if (runs === undefined || held === undefined) throw new Error("two were to be leased");
+    await test.report(reports.started(runs, "wrk-runs"), reports.started(held, "wrk-held"), reports.returned(held, 1));
+    const dead = test.ids.next("sch");
+    const owners = async (schedulerId: string, starter: string) => {
+      const workers = ["wrk-runs", "wrk-held", "wrk-idle"].map((workerId) => ({ workerId, schedulerId: starter }));
+      return (await test.dispatch.findOwners({ schedulerId, workers })).schedulerIds;
+    };
+    expect(await owners(other, dead)).toEqual([one, "", ""]);
+    await test.dispatch.renewLeases({ schedulerId: other, leaseDurationMs: 60_000 });
+    expect(await owners(other, other)).toEqual([one, other, other]);
+    expect(await owners(one, other)).toEqual([other, other, other]); // a matter of the other's
+    test.clock.forward(30_001);
+    expect(await owners(other, one)).toEqual(["", "", ""]);
   });
 });
 

@@ -9,7 +9,7 @@ export function leasedExecution(
   tokens: ExecutionTokens,
   { identity, life }: StoredInvocation,
   spec: FunctionSpec,
-  args: Arguments,
+  args: Arguments | undefined,
 ): LeasedExecution {
   const { current } = life;
   if (current === null) throw new Error(`${identity.id} has no execution`);

@@ -4,6 +4,7 @@ import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { idField, text } from "../../platform/rpc/validation.js";
 
 const schedulerId = idField("sch");
+const workerIdOrNone = z.union([z.literal(""), idField("wrk")]).default("");
 const leaseDurationMs = z.number().int().min(5_000).max(300_000);
 
 export const leaseRequest = z.object({
@@ -21,5 +22,10 @@ export const listLeasesRequest = z.object({ schedulerId });
 export const adoptRequest = z.object({
   schedulerId,
   leaseDurationMs,
-  executions: z.array(z.object({ executionToken: z.string().max(200) })).max(1_000),
+  executions: z.array(z.object({ executionToken: z.string().max(200), workerId: workerIdOrNone })).max(1_000),
+});
+
+export const findOwnersRequest = z.object({
+  schedulerId,
+  workers: z.array(z.object({ workerId: text(1, 100), schedulerId: text(0, 100) })).max(1_000),
 });

@@ -117,6 +117,11 @@ export async function expiredSchedulers(tx: ReadTransaction, now: number): Promi
   return rows.map(({ id }) => id);
 }
 
+export async function livingSchedulers(tx: ReadTransaction, now: number): Promise<string[]> {
+  const rows = await tx.all<{ id: string }>("SELECT id FROM schedulers WHERE lease_until >= ? ORDER BY id", now);
+  return rows.map(({ id }) => id);
+}
+
 export async function forgetScheduler(tx: WriteTransaction, schedulerId: string): Promise<void> {
   await tx.run("DELETE FROM schedulers WHERE id = ?", schedulerId);
 }

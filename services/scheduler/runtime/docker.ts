@@ -21,7 +21,7 @@ import { describeExit } from "./docker_exit.js";
 import { DockerHolders } from "./docker_holders.js";
 import { readOutput } from "./docker_output.js";
 import { type ContainerSettings, LABELS } from "./docker_profile.js";
-import type { Runtime, WorkerBoot, WorkerExit, WorkerResources, WorkerSpec } from "./runtime.js";
+import type { FoundWorker, SharedRuntime, WorkerBoot, WorkerExit, WorkerResources, WorkerSpec } from "./runtime.js";
 
 export interface DockerRuntimeSettings extends ContainerSettings {
   readonly socketPath: string;
@@ -32,15 +32,6 @@ export interface DockerRuntimeSettings extends ContainerSettings {
   /** How often the engine's containers are compared with what is known here, in milliseconds. Default 5 s. */
   readonly compareIntervalMs?: number;
   readonly log: Logger;
-}
-
-/** A worker of any scheduler of the installation. */
-export interface FoundWorker {
-  readonly workerId: string;
-  /** Which scheduler started it. */
-  readonly schedulerId: string;
-  /** UTC milliseconds, whole seconds. */
-  readonly createdAt: number;
 }
 
 interface TrackedWorker {
@@ -73,13 +64,16 @@ const STUBBORN_MS = 30_000;
 const CLOSE_MS = 15_000;
 const CLOSE_HOLDERS_MS = 5_000;
 
-export class DockerRuntime implements Runtime {
+export class DockerRuntime implements SharedRuntime {
   readonly name = "docker";
+  readonly survivesRestart = true;
   readonly #settings: DockerRuntimeSettings;
   readonly #engine: DockerEngine;
   readonly #containers: DockerContainers;
   readonly #holders: DockerHolders;
   readonly #workers = new Map<string, TrackedWorker>();
+  /** With another scheduler by now. */
+  readonly #released = new Set<string>();
   readonly #closing = new AbortController();
   readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
   readonly #outputListeners: ((workerId: string, stream: "stdout" | "stderr", line: string) => void)[] = [];
@@ -152,9 +146,13 @@ export class DockerRuntime implements Runtime {
     return workersIn(await this.#containers.list());
   }
 
-  /** Takes over a worker that another scheduler started: from now on its end is told here. False: there is none. */
   async adopt(workerId: string): Promise<boolean> {
+    this.#released.delete(workerId);
     return this.#workers.has(workerId) || (await this.#find(workerId)) !== undefined;
+  }
+
+  release(workerId: string): void {
+    if (this.#workers.has(workerId)) this.#released.add(workerId);
   }
 
   /** Removes the holders of a scheduler that is gone for good, as far as no worker is in them. */
@@ -179,11 +177,8 @@ export class DockerRuntime implements Runtime {
   async #close(): Promise<void> {
     clearInterval(this.#timer);
     const bound = setTimeout(() => this.#closing.abort(), CLOSE_MS);
-    await Promise.allSettled([...this.#workers.keys()].map((workerId) => this.stop(workerId)));
-    // Those of an earlier life of this scheduler, of which nobody here knows.
-    const left = await this.#containers.list(this.#closing.signal).then(workersIn, () => []);
-    const own = left.filter(({ schedulerId }) => schedulerId === this.#settings.schedulerId);
-    await Promise.allSettled(own.map(({ workerId }) => this.stop(workerId)));
+    const own = [...this.#workers.keys()].filter((workerId) => !this.#released.has(workerId));
+    await Promise.allSettled(own.map((workerId) => this.stop(workerId)));
     this.#closing.abort();
     clearTimeout(bound);
     const holdersClosed = this.#holders.close().catch(() => {}); // the next scheduler finds them (H2)
@@ -241,6 +236,7 @@ export class DockerRuntime implements Runtime {
   }
 
   #forget(worker: TrackedWorker): void {
+    this.#released.delete(worker.id);
     if (this.#workers.get(worker.id) === worker) this.#workers.delete(worker.id);
     if (worker.networkMode !== undefined) this.#holders.giveBack(worker.networkMode);
     worker.networkMode = undefined;
@@ -378,10 +374,9 @@ export class DockerRuntime implements Runtime {
 }
 
 function workersIn(containers: readonly ContainerInfo[]): FoundWorker[] {
-  return containers.flatMap(({ Labels, Created }) => {
+  return containers.flatMap(({ Labels }) => {
     const { [LABELS.worker]: workerId, [LABELS.scheduler]: schedulerId } = Labels;
-    const isWhole = workerId !== undefined && schedulerId !== undefined;
-    return isWhole ? [{ workerId, schedulerId, createdAt: Created * 1000 }] : [];
+    return workerId !== undefined && schedulerId !== undefined ? [{ workerId, schedulerId }] : [];
   });
 }
 

@@ -11,7 +11,7 @@ import type {
 } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { encode } from "../../../sdk/typescript/src/codec.js";
 import { Session } from "../../../sdk/typescript/src/worker/session.js";
-import type { Runtime, WorkerExit, WorkerResources, WorkerSpec } from "./runtime.js";
+import type { FoundWorker, Runtime, SharedRuntime, WorkerExit, WorkerResources, WorkerSpec } from "./runtime.js";
 
 /** The scheduler's side of `WorkerService.Connect`, for a worker that showed its token. */
 export type Connect = (
@@ -24,14 +24,53 @@ export interface FakeRuntimeSettings {
   readonly connect: Connect;
   /** What a worker does with an execution. Without it, it runs until a test ends it. */
   readonly run?: (execution: FakeExecution) => void;
+  /** Where the workers are, if they outlive this runtime. Without it, they are this runtime's alone. */
+  readonly engine?: FakeEngine;
+  /** Who starts workers here. */
+  readonly schedulerId?: string;
 }
 
-export class FakeRuntime implements Runtime {
-  readonly name = "fake";
+/** What workers run on, which outlives its runtimes as a container engine does. */
+export class FakeEngine {
   /** Those that exist, by their identifiers. */
   readonly workers = new Map<string, FakeWorker>();
   /** Every worker that ever existed, oldest first. */
   readonly history: FakeWorker[] = [];
+  readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
+
+  /** Executions that run now, in the order in which they came. */
+  get executions(): FakeExecution[] {
+    return this.history.flatMap((worker) => (worker.exists ? worker.running : []));
+  }
+
+  add(worker: FakeWorker): void {
+    this.workers.set(worker.id, worker);
+    this.history.push(worker);
+  }
+
+  remove(exit: WorkerExit): void {
+    if (!this.workers.delete(exit.workerId)) return;
+    for (const listener of this.#exitListeners) listener(exit);
+  }
+
+  onExit(listener: (exit: WorkerExit) => void): void {
+    this.#exitListeners.push(listener);
+  }
+}
+
+/** How long a worker waits before it connects again by itself. */
+const RECONNECT_MS = 5;
+
+export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestart"> {
+  readonly name = "fake";
+  readonly survivesRestart: boolean;
+  readonly workers: FakeEngine["workers"];
+  readonly history: FakeEngine["history"];
+  /** Workers whose end is told here. */
+  readonly #tracked = new Set<string>();
+  /** Of those, the ones that are with another scheduler. */
+  readonly #released = new Set<string>();
+  readonly #engine: FakeEngine;
   /** Thrown by the next starts. */
   startError: Error | undefined;
   /** What becomes of workers that are started: they connect, never do, or end at once. */
@@ -43,19 +82,27 @@ export class FakeRuntime implements Runtime {
 
   constructor(settings: FakeRuntimeSettings) {
     this.#settings = settings;
+    this.survivesRestart = settings.engine !== undefined;
+    this.#engine = settings.engine ?? new FakeEngine();
+    this.workers = this.#engine.workers;
+    this.history = this.#engine.history;
+    this.#engine.onExit((exit) => {
+      this.#released.delete(exit.workerId);
+      if (!this.#tracked.delete(exit.workerId)) return;
+      for (const listener of this.#exitListeners) listener(exit);
+    });
   }
 
   /** Executions that run now, in the order in which they came. */
   get executions(): FakeExecution[] {
-    return this.history.flatMap((worker) => (worker.exists ? worker.running : []));
+    return this.#engine.executions;
   }
 
   async start({ workerId, boot }: WorkerSpec): Promise<string> {
     if (this.startError !== undefined) throw this.startError;
-    const { connect, run } = this.#settings;
-    const worker = new FakeWorker(workerId, boot.workerToken, connect, run, (exit) => this.#gone(exit));
-    this.workers.set(workerId, worker);
-    this.history.push(worker);
+    const worker = new FakeWorker(workerId, boot.workerToken, this.#settings, (exit) => this.#engine.remove(exit));
+    this.#tracked.add(workerId);
+    this.#engine.add(worker);
     if (this.boot === "connects") worker.connect();
     if (this.boot === "ends") queueMicrotask(() => worker.die("exited with code 1"));
     return `fake ${this.history.length}`;
@@ -78,6 +125,21 @@ export class FakeRuntime implements Runtime {
     return [...this.workers.keys()];
   }
 
+  async listInstallation(): Promise<FoundWorker[]> {
+    return Array.from(this.workers.values(), ({ id, schedulerId }) => ({ workerId: id, schedulerId }));
+  }
+
+  async adopt(workerId: string): Promise<boolean> {
+    if (!this.workers.has(workerId)) return false;
+    this.#tracked.add(workerId);
+    this.#released.delete(workerId);
+    return true;
+  }
+
+  release(workerId: string): void {
+    this.#released.add(workerId);
+  }
+
   onExit(listener: (exit: WorkerExit) => void): void {
     this.#exitListeners.push(listener);
   }
@@ -86,17 +148,15 @@ export class FakeRuntime implements Runtime {
   onOutput(): void {}
 
   async close(): Promise<void> {
-    await Promise.all([...this.workers.keys()].map((workerId) => this.stop(workerId)));
-  }
-
-  #gone(exit: WorkerExit): void {
-    if (!this.workers.delete(exit.workerId)) return;
-    for (const listener of this.#exitListeners) listener(exit);
+    const own = [...this.#tracked].filter((workerId) => !this.#released.has(workerId));
+    await Promise.all(own.map((workerId) => this.stop(workerId)));
   }
 }
 
 export class FakeWorker {
   readonly id: string;
+  /** Who started it. */
+  readonly schedulerId: string;
   readonly commands: NonNullable<WorkerCommand["command"]>[] = [];
   resources: WorkerResources | undefined;
   exists = true;
@@ -106,25 +166,19 @@ export class FakeWorker {
   isDeaf = false;
   connections = 0;
   readonly #token: string;
-  readonly #connect: Connect;
-  readonly #run: ((execution: FakeExecution) => void) | undefined;
+  readonly #settings: FakeRuntimeSettings;
   readonly #gone: (exit: WorkerExit) => void;
   readonly #session: Session;
   readonly #executions = new Map<string, FakeExecution>();
   #stream: { readonly outbox: Outbox; readonly ended: AbortController } | undefined;
   #isBound = false;
+  #isWelcome = false;
 
-  constructor(
-    id: string,
-    token: string,
-    connect: Connect,
-    run: ((execution: FakeExecution) => void) | undefined,
-    gone: (exit: WorkerExit) => void,
-  ) {
+  constructor(id: string, token: string, settings: FakeRuntimeSettings, gone: (exit: WorkerExit) => void) {
     this.id = id;
+    this.schedulerId = settings.schedulerId ?? "";
     this.#token = token;
-    this.#connect = connect;
-    this.#run = run;
+    this.#settings = settings;
     this.#gone = gone;
     this.#session = new Session(id, "fake/1");
   }
@@ -137,13 +191,19 @@ export class FakeWorker {
     return this.#session.owesEnds;
   }
 
+  /** Whether it has no scheduler: it is not connected, or was not welcomed yet. */
+  get isAdrift(): boolean {
+    return this.exists && !this.#isWelcome;
+  }
+
   /** Connects, also again after `disconnect`. */
   connect(): void {
     this.connections += 1;
+    this.#isWelcome = false;
     const stream = { outbox: new Outbox(), ended: new AbortController() };
     this.#stream = stream;
     stream.outbox.push(this.#session.hello());
-    void this.#listen(this.#connect(this.#token, stream.outbox, stream.ended.signal), stream);
+    void this.#listen(this.#settings.connect(this.#token, stream.outbox, stream.ended.signal), stream);
   }
 
   /** Breaks the connection: neither side hears anything more on it. What runs goes on. */
@@ -151,6 +211,7 @@ export class FakeWorker {
     this.#stream?.outbox.close();
     this.#stream?.ended.abort();
     this.#stream = undefined;
+    this.#isWelcome = false;
   }
 
   /** Ends, as a process does. */
@@ -182,6 +243,12 @@ export class FakeWorker {
     } catch {
       // Not expected here: a worker of which the scheduler wants nothing more waits for its end.
     }
+    // One that may outlive its scheduler looks for another, as a real one does.
+    if (this.#settings.engine === undefined || stream.ended.signal.aborted || !this.exists) return;
+    this.disconnect();
+    setTimeout(() => {
+      if (this.exists && this.#stream === undefined) this.connect();
+    }, RECONNECT_MS);
   }
 
   #sayBegun(executionIds: readonly string[]): void {
@@ -193,7 +260,8 @@ export class FakeWorker {
     this.commands.push(command);
     switch (command.$case) {
       case "welcome":
-        this.send(this.#session.resend());
+        this.#isWelcome = true;
+        this.send([...this.#session.resend(), this.#session.status(0)]);
         break;
       case "bind":
         if (this.#isBound) break;
@@ -208,7 +276,7 @@ export class FakeWorker {
         const execution = new FakeExecution(this, command.value);
         this.#executions.set(executionId, execution);
         if (this.#isBound) this.#sayBegun([executionId]);
-        this.#run?.(execution);
+        this.#settings.run?.(execution);
         break;
       }
       case "interrupt":

@@ -40,6 +40,7 @@ interface RunningProcess {
 
 export class ProcessRuntime implements Runtime {
   readonly name = "process";
+  readonly survivesRestart = false;
   readonly #settings: ProcessRuntimeSettings;
   readonly #records: string;
   readonly #caFile: string | undefined;

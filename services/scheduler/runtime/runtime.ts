@@ -6,6 +6,8 @@
  * R2. `stop` ends everything that the worker started, by force, and answers when it is gone. It may be repeated.
  * R3. `onExit` is told once of each worker that ended, however it ended, also after `stop`.
  * R4. No worker outlives its server, unless its runtime can find it again (`survivesRestart`).
+ * R5. Where workers outlive their server, `close` ends those that this runtime started or adopted and did not release, and
+ *     no others: some may be with another scheduler by now. `stop` ends any worker of the installation.
  */
 export interface WorkerSpec {
   readonly workerId: string;
@@ -35,6 +37,8 @@ export interface WorkerExit {
 export interface Runtime {
   /** "process", "docker", "swarm", "fake". */
   readonly name: string;
+  /** Whether workers outlive their server: then it is a `SharedRuntime`. */
+  readonly survivesRestart: boolean;
   /** Starts a spare worker; answers what the runtime calls it. */
   start(spec: WorkerSpec): Promise<string>;
   /** Gives a worker the limits of the function that it is bound to, as far as the runtime can. */
@@ -47,4 +51,26 @@ export interface Runtime {
   onOutput(listener: (workerId: string, stream: "stdout" | "stderr", line: string) => void): void;
   /** Ends all workers. */
   close(): Promise<void>;
+}
+
+/** A worker of any scheduler of the installation. */
+export interface FoundWorker {
+  readonly workerId: string;
+  /** Which scheduler started it. */
+  readonly schedulerId: string;
+}
+
+/** A runtime whose workers outlive their server and go on with another scheduler of the installation. */
+export interface SharedRuntime extends Runtime {
+  readonly survivesRestart: true;
+  /** All workers of all schedulers of the installation, living or not. */
+  listInstallation(): Promise<readonly FoundWorker[]>;
+  /** Takes over a worker that another scheduler started: from now on its end is told here too. False: there is none. */
+  adopt(workerId: string): Promise<boolean>;
+  /** A worker is with another scheduler now: `close` leaves it alone. Its end is still told. */
+  release(workerId: string): void;
+}
+
+export function isShared(runtime: Runtime): runtime is SharedRuntime {
+  return runtime.survivesRestart;
 }

@@ -102,15 +102,24 @@ export const LIMITS = {
   logBytesPerExecution: MIB,
   logLineLength: 16_384,
 
-  /** How long a lease lasts, how often it is renewed, and when a worker without a scheduler ends itself. */
+  /**
+   * How long a lease lasts, how often it is renewed, how long after a renewal a scheduler still answers its workers, and how
+   * long after the last answer a worker ends itself. The last two together are below the first: whatever is cut or stands
+   * still, a worker is gone before the lease that its executions hang on is over and they are given to others.
+   */
   leaseDurationMs: 30 * SECOND_MS,
-  leaseRenewIntervalMs: 8 * SECOND_MS,
+  leaseRenewIntervalMs: 5 * SECOND_MS,
+  leaseTrustMs: 9 * SECOND_MS,
   workerFenceMs: 20 * SECOND_MS,
+  /** How often a worker says that it lives, and how long after the last answer it goes to another scheduler. */
   workerStatusIntervalMs: 5 * SECOND_MS,
+  schedulerSilenceMs: 9 * SECOND_MS,
   /** A worker from which nothing came for this long is lost. */
   workerSilenceMs: 15 * SECOND_MS,
   /** A worker that has not connected this long after its start is given up. */
   workerBootMs: 60 * SECOND_MS,
+  /** A worker that belongs to no scheduler for this long is stopped: longer than it takes to come to one, or to end itself. */
+  workerOrphanMs: 25 * SECOND_MS,
   /** Executions in one lease. */
   executionsPerLease: 1_000,
   leaseBytes: 4 * MIB,

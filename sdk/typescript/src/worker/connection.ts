@@ -21,8 +21,12 @@ const CONNECT_PATH = "/multinode.scheduler.v1.WorkerService/Connect";
 
 const FIRST_BACKOFF_MS = 50;
 const LONGEST_BACKOFF_MS = 1_000;
-/** From the attempt to the welcome. A peer that accepts and then says nothing would hold us for ever. */
+/**
+ * From the attempt to the welcome. A peer that accepts and then says nothing would hold us for ever. Who runs something
+ * has less time, since another scheduler may take it over before the fence.
+ */
 const WELCOME_TIMEOUT_MS = 5_000;
+const WELCOME_AGAIN_TIMEOUT_MS = 2_500;
 /** Size at which a message to the scheduler is closed. */
 const MESSAGE_BYTES = 1024 * 1024;
 /** What an event and a line take beside their content, in bytes, roughly. */
@@ -41,6 +45,10 @@ export class SchedulerConnection {
   #isBlocked = false;
   #backoffMs = FIRST_BACKOFF_MS;
   #timer: NodeJS.Timeout | undefined;
+  #welcomeTimeoutMs = WELCOME_TIMEOUT_MS;
+  /** How long the scheduler may say nothing. 0: for ever. */
+  #silenceAfterMs = 0;
+  #heardAt = performance.now();
   #queue: WorkerEvent[] = [];
   #isFlushScheduled = false;
   #unwritten = 0;
@@ -57,6 +65,11 @@ export class SchedulerConnection {
     return this.#isReady;
   }
 
+  /** Milliseconds since the scheduler was known to be there. */
+  get silentForMs(): number {
+    return performance.now() - this.#heardAt;
+  }
+
   /** Begins to connect. */
   open(): void {
     const call = new GrpcCall(this.#url, CONNECT_PATH, this.#token, {
@@ -68,7 +81,7 @@ export class SchedulerConnection {
       },
     });
     this.#call = call;
-    this.#timer = setTimeout(() => this.#lose(call), WELCOME_TIMEOUT_MS);
+    this.#timer = setTimeout(() => this.#lose(call), this.#welcomeTimeoutMs);
     call.send(ConnectRequest.encode({ events: [this.#handlers.hello()] }).finish());
   }
 
@@ -94,7 +107,8 @@ export class SchedulerConnection {
     if (call !== this.#call) return;
     const { commands } = ConnectResponse.decode(bytes);
     if (this.#isReady) {
-      this.#handlers.onCommands(commands);
+      this.#heard(call);
+      if (commands.length > 0) this.#handlers.onCommands(commands);
       return;
     }
     const [first, ...others] = commands;
@@ -102,17 +116,28 @@ export class SchedulerConnection {
       this.#lose(call);
       return;
     }
-    clearTimeout(this.#timer);
     this.#isReady = true;
     this.#backoffMs = FIRST_BACKOFF_MS;
+    this.#welcomeTimeoutMs = WELCOME_AGAIN_TIMEOUT_MS;
+    this.#silenceAfterMs = first.command.value.silenceAfterMs;
+    this.#heard(call);
     this.#handlers.onWelcome(first.command.value);
     if (others.length > 0) this.#handlers.onCommands(others);
     this.#wakeFlushWaiters();
   }
 
+  /** A proxy answers pings for a scheduler that stands still: only what the scheduler itself says counts. */
+  #heard(call: GrpcCall): void {
+    this.#heardAt = performance.now();
+    clearTimeout(this.#timer);
+    if (this.#silenceAfterMs > 0) this.#timer = setTimeout(() => this.#lose(call), this.#silenceAfterMs);
+  }
+
   #lose(call: GrpcCall): void {
     if (call !== this.#call) return;
     this.#call = undefined;
+    // One that answers nothing was there until now, as far as can be known.
+    if (this.#isReady && this.#silenceAfterMs === 0) this.#heardAt = performance.now();
     this.#isReady = false;
     this.#isBlocked = false;
     this.#queue = [];

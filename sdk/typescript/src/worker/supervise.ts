@@ -84,7 +84,7 @@ export class Supervisor {
 
   #onLost(): void {
     clearInterval(this.#statusTimer);
-    this.#fence.up(this.#fenceAfterMs);
+    this.#fence.up(this.#fenceAfterMs - this.#connection.silentForMs);
   }
 
   #sendStatus(): void {

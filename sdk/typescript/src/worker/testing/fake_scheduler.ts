@@ -25,6 +25,10 @@ const WAIT_MS = 10_000;
 export interface FakeSchedulerOptions {
   readonly statusIntervalMs?: number;
   readonly fenceAfterMs?: number;
+  /** Default 0: it never answers a status, and the worker does not mind. */
+  readonly silenceAfterMs?: number;
+  /** Whether each status is answered. Default: none is. */
+  readonly answersStatus?: boolean;
   readonly maxPayloadBytes?: number;
   /** Whether ends and yielded values are acknowledged by themselves. Default: both are. */
   readonly acknowledgesEnds?: boolean;
@@ -40,6 +44,7 @@ export class FakeScheduler {
   #server: Server | undefined;
   #port = 0;
   #commands: DeepPartial<WorkerCommand>[] = [];
+  #isAnswerDue = false;
   #wakeSender: () => void = () => {};
   readonly #watchers = new Set<() => void>();
   connections = 0;
@@ -176,18 +181,26 @@ export class FakeScheduler {
         this.#wakeSender();
       });
     await this.until(() => this.events.at(-1)?.$case === "hello", "hello");
-    const { statusIntervalMs = 1_000, fenceAfterMs = 20_000, maxPayloadBytes = 250_000 } = this.options;
+    const {
+      statusIntervalMs = 1_000,
+      fenceAfterMs = 20_000,
+      maxPayloadBytes = 250_000,
+      silenceAfterMs = 0,
+    } = this.options;
     const welcome = {
       protocolVersion: 1,
       statusIntervalMs,
       fenceAfterMs,
       maxPayloadBytes,
       apiUrl: "http://127.0.0.1:9",
+      silenceAfterMs,
     };
     yield { commands: [{ command: { $case: "welcome", value: welcome } }] };
     while (isOpen && !context.signal.aborted) {
-      if (this.#commands.length > 0) yield { commands: this.#commands.splice(0) };
-      else {
+      if (this.#commands.length > 0 || this.#isAnswerDue) {
+        this.#isAnswerDue = false;
+        yield { commands: this.#commands.splice(0) };
+      } else {
         await new Promise<void>((resolve) => {
           this.#wakeSender = resolve;
           context.signal.addEventListener("abort", () => resolve(), { once: true });
@@ -198,6 +211,10 @@ export class FakeScheduler {
 
   async #read(requests: AsyncIterable<ConnectRequest>): Promise<void> {
     for await (const { events } of requests) {
+      if (this.options.answersStatus && events.some(({ event }) => event?.$case === "status")) {
+        this.#isAnswerDue = true;
+        this.#wakeSender();
+      }
       for (const { event } of events) {
         if (event === undefined) continue;
         this.events.push(event);

@@ -1,0 +1,85 @@
+/** What workers are given: the code that they are for, and executions. */
+import type { Code } from "../../gen/multinode/registry/v1/function.pb.js";
+import { type Run, shapeOf } from "./run.js";
+import type { Scheduler } from "./scheduler.js";
+import type { BoundFunction, PooledWorker } from "./worker_pool.js";
+
+/** Versions whose code is remembered. */
+const MOST_VERSIONS = 1_000;
+
+export class Deliveries {
+  readonly #scheduler: Scheduler;
+  readonly #code = new Map<string, Promise<Code>>();
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler;
+  }
+
+  bind(worker: PooledWorker, fn: BoundFunction): void {
+    this.#scheduler.pool.bind(worker, fn);
+    this.sendCode(worker, fn);
+  }
+
+  /** Where there is no connection now, it is said when there is one. A worker that has its code ignores it. */
+  sendCode(worker: PooledWorker, fn: BoundFunction): void {
+    this.#codeOf(fn.versionId).then(
+      (code) => {
+        const { projectName, versionId, spec } = fn;
+        worker.session?.bind({ projectName, versionId, function: spec, code });
+      },
+      (err: unknown) => {
+        this.#code.delete(fn.versionId);
+        this.#scheduler.settings.log.warn({ err, versionId: fn.versionId }, "the code of a version could not be had");
+        this.#scheduler.endWorker(worker);
+      },
+    );
+  }
+
+  assign(run: Run, worker: PooledWorker): void {
+    if (worker.bound === undefined) this.bind(worker, functionOf(run));
+    run.workerId = worker.id;
+    worker.running.add(run.ref.executionId);
+    worker.taken += 1;
+    this.sendExecution(run, worker);
+  }
+
+  sendExecution(run: Run, worker: PooledWorker): void {
+    // The worker must have its code first, which it has at once unless it is the first of its version.
+    const say = () => this.#sayExecution(run, worker);
+    if (worker.session?.hasCode) say();
+    else void this.#codeOf(run.leased.versionId).then(say, () => {}); // told by `bind`
+  }
+
+  #sayExecution(run: Run, worker: PooledWorker): void {
+    if (run.ended) return;
+    const { executionId, invocationId } = run.ref;
+    const { attemptNumber, arguments: args, parentInvocationId, executionToken } = run.leased;
+    worker.session?.send({
+      $case: "assign",
+      value: { executionId, invocationId, attemptNumber, arguments: args, parentInvocationId, executionToken },
+    });
+    if (run.interrupt === undefined) return;
+    // Said before, it meant nothing to the worker.
+    worker.session?.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });
+  }
+
+  #codeOf(versionId: string): Promise<Code> {
+    let code = this.#code.get(versionId);
+    if (code === undefined) {
+      code = this.#scheduler.settings.catalog.getCode({ versionId }).then(({ code }) => {
+        if (code === undefined) throw new Error(`the registry gave no code of ${versionId}`);
+        return code;
+      });
+      if (this.#code.size > MOST_VERSIONS) this.#code.clear();
+      this.#code.set(versionId, code);
+    }
+    return code;
+  }
+}
+
+/** What a worker is bound to that runs this. */
+export function functionOf({ leased }: Run): BoundFunction {
+  const { projectName, versionId, function: spec } = leased;
+  if (spec === undefined) throw new Error("an execution was leased without its function");
+  return { shape: shapeOf(versionId, spec), projectName, versionId, spec };
+}
