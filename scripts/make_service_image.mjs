@@ -1,6 +1,6 @@
 // Builds the image of the services: each bundled into one file, with the worker program beside it. `npm run build` comes first.
 // Usage: make_service_image.mjs [tag] [base], default multinode/services:latest on the public node:24-slim. DOCKER_HOST decides the engine.
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
@@ -10,7 +10,7 @@ const DEFAULT_TAG = "multinode/services:latest";
 const DEFAULT_BASE = "node:24-slim";
 const SERVICES = ["registry", "invocation", "scheduler", "health"];
 /** Files of the package that services run or read. */
-const PACKAGE_FILES = ["worker.js", "worker_supervisor.js", "descriptors.binpb"];
+const PACKAGE_FILES = /^(worker.*\.js|descriptors\.binpb)$/;
 /** Parts of dependencies that these ask for, and do without. */
 const OPTIONAL = ["pg-native", "cpu-features", "*.node"];
 const BANNER =
@@ -71,10 +71,9 @@ async function fill(context) {
     banner: { js: BANNER },
   });
   writeFileSync(join(program, "package.json"), '{ "type": "module" }\n');
-  for (const name of PACKAGE_FILES) {
-    if (!existsSync(join(dist, name))) throw new Error("the package is not built: npm run build");
+  if (!existsSync(join(dist, "worker.js"))) throw new Error("the package is not built: npm run build");
+  for (const name of readdirSync(dist).filter((file) => PACKAGE_FILES.test(file)))
     copyFileSync(join(dist, name), join(program, name));
-  }
   mkdirSync(join(context, "data"));
   writeFileSync(join(context, "data", ".keep"), "");
 }

@@ -59,15 +59,16 @@ async function buildPackage(dependencies) {
   });
 }
 
-/** Everything in one file each: a worker boots for nearly every execution, and resolving packages would be most of its boot. */
+/**
+ * A worker boots for nearly every execution, and resolving packages would be most of its boot: so all is in few files. The
+ * entry is a small one, which starts the supervisor before it loads the rest; the supervisor is in one piece.
+ */
 async function buildWorker() {
-  await build({
-    ...common,
-    entryPoints: { worker: join(SOURCE, "worker/main.ts"), worker_supervisor: join(SOURCE, "worker/supervisor.ts") },
-    minifySyntax: true,
-    minifyWhitespace: true,
-    banner: { js: REQUIRE_BANNER },
-  });
+  const options = { ...common, minifySyntax: true, minifyWhitespace: true, banner: { js: REQUIRE_BANNER } };
+  const entry = { worker: join(SOURCE, "worker/main.ts") };
+  const supervisor = { worker_supervisor: join(SOURCE, "worker/supervisor.ts") };
+  await build({ ...options, entryPoints: entry, splitting: true, chunkNames: "worker_[name]-[hash]" });
+  await build({ ...options, entryPoints: supervisor });
 }
 
 /** npm links the commands of a workspace only if they exist when it installs; so `npx multinode` gets its link here. */

@@ -4,7 +4,7 @@ import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
 import { shapeOf } from "./run.js";
-import type { Runtime } from "./runtime/runtime.js";
+import type { Runtime, WorkerResources } from "./runtime/runtime.js";
 import { type PooledWorker, WorkerPool } from "./worker_pool.js";
 import { WorkerSession } from "./worker_session.js";
 import { WorkerTokens } from "./worker_token.js";
@@ -19,12 +19,14 @@ const bound = {
 
 let now: number;
 let calls: string[];
+let limits: WorkerResources[];
 let fail: (call: string) => boolean;
 let pool: WorkerPool;
 
 beforeEach(() => {
   now = 1_000;
   calls = [];
+  limits = [];
   fail = () => false;
   const call = async (name: string) => {
     calls.push(name);
@@ -37,7 +39,10 @@ beforeEach(() => {
       await call("start");
       return "ref";
     },
-    limit: () => call("limit"),
+    limit: (_workerId, resources) => {
+      limits.push(resources);
+      return call("limit");
+    },
     stop: () => call("stop"),
     list: async () => [],
     onExit: () => {},
@@ -120,6 +125,44 @@ describe("a worker of the pool", () => {
     pool.bind(worker, bound);
     await vi.waitFor(() => expect(calls).toEqual(["start", "limit", "stop"]), WAIT);
     expect(worker.phase).toBe("stopping");
+  });
+});
+
+describe("the limits of a worker", () => {
+  const options = { cpu: 1, memoryBytes: 1 << 28 };
+  const of = (more: object = {}) => ({ ...bound, spec: { ...bound.spec, options: { ...options, ...more } } as never });
+  const started = async () => {
+    pool.start(vi.fn());
+    const worker = [...pool.workers.values()].at(-1);
+    if (worker === undefined) throw new Error("there is no worker");
+    await vi.waitFor(() => expect(worker.runtimeRef).toBe("ref"), WAIT);
+    return worker;
+  };
+
+  it("are those of the last function while it boots, and then those of its own if they are others", async () => {
+    pool.bind(await started(), of());
+    const [same, other] = [await started(), await started()];
+    expect(limits).toEqual([options, options, options]);
+    pool.bind(same, of());
+    await same.limited;
+    expect(limits).toHaveLength(3);
+    pool.bind(other, of({ cpu: 0.5 }));
+    await other.limited;
+    expect(limits.slice(3)).toEqual([{ ...options, cpu: 0.5 }]);
+    await started(); // with half of a CPU it would boot slowly
+    expect(limits).toHaveLength(4);
+  });
+
+  it("are set when it is bound where they could not be before", async () => {
+    pool.bind(await started(), of());
+    fail = (call) => call === "limit";
+    const worker = await started();
+    expect(await worker.anticipated?.isSet).toBe(false);
+    fail = () => false;
+    pool.bind(worker, of());
+    await worker.limited;
+    expect(limits).toHaveLength(3);
+    expect(worker.phase).toBe("active");
   });
 });
 

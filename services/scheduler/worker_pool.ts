@@ -4,11 +4,13 @@ import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import type { FunctionShape, WorkerView } from "./plan.js";
-import type { Runtime, WorkerExit } from "./runtime/runtime.js";
+import type { Runtime, WorkerExit, WorkerResources } from "./runtime/runtime.js";
 import type { WorkerSession } from "./worker_session.js";
 import type { WorkerTokens } from "./worker_token.js";
 
 const STOP_AGAIN_MS = 1_000;
+/** CPUs with which a worker boots as fast as it can, or nearly. */
+const LEAST_BOOT_CPU = 1;
 
 export interface BoundFunction {
   readonly shape: FunctionShape;
@@ -23,6 +25,8 @@ export interface PooledWorker {
   phase: WorkerView["phase"];
   runtimeRef: string;
   bound: BoundFunction | undefined;
+  /** Limits that it was given before it was bound, and whether they could be set. */
+  anticipated: { readonly resources: WorkerResources; readonly isSet: Promise<boolean> } | undefined;
   /** Fulfilled when it has the limits of what it is bound to: no code of a function runs before. */
   limited: Promise<void>;
   session: WorkerSession | undefined;
@@ -52,6 +56,8 @@ export interface PoolSettings {
 export class WorkerPool {
   readonly workers = new Map<string, PooledWorker>();
   readonly #settings: PoolSettings;
+  /** Of the function that a worker was bound to last. */
+  #lastBound: WorkerResources | undefined;
 
   constructor(settings: PoolSettings) {
     this.#settings = settings;
@@ -66,6 +72,7 @@ export class WorkerPool {
     runtime.start({ workerId: id, boot }).then(
       (ref) => {
         worker.runtimeRef = ref;
+        this.#anticipate(worker);
       },
       (error: unknown) => {
         // It may exist all the same (R1).
@@ -92,6 +99,7 @@ export class WorkerPool {
       phase,
       runtimeRef: "",
       bound: undefined,
+      anticipated: undefined,
       limited: Promise.resolve(),
       session: undefined,
       running: new Set(),
@@ -123,13 +131,35 @@ export class WorkerPool {
   bind(worker: PooledWorker, bound: BoundFunction): void {
     worker.phase = "active";
     worker.bound = bound;
-    const { runtime, log } = this.#settings;
     const { cpu = 0, memoryBytes = 0 } = bound.spec.options ?? {};
-    worker.limited = runtime.limit(worker.id, { cpu, memoryBytes });
+    this.#lastBound = { cpu, memoryBytes };
+    worker.limited = this.#limit(worker, this.#lastBound);
     worker.limited.catch((err: unknown) => {
-      log.error({ err, workerId: worker.id }, "a worker's limits could not be set: it is stopped");
+      this.#settings.log.error({ err, workerId: worker.id }, "a worker's limits could not be set: it is stopped");
       this.stop(worker);
     });
+  }
+
+  /**
+   * Limits take time that a call would wait for. So a worker gets those of the last function while it boots; the next one is
+   * often the same. Not a small part of a CPU, with which it would boot, and fetch its code, slowly.
+   */
+  #anticipate(worker: PooledWorker): void {
+    const resources = this.#lastBound;
+    if (resources === undefined || resources.cpu < LEAST_BOOT_CPU || worker.phase !== "starting") return;
+    const isSet = this.#settings.runtime.limit(worker.id, resources).then(
+      () => true,
+      () => false, // it may be bound to another function
+    );
+    worker.anticipated = { resources, isSet };
+  }
+
+  /** After those that were anticipated: the last ones are to hold. */
+  async #limit({ id, anticipated }: PooledWorker, resources: WorkerResources): Promise<void> {
+    const isSet = await anticipated?.isSet;
+    const { cpu, memoryBytes } = resources;
+    const isSame = anticipated?.resources.cpu === cpu && anticipated.resources.memoryBytes === memoryBytes;
+    if (isSet !== true || !isSame) await this.#settings.runtime.limit(id, resources);
   }
 
   /** Workers that never came, or fell silent. */

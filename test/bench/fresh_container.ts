@@ -27,8 +27,8 @@ async function measure(bench: Bench): Promise<Outcome> {
   const withoutSpares = await open("none", 0);
 
   /** Latencies of calls one by one, each on a machine that has come to rest. */
-  const latencies = async (cluster: Cluster, spareWorkers: number, count: number) => {
-    const fresh = cluster.function<() => number>("fresh");
+  const latencies = async (cluster: Cluster, spareWorkers: number, count: number, name = "fresh") => {
+    const fresh = cluster.function<() => number>(name);
     const latenciesMs: number[] = [];
     for (let i = 0; i < count; i++) {
       await settled(engine, cluster, spareWorkers);
@@ -52,6 +52,7 @@ async function measure(bench: Bench): Promise<Outcome> {
   const figures = await alternate(
     {
       spare: async () => latency(await latencies(withSpares, SPARES, samples)),
+      defaults: async () => latency(await latencies(withSpares, SPARES, samples, "freshOfDefaults")),
       none: async () => latency(await latencies(withoutSpares, 0, samples)),
       bare: async () => latency(await bareLatencies(samples)),
     },
@@ -75,6 +76,9 @@ async function measure(bench: Bench): Promise<Outcome> {
         limits: { better: "lower", bound: 0.8, aim: 0.7 },
       },
     ],
-    notes: ["bare engine: create, start and boot of Node by dockerode, without network"],
+    notes: [
+      `with a spare, of the default 0.1 CPU: p50 ${figures.defaults.p50.toFixed(0)} ms`,
+      "bare engine: create, start and boot of Node by dockerode, without network",
+    ],
   };
 }

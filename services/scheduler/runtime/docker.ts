@@ -21,11 +21,12 @@ import { describeExit } from "./docker_exit.js";
 import { DockerHolders } from "./docker_holders.js";
 import { readOutput } from "./docker_output.js";
 import { type ContainerSettings, LABELS } from "./docker_profile.js";
+import { EngineTurns } from "./docker_turns.js";
 import type { FoundWorker, SharedRuntime, WorkerBoot, WorkerExit, WorkerResources, WorkerSpec } from "./runtime.js";
 
 export interface DockerRuntimeSettings extends ContainerSettings {
   readonly socketPath: string;
-  /** Networks that are kept open for workers to come. Default 4. */
+  /** Networks that are kept open for workers to come, at least. Default 4. */
   readonly readyNetworks?: number;
   /** Bound of one call to the engine, in milliseconds. Default 30 s. */
   readonly callTimeoutMs?: number;
@@ -71,6 +72,7 @@ export class DockerRuntime implements SharedRuntime {
   readonly #engine: DockerEngine;
   readonly #containers: DockerContainers;
   readonly #holders: DockerHolders;
+  readonly #turns = new EngineTurns();
   readonly #workers = new Map<string, TrackedWorker>();
   /** With another scheduler by now. */
   readonly #released = new Set<string>();
@@ -88,7 +90,7 @@ export class DockerRuntime implements SharedRuntime {
     this.#settings = settings;
     this.#engine = engine;
     this.#containers = new DockerContainers(engine, settings);
-    this.#holders = new DockerHolders(engine, this.#containers, settings, readyNetworks, log);
+    this.#holders = new DockerHolders(engine, this.#containers, settings, readyNetworks, log, this.#turns);
     const handlers = { onEvent: (event: ContainerEvent) => this.#hint(event), onConnected: () => void this.#compare() };
     void followEvents(engine, installationId, handlers, this.#closing.signal);
     this.#timer = setInterval(() => void this.#compare(), compareIntervalMs);
@@ -158,7 +160,7 @@ export class DockerRuntime implements SharedRuntime {
   /** Removes the holders of a scheduler that is gone for good, as far as no worker is in them. */
   async removeHoldersOf(schedulerId: string): Promise<void> {
     const settings = { ...this.#settings, schedulerId };
-    await new DockerHolders(this.#engine, this.#containers, settings, 0, settings.log).close();
+    await new DockerHolders(this.#engine, this.#containers, settings, 0, settings.log, this.#turns).close();
   }
 
   onExit(listener: (exit: WorkerExit) => void): void {
@@ -191,9 +193,11 @@ export class DockerRuntime implements SharedRuntime {
       try {
         this.#network ??= this.#containers.ensureNetwork(stop);
         await this.#network;
-        const networkMode = this.#holders.take();
+        const networkMode = this.#holders.take(this.#workers.size);
         worker.networkMode = networkMode;
-        const { id, output } = await this.#containers.start(worker.id, boot, networkMode, stop);
+        const { id, output } = await this.#turns.start(() =>
+          this.#containers.start(worker.id, boot, networkMode, stop),
+        );
         this.#read(worker, output);
         return id;
       } catch (error) {
@@ -288,6 +292,7 @@ export class DockerRuntime implements SharedRuntime {
     worker.stopping.abort();
     const info = seen ?? (await this.#inspectAtLast(worker.id));
     const endedByItself = info !== undefined && hasEnded(info);
+    await this.#turns.quiet();
     await this.#remove(worker.id, stop);
     await Promise.race([worker.output, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
     this.#forget(worker);

@@ -5,15 +5,17 @@
  *
  * H1. At most one worker at a time is in a holder's network.
  * H2. What is free is told by the engine's list, so nothing is lost with this process.
+ * H3. There are as many as workers were there at once lately, so that the next burst finds them open.
  */
 import type { ContainerInfo } from "dockerode";
 import type { Logger } from "../../platform/log.js";
 import type { DockerContainers } from "./docker_containers.js";
 import { type DockerEngine, orNothing } from "./docker_engine.js";
 import { type ContainerSettings, holderContainer, LABELS } from "./docker_profile.js";
+import type { EngineTurns } from "./docker_turns.js";
 
 const NETWORK_OF = "container:";
-/** A holder above those kept ready goes when it was free for this long. */
+/** A holder above those kept ready goes when it was free for this long, and as long a burst is remembered (H3). */
 const IDLE_MS = 10 * 60_000;
 
 export class DockerHolders {
@@ -22,10 +24,13 @@ export class DockerHolders {
   readonly #settings: ContainerSettings;
   readonly #ready: number;
   readonly #log: Logger;
+  readonly #turns: EngineTurns;
   /** Free ones, by container id, and since when (monotonic), the longest free first. */
   readonly #free = new Map<string, number>();
   readonly #used = new Set<string>();
   readonly #removals = new Set<Promise<void>>();
+  /** The most workers at once, and when that was last. */
+  #peak = { workers: 0, at: 0 };
   #filling: Promise<void> | undefined;
   #isClosed = false;
 
@@ -36,16 +41,23 @@ export class DockerHolders {
     settings: ContainerSettings,
     ready: number,
     log: Logger,
+    turns: EngineTurns,
   ) {
     this.#engine = engine;
     this.#containers = containers;
     this.#settings = settings;
     this.#ready = ready;
     this.#log = log;
+    this.#turns = turns;
   }
 
-  /** The network mode of a worker: of a free holder, or, where there is none, of the network itself. */
-  take(): string {
+  /**
+   * The network mode of a worker: of a free holder, or, where there is none, of the network itself.
+   *
+   * @param workers how many there are now
+   */
+  take(workers: number): string {
+    if (workers >= this.#peak.workers) this.#peak = { workers, at: performance.now() };
     const id = [...this.#free.keys()].at(-1);
     if (id === undefined) return this.#settings.network;
     this.#free.delete(id);
@@ -84,16 +96,22 @@ export class DockerHolders {
       if (!this.#used.has(id) && !this.#free.has(id) && !inUse.has(id)) this.#free.set(id, performance.now());
     }
     for (const [id, since] of this.#free) {
-      if (this.#free.size <= this.#ready || performance.now() - since < IDLE_MS) break;
+      if (this.#free.size <= this.#wanted || performance.now() - since < IDLE_MS) break;
       this.#free.delete(id);
       void this.#remove(id);
     }
     this.fill();
   }
 
+  /** How many are to be free now. */
+  get #wanted(): number {
+    const isRecent = performance.now() - this.#peak.at < IDLE_MS;
+    return Math.max(this.#ready, isRecent && this.#ready > 0 ? this.#peak.workers - this.#used.size : 0);
+  }
+
   /** Makes what is missing, one after the other, in the background. */
   fill(): void {
-    if (this.#isClosed || this.#filling !== undefined || this.#free.size >= this.#ready) return;
+    if (this.#isClosed || this.#filling !== undefined || this.#free.size >= this.#wanted) return;
     this.#filling = this.#make()
       .catch((err: unknown) => this.#log.warn({ err }, "a network could not be made ready; trying again"))
       .finally(() => {
@@ -113,7 +131,8 @@ export class DockerHolders {
   }
 
   async #make(): Promise<void> {
-    while (!this.#isClosed && this.#free.size < this.#ready) {
+    while (!this.#isClosed && this.#free.size < this.#wanted) {
+      await this.#turns.quiet();
       const container = await this.#engine.call((docker, abortSignal) =>
         docker.createContainer({ ...holderContainer(this.#settings), abortSignal }),
       );

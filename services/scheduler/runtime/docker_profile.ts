@@ -16,8 +16,11 @@ const NOBODY = 65_534;
 /** Where bundles are unpacked. */
 const CODE_FOLDER = "/code";
 
-/** What a spare gets until it is bound: enough to boot. */
-export const SPARE_RESOURCES: WorkerResources = { cpu: 1, memoryBytes: 64 * MIB };
+/**
+ * What a spare may take until it is bound: enough to boot. Its CPU has no limit then: it runs nothing but our own program,
+ * whose threads boot side by side, and a limit of one CPU would let them stand still for a part of each 100 ms.
+ */
+const SPARE_MEMORY_BYTES = 64 * MIB;
 /**
  * What the worker program itself takes. A function's memory is what it adds to that, the same as in a process, and what
  * its bundle takes unpacked.
@@ -52,8 +55,6 @@ export interface ContainerSettings {
   /** OCI runtime, such as "runsc". Default: the engine's. */
   readonly ociRuntime?: string;
 }
-
-export type ContainerLimits = Required<Pick<HostConfig, "Memory" | "MemorySwap" | "NanoCpus">>;
 
 const WORKER_PROGRAM = "/opt/multinode/worker.js";
 /**
@@ -100,7 +101,7 @@ export function workerContainer(
     Labels: { ...labelsOf(settings, "worker"), [LABELS.worker]: workerId },
     HostConfig: {
       ...hardened(settings, networkMode, WORKER_PIDS),
-      ...limitsOf(SPARE_RESOURCES),
+      ...memoryLimitOf(SPARE_MEMORY_BYTES),
       Tmpfs: {
         "/tmp": tmpfs(TMP_BYTES, "noexec"),
         // Native addons are mapped as code.
@@ -146,8 +147,12 @@ export function limitsOf({
   cpu,
   memoryBytes,
 }: WorkerResources): Pick<HostConfig, "Memory" | "MemorySwap" | "NanoCpus"> {
+  return { ...memoryLimitOf(memoryBytes), NanoCpus: Math.round(Math.max(cpu, LEAST_CPU) * NANO) };
+}
+
+function memoryLimitOf(memoryBytes: number): Pick<HostConfig, "Memory" | "MemorySwap"> {
   const limitBytes = memoryBytes + WORKER_OVERHEAD_BYTES;
-  return { Memory: limitBytes, MemorySwap: limitBytes, NanoCpus: Math.round(Math.max(cpu, LEAST_CPU) * NANO) }; // D3
+  return { Memory: limitBytes, MemorySwap: limitBytes }; // D3
 }
 
 function hardened({ ociRuntime }: ContainerSettings, networkMode: string, pids: number): HostConfig {
