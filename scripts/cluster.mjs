@@ -3,12 +3,12 @@
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ROOT } from "./toolchain.mjs";
 
 /** Secrets of the cluster that this checkout runs. Only its owner may read them. */
-export const CLUSTER_FOLDER = join(ROOT, ".cluster");
+export const CLUSTER_FOLDER = resolve(process.env.MULTINODE_CLUSTER_FOLDER ?? join(ROOT, ".cluster"));
 export const ENV_FILE = join(CLUSTER_FOLDER, "env");
 export const PROJECT = "multinode";
 const LABEL = "dev.multinode.installation";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { untilStatus, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -39,13 +39,13 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -111,9 +111,9 @@ describe.concurrent("timeouts", () => {
 
   test("queueing does not count", async () => {
     const fn = project.fn<(gate: string) => void>("single");
-    const first = await fn.start(gates.path());
+    const first = await fn.start(gates.place());
     await untilStatus(fn, first, "RUNNING");
-    const gate = gates.path();
+    const gate = gates.place();
     gates.open(gate);
     const second = await fn.start(gate);
     expect((await untilTerminated(fn, first)).status).toBe("TIMED_OUT");
