@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Execution } from "../../sdk/typescript/src/index.js";
 import { GATE_SOURCE, Gates } from "../harness/gate.js";
-import { untilState, untilTerminated } from "../harness/observe.js";
+import { LATE_MS, untilState, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
 const MAIN = `
@@ -109,7 +109,7 @@ describe.concurrent("attempts", () => {
     const waits = waitsOf(executions);
     for (const [i, atLeast] of [100, 200, 300].entries()) {
       expect(waits[i]).toBeGreaterThanOrEqual(atLeast);
-      expect(waits[i]).toBeLessThan(atLeast + 1_500);
+      expect(waits[i]).toBeLessThan(atLeast + LATE_MS);
     }
   });
 
@@ -118,14 +118,14 @@ describe.concurrent("attempts", () => {
     const { executions } = await untilTerminated(fn, await fn.start(4));
     for (const wait of waitsOf(executions)) {
       expect(wait).toBeGreaterThanOrEqual(100);
-      expect(wait).toBeLessThan(200 + 1_500);
+      expect(wait).toBeLessThan(200 + LATE_MS);
     }
   });
 
   test("without a delay the next attempt comes at once", async () => {
     const fn = project.fn("retried");
     const { executions } = await untilTerminated(fn, await fn.start(3));
-    for (const wait of waitsOf(executions)) expect(wait).toBeLessThan(1_500);
+    for (const wait of waitsOf(executions)) expect(wait).toBeLessThan(LATE_MS);
   });
 
   test("a lost worker is a failed attempt, and is retried", async () => {

@@ -136,9 +136,11 @@ describe.concurrent("nested calls", () => {
         arguments: { positional: { data: Buffer.from("[2]") } },
         parentInvocationId,
       });
-    const parentId = await project.fn("square").start(1);
+    const gate = gates.place();
+    const parentId = await project.fn("child").start(gate);
     const { invocationId } = await start(parentId);
     expect(await project.fn("square").get(invocationId)).toMatchObject({ parentInvocationId: parentId });
+    gates.open(gate);
     await expect(start(`inv-${"0".repeat(26)}`)).rejects.toMatchObject({
       reason: "ParentInvocationDoesNotExist",
       code: 5,

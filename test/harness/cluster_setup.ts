@@ -12,8 +12,10 @@ import "./target.js";
 
 const UP_BOUND_MS = 300_000;
 const DOWN_BOUND_MS = 120_000;
-/** This machine's end of the workers' network, in docker-compose.yml. */
+/** As docker-compose.yml has it: this machine's end of the workers' network, and a scheduler's door there. */
 const WORKERS_GATEWAY = "172.31.240.1";
+const WORKER_PORT = 7421;
+const SCHEDULERS = 2;
 /** Of each service, when something failed. */
 const SHOWN_LINES = 200;
 
@@ -44,6 +46,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("targetApiUrl", url);
     project.provide("targetApiKey", apiKey);
     project.provide("targetKind", "services");
+    project.provide("targetWorkerUrl", `http://${WORKERS_GATEWAY}:${WORKER_PORT}`);
+    project.provide("targetSchedulers", SCHEDULERS);
     project.provide("gateHost", WORKERS_GATEWAY);
   } catch (error) {
     await stop(true);

@@ -2,6 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Invocation } from "../../sdk/typescript/src/index.js";
 
+/** How late may come what a busy machine has to do: far from at once, and far from not at all. */
+export const LATE_MS = 10_000;
 /** Longest wait for any state. */
 const STATE_TIMEOUT_MS = 20_000;
 const PROBE_INTERVAL_MS = 20;
