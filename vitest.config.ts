@@ -28,6 +28,16 @@ const docker = {
   test: { ...project("docker", ["test/docker/**/*.test.ts"], 60_000).test, fileParallelism: false },
 };
 
+/** One file after the other: they kill services. */
+const cluster = {
+  extends: true as const,
+  test: {
+    ...project("cluster", ["test/cluster/**/*.test.ts"], 60_000).test,
+    globalSetup: ["test/harness/cluster_setup.ts"],
+    fileParallelism: false,
+  },
+};
+
 export default defineConfig({
   // Examples and tests import the SDK by its name; here they get its sources, not the last build.
   resolve: {
@@ -54,8 +64,8 @@ export default defineConfig({
       endToEnd("embedded"),
       endToEnd("services"),
       endToEnd("stores"),
-      // Not a suite of `npm test` yet: tests that wait for files do not reach workers in containers.
       endToEnd("cluster"),
+      cluster,
       project("faults", ["test/chaos/faults/*.test.ts"], 90_000),
       project("full-disk", ["test/chaos/faults/disk/*.test.ts"], 90_000),
       project("nats", ["test/nats/**/*.test.ts"], 30_000),

@@ -49,7 +49,7 @@ const MAIN = `
   });
   export const family = mn.function(grace, async (heeds: boolean, own: string, ...others: string[]) => {
     await holdLine(own);
-    spawnHolders(...others);
+    spawnHolders("children", ...others);
     await setTimeout(20_000, undefined, heeds ? { signal: getContext().signal } : {});
   });
 `;

@@ -10,6 +10,13 @@ import { startEngine, type TestEngine } from "./docker.js";
 import "./gate.js";
 import "./target.js";
 
+declare module "vitest" {
+  interface ProvidedContext {
+    /** Of the engine that the cluster runs on. */
+    readonly dockerSocket?: string;
+  }
+}
+
 const UP_BOUND_MS = 300_000;
 const DOWN_BOUND_MS = 120_000;
 /** As docker-compose.yml has it: this machine's end of the workers' network, and a scheduler's door there. */
@@ -49,6 +56,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("targetWorkerUrl", `http://${WORKERS_GATEWAY}:${WORKER_PORT}`);
     project.provide("targetSchedulers", SCHEDULERS);
     project.provide("gateHost", WORKERS_GATEWAY);
+    project.provide("dockerSocket", engine.socketPath);
   } catch (error) {
     await stop(true);
     throw error;

@@ -35,17 +35,23 @@ export const GATE_SOURCE = `
     (await ask(line, "hold")).unref();
   }
 
-  /** Starts a process that holds the first line, and itself starts one for those that follow. */
-  export function spawnHolders(...lines: string[]): void {
+  /**
+   * Starts a process that holds the first line, and itself starts one for those that follow. Daemons leave their process
+   * group and ignore SIGTERM.
+   */
+  export function spawnHolders(kind: "children" | "daemons", ...lines: string[]): void {
+    const detached = kind === "daemons";
     const holder = \`
+      const detached = \${detached};
+      if (detached) process.on("SIGTERM", () => {});
       const [line, ...others] = process.argv.slice(1);
       const [host, port, id] = line.split(/[:/]/);
       require("node:net").connect(Number(port), host).write(JSON.stringify({ verb: "hold", id, text: "" }) + "\\\\n");
       const { execArgv, execPath } = process;
-      if (others.length > 0) require("node:child_process").spawn(execPath, [...execArgv, ...others], { stdio: "ignore" });
+      if (others.length > 0) require("node:child_process").spawn(execPath, [...execArgv, ...others], { stdio: "ignore", detached });
       setInterval(() => {}, 1_000);
     \`;
-    spawn(process.execPath, ["-e", holder, ...lines], { stdio: "ignore" });
+    spawn(process.execPath, ["-e", holder, ...lines], { stdio: "ignore", detached });
   }
 
   async function ask(place: string, verb: string, text = "", signal?: AbortSignal) {
