@@ -47,7 +47,14 @@ export class ClusterContainers {
   async worker(workerId: string): Promise<ContainerInspectInfo | undefined> {
     const filters = { label: [`${LABELS.worker}=${workerId}`] };
     const [found] = await this.#docker.listContainers({ all: true, filters });
-    return found === undefined ? undefined : await this.#docker.getContainer(found.Id).inspect();
+    if (found === undefined) return undefined;
+    return await this.#docker
+      .getContainer(found.Id)
+      .inspect()
+      .catch((error: { statusCode?: number }) => {
+        if (error.statusCode !== 404) throw error; // it was removed meanwhile
+        return undefined;
+      });
   }
 
   /** The service whose scheduler has started a worker. */
