@@ -103,7 +103,7 @@ it("refuses metadata above the limit", async () => {
   expect(await scene.goodCall()).toBe("OK");
 });
 
-/** An installation of its own, whose memory is looked at. */
+/** An installation of its own, whose processes' memory is looked at: of processes of this machine, whatever the shared one is. */
 let own: RunningTarget;
 let plain: RawConnection;
 let gzip: RawConnection;

@@ -25,7 +25,8 @@ let project: DeployedProject;
 const gates = await Gates.open();
 beforeAll(async () => {
   await using shared = openTarget();
-  // One of its own: the others' invocations are not to be disturbed.
+  // One of its own: the others' invocations are not to be disturbed. Its workers are processes, which end with their server,
+  // whatever the shared one has; cluster/crash.test.ts is the counterpart for workers in containers.
   running = await startTarget(shared.kind);
   target = connectTarget(running);
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
