@@ -141,6 +141,11 @@ describe("a worker container", () => {
       MemorySwap: memory,
       NanoCpus: 0.25e9,
     });
+    const mode = info.HostConfig.NetworkMode ?? "";
+    const holder = mode.startsWith("container:")
+      ? engine.docker.getContainer(mode.slice("container:".length))
+      : undefined;
+    expect((await (holder?.inspect() ?? info)).HostConfig.Dns).toEqual(["127.0.0.1"]);
     expect(info.HostConfig.CapAdd).toBeNull();
     expect(info.HostConfig.Binds ?? []).toEqual([]);
     const status = await processStatus(info.State.Pid);
