@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { CLI_PROGRAM } from "../harness/cli_program.js";
+import { CLI_ENVIRONMENT, CLI_PROGRAM } from "../harness/cli_program.js";
 import { writeProject } from "../harness/connected_target.js";
 import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { eventually, untilStatus, untilTerminated } from "../harness/observe.js";
@@ -54,7 +54,7 @@ async function folder(version: string): Promise<string> {
 
 function run(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
   return new Promise((resolve) => {
-    const options = { env: { PATH: process.env["PATH"], MULTINODE_HOME: home, ...env }, timeout: 30_000 };
+    const options = { env: { ...CLI_ENVIRONMENT, MULTINODE_HOME: home, ...env }, timeout: 30_000 };
     execFile(process.execPath, [CLI_PROGRAM, ...args], options, (error, stdout, stderr) => {
       resolve({ exitStatus: error === null ? 0 : Number(error.code), stdout, stderr });
     });

@@ -49,7 +49,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   try {
     const { stdout } = await runScript("cluster_up.mjs", ["--json"], { env, timeout: UP_BOUND_MS });
     const line = stdout.split("\n").findLast((text) => text.startsWith("{")) ?? "";
-    const { url, apiKey } = JSON.parse(line) as { url: string; apiKey: string };
+    const { url, apiKey, ca } = JSON.parse(line) as { url: string; apiKey: string; ca: string };
+    // The one for programs that tests start, such as the command line; the other one for tests, whose process may have started.
+    process.env["NODE_EXTRA_CA_CERTS"] = ca;
+    process.env["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = ca;
     project.provide("targetApiUrl", url);
     project.provide("targetApiKey", apiKey);
     project.provide("targetKind", "services");
