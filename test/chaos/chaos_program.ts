@@ -1,5 +1,5 @@
 /** What the programs of the chaos tests share: their arguments, their folder, and their verdict. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -31,8 +31,10 @@ export async function runProgram(
   console.log(`${name}: ${rounds} rounds, ${invocations} invocations; repeat it with --seed ${seed}`);
 
   const folder = await mkdtemp(join(tmpdir(), "multinode-chaos-"));
+  await chmod(folder, 0o711); // PostgreSQL runs as a user of its own, within it
   // Servers, workers and what functions start inherit it: so they can be told from all others.
   process.env["TMPDIR"] = folder;
+  process.setMaxListeners(100); // each server is to end with this process
   // Servers end when this process does so by itself.
   process.once("SIGINT", () => process.exit(130));
   process.once("SIGTERM", () => process.exit(143));

@@ -80,7 +80,9 @@ export class Nginx {
   async #configuration(): Promise<string> {
     const { config, replace, folder } = this.#options;
     const source = fileURLToPath(new URL(`${repository()}deploy/gateway/${config}`, import.meta.url));
-    let text = (await readFile(source, "utf8")).replaceAll("/tmp/", `${folder}/`);
+    // Its standard error is a socket here, which cannot be opened by its name.
+    const file = (await readFile(source, "utf8")).replaceAll("/dev/stderr", "stderr");
+    let text = file.replaceAll("/tmp/", `${folder}/`);
     for (const [found, wanted] of Object.entries(replace)) {
       if (!text.includes(found)) throw new Error(`${config} has no "${found}"`);
       text = text.replaceAll(found, wanted);
