@@ -10,7 +10,7 @@ export interface Extent {
   readonly invocations: number;
 }
 
-/** Runs to the end of the process: `[--short] [--rounds N] [--invocations N] [--seed N]`. Answers the exit status. */
+/** Runs to the end of the process: `[--short] [--rounds N] [--invocations N] [--seed N] [--runtime docker]`. Answers the exit status. */
 export async function runProgram(
   name: string,
   extents: { readonly long: Extent; readonly short: Extent },
@@ -22,11 +22,13 @@ export async function runProgram(
       rounds: { type: "string" },
       invocations: { type: "string" },
       seed: { type: "string" },
+      runtime: { type: "string", default: "process" },
     },
   });
   const extent = values.short ? extents.short : extents.long;
   const rounds = Number(values.rounds ?? extent.rounds);
   const invocations = Number(values.invocations ?? extent.invocations);
+  const runtime = values.runtime === "docker" ? "docker" : "process";
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
   console.log(`${name}: ${rounds} rounds, ${invocations} invocations; repeat it with --seed ${seed}`);
 
@@ -43,7 +45,7 @@ export async function runProgram(
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
     console.log(`${seconds.padStart(6)} s  ${line}`);
   };
-  const complaints = await run({ seed, rounds, invocations, folder, environmentText: `TMPDIR=${folder}`, tell });
+  const complaints = await run({ seed, runtime, rounds, invocations, folder, environmentText: `TMPDIR=${folder}`, tell });
   if (complaints.length === 0) {
     await rm(folder, { recursive: true, force: true });
     console.log(`${name}: nothing was lost, changed or left behind`);

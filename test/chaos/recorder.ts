@@ -89,7 +89,9 @@ export class Recorder {
     this.#lines.add(line);
     for (const event of ["end", "error", "close"]) line.once(event, end);
     line.once("close", () => this.#lines.delete(line));
-    createInterface({ input: line }).on("line", (text) => {
+    const entries = createInterface({ input: line });
+    entries.on("error", end); // it hands on those of the connection
+    entries.on("line", (text) => {
       const entry = JSON.parse(text) as JournalLine;
       if (entry.event !== "begin") {
         this.#record(entry);
