@@ -10,10 +10,15 @@ export interface Extent {
   readonly invocations: number;
 }
 
+export interface Extents {
+  readonly long: Extent;
+  readonly short: Extent;
+}
+
 /** Runs to the end of the process: `[--short] [--rounds N] [--invocations N] [--seed N] [--runtime docker]`. Answers the exit status. */
 export async function runProgram(
   name: string,
-  extents: { readonly long: Extent; readonly short: Extent },
+  extents: Extents & { readonly docker?: Extents },
   run: (settings: ChaosSettings) => Promise<string[]>,
 ): Promise<number> {
   const { values } = parseArgs({
@@ -25,10 +30,11 @@ export async function runProgram(
       runtime: { type: "string", default: "process" },
     },
   });
-  const extent = values.short ? extents.short : extents.long;
+  const runtime = values.runtime === "docker" ? "docker" : "process";
+  const ofRuntime = (runtime === "docker" && extents.docker) || extents;
+  const extent = values.short ? ofRuntime.short : ofRuntime.long;
   const rounds = Number(values.rounds ?? extent.rounds);
   const invocations = Number(values.invocations ?? extent.invocations);
-  const runtime = values.runtime === "docker" ? "docker" : "process";
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
   console.log(`${name}: ${rounds} rounds, ${invocations} invocations; repeat it with --seed ${seed}`);
 
