@@ -54,8 +54,10 @@ export async function onCluster(
     leftOver.push(...(await cluster.containers()).map(({ Names }) => `container ${Names.join(" ")}`));
     leftOver.push(...cluster.endedByThemselves());
     for (const what of leftOver) history.add({ type: "leftOver", what });
-    const workersDirs = ["scheduler-1", "scheduler-2"].map((name) => join(folder, name));
-    for (const left of await leftOverProcesses(workersDirs, [], environmentText)) history.add(left);
+    if (options.runtime === "process") {
+      const workersDirs = ["scheduler-1", "scheduler-2"].map((name) => join(folder, name));
+      for (const left of await leftOverProcesses(workersDirs, [], environmentText)) history.add(left);
+    }
     for (const queue of await queuesIn(cluster.postgres)) history.add(queue);
     await recorder.close();
   } finally {
