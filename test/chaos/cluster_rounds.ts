@@ -9,6 +9,8 @@ import { FUNCTION_NAMES, planStarts } from "./workload.js";
 /** Longest time between two deaths, and from a death to the next start. */
 const LIFE_MS = 3_000;
 const DEATH_MS = 1_500;
+/** Invocations that are looked at after each death. */
+const LOOKS = 200;
 /** Of each scheduler. */
 const WORKERS = { process: 16, docker: 12 } as const;
 
@@ -31,7 +33,7 @@ export async function runClusterChaos(settings: ChaosSettings): Promise<string[]
       history.add({ type: "killed", round });
       await delay(random.between(0, DEATH_MS));
       await member.start();
-      await load.look();
+      await load.look(LOOKS);
     }
     tell("healed: waiting for the end of everything");
     await Promise.all(background);

@@ -30,6 +30,7 @@ export class Load {
   readonly #settings: LoadSettings;
   readonly #ids = new Map<string, string>();
   readonly #waits: Promise<void>[] = [];
+  #lookedAt = 0;
 
   constructor(settings: LoadSettings) {
     this.#settings = settings;
@@ -50,10 +51,13 @@ export class Load {
     await Promise.all(starts);
   }
 
-  /** Gets everything that was acknowledged. */
-  async look(): Promise<void> {
+  /** Gets what was acknowledged: everything, or, where that is more than `most`, so many, which are others each time. */
+  async look(most = Number.POSITIVE_INFINITY): Promise<void> {
     const { history } = this.#settings;
-    const ids = [...this.#ids];
+    const all = [...this.#ids];
+    const at = this.#lookedAt < all.length ? this.#lookedAt : 0;
+    this.#lookedAt = at + most;
+    const ids = all.length > most ? all.slice(at, at + most) : all;
     const lookAtNext = async (): Promise<void> => {
       for (let next = ids.pop(); next !== undefined; next = ids.pop()) {
         const [id, functionName] = next;
@@ -114,8 +118,14 @@ export class Load {
 
   /** Waits for its end on the stream that all waits share, through every restart. */
   async #follow(id: string): Promise<void> {
+    const { client, history } = this.#settings;
     const signal = AbortSignal.timeout(10 * END_BOUND_MS);
-    this.#settings.history.saw(await this.#settings.client.awaitFinished(id, signal), "without executions");
+    try {
+      history.saw(await client.awaitFinished(id, signal), "without executions");
+    } catch (error) {
+      if (!(error instanceof InvocationDoesNotExist)) throw error;
+      history.add({ type: "missing", id, error: String(error) });
+    }
   }
 
   async #cancel(functionName: string, id: string, afterMs: number): Promise<void> {
