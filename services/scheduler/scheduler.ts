@@ -86,7 +86,16 @@ export class Scheduler {
     this.settings = settings;
     const { monotonic = () => performance.now() } = settings;
     this.monotonic = monotonic;
-    this.pool = new WorkerPool({ runtime, tokens, ids, log, schedulerUrl, otherUrls, monotonic, now: () => Date.now() });
+    this.pool = new WorkerPool({
+      runtime,
+      tokens,
+      ids,
+      log,
+      schedulerUrl,
+      otherUrls,
+      monotonic,
+      now: () => Date.now(),
+    });
     this.reporter = new Reporter(dispatch, log);
     this.traffic = new WorkerTraffic(this);
     this.leases = new LeaseLoop(this);

@@ -51,7 +51,15 @@ export async function runProgram(
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
     console.log(`${seconds.padStart(6)} s  ${line}`);
   };
-  const complaints = await run({ seed, runtime, rounds, invocations, folder, environmentText: `TMPDIR=${folder}`, tell });
+  const complaints = await run({
+    seed,
+    runtime,
+    rounds,
+    invocations,
+    folder,
+    environmentText: `TMPDIR=${folder}`,
+    tell,
+  });
   if (complaints.length === 0) {
     await rm(folder, { recursive: true, force: true });
     console.log(`${name}: nothing was lost, changed or left behind`);

@@ -2,8 +2,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import type { HistoryEvent } from "./history.js";
 import type { TestPostgres } from "../harness/postgres.js";
+import type { HistoryEvent } from "./history.js";
 import { isAlive, type ProcessName, processesWith, until } from "./processes.js";
 
 /** Longest time from the end of a server to that of its workers. */

@@ -10,26 +10,32 @@ const WORK_MS = 20_000;
 const BEGIN_BOUND_MS = 180_000;
 /** From a death to the next start, and from that to the next death. */
 const DEATH_MS = [0, 1_000] as const;
-const LIFE_MS = [2_000, 5_000] as const;
+const LIFE_MS = [1_000, 2_500] as const;
 
-/** What dies, one after the other, while one generation of functions runs. */
-const GENERATIONS: readonly (readonly MemberName[])[] = [
-  ["scheduler-1", "scheduler-2"],
-  ["worker-gate", "gateway", "invocation-1", "invocation-2"],
+/** What dies, one after the other. */
+const VICTIMS: readonly MemberName[] = [
+  "scheduler-1",
+  "scheduler-2",
+  "worker-gate",
+  "gateway",
+  "invocation-1",
+  "invocation-2",
 ];
 
-/** `rounds`: how often both generations are gone through. `invocations`: in one generation. Answers the complaints. */
+/** `rounds`: generations of functions over which the deaths are spread. `invocations`: of each. Answers the complaints. */
 export async function runTakeover(settings: ChaosSettings): Promise<string[]> {
   const { invocations, rounds } = settings;
   const options = { runtime: "docker", maxWorkers: invocations + 2, spareWorkers: 2 } as const;
   return await onCluster(settings, options, [FUNCTION], async (scene) => {
-    for (let round = 1; round <= rounds; round++) {
-      for (const victims of GENERATIONS) await runGeneration(scene, victims, invocations);
+    const share = Math.ceil(VICTIMS.length / rounds);
+    for (let first = 0; first < VICTIMS.length; first += share) {
+      await runGeneration(scene, VICTIMS.slice(first, first + share), invocations);
     }
     const taken = ["scheduler-1", "scheduler-2"] as const;
     const movedWorkers = taken.flatMap((name) => scene.cluster.process(name).logged()).filter(isTakeover).length;
     scene.tell(`${movedWorkers} workers were taken over by the schedulers that live now`);
-    if (movedWorkers === 0) scene.history.add({ type: "leftOver", what: "no worker went from one scheduler to another" });
+    if (movedWorkers === 0)
+      scene.history.add({ type: "leftOver", what: "no worker went from one scheduler to another" });
   });
 }
 

@@ -243,7 +243,10 @@ function serviceMembers(
     running.add(name);
     void server.ended.then((status) => {
       if (processes.get(name) !== server || !running.delete(name)) return;
-      const log = server.logged().slice(-LOG_LINES_SHOWN).map((line) => JSON.stringify(line));
+      const log = server
+        .logged()
+        .slice(-LOG_LINES_SHOWN)
+        .map((line) => JSON.stringify(line));
       ended.set(name, `${name} ended by itself with ${status}: ${[...log, server.stderr()].join("\n")}`);
     });
   };
