@@ -43,8 +43,6 @@ const COMPOSE = {
   debian: "docker-compose",
   probe: ["sh", "-c", "docker compose version || docker-compose version"],
 };
-const NGINX = { debian: "nginx", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" nginx -v'] };
-/** Of its parts there are packages, of which its images are made: no registry is asked. */
 const CLUSTER = [DOCKER, CONTAINERS, COMPOSE, POSTGRES, NATS_SERVER, NGINX];
 
 /** A network of its own, in which an engine cannot touch the bridges and the firewall of another one. */
