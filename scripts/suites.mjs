@@ -27,6 +27,8 @@ const SMALL_DISK = {
   probe: ["sh", "-c", 'dir=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$dir" && umount "$dir" && rmdir "$dir"'],
 };
 
+const NGINX = { debian: "nginx", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" nginx -v'] };
+
 const DOCKER = {
   debian: "docker.io",
   probe: ["sh", "-c", "command -v dockerd && command -v containerd && command -v docker"],
@@ -36,6 +38,12 @@ const CONTAINERS = {
   enable: "run it as root, outside of an unprivileged container",
   probe: ["unshare", "--mount", "--net", "true"],
 };
+
+const COMPOSE = {
+  debian: "docker-compose",
+  probe: ["sh", "-c", "docker compose version || docker-compose version"],
+};
+const CLUSTER = [DOCKER, CONTAINERS, COMPOSE, POSTGRES, NATS_SERVER, NGINX];
 
 /** A network of its own, in which an engine cannot touch the bridges and the firewall of another one. */
 const OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'];
@@ -91,6 +99,23 @@ const SUITES = [
     needs: [DOCKER, CONTAINERS],
     boundMs: 300_000,
   },
+  // The same tests as the other e2e- ones, on the cluster of docker-compose.yml with workers in containers; then what is of it alone.
+  {
+    name: "e2e-cluster",
+    source: "test/e2e",
+    project: "e2e-cluster",
+    within: OWN_NETWORK,
+    needs: CLUSTER,
+    boundMs: 600_000,
+  },
+  {
+    name: "cluster",
+    source: "test/cluster",
+    project: "cluster",
+    within: OWN_NETWORK,
+    needs: CLUSTER,
+    boundMs: 300_000,
+  },
   // Each prints its seed; without --short they run for minutes.
   {
     name: "chaos",
@@ -102,6 +127,37 @@ const SUITES = [
     name: "chaos-services",
     source: "test/chaos/services.ts",
     command: ["node", "build/test/chaos/services.js", "--short"],
+    boundMs: 300_000,
+  },
+  // Clusters of the services, on PostgreSQL and NATS, behind nginx.
+  {
+    name: "chaos-limits",
+    source: "test/chaos/limits.ts",
+    command: ["node", "build/test/chaos/limits.js", "--short"],
+    needs: [POSTGRES, NATS_SERVER, NGINX],
+    boundMs: 300_000,
+  },
+  {
+    name: "chaos-cluster",
+    source: "test/chaos/cluster.ts",
+    command: ["node", "build/test/chaos/cluster.js", "--short"],
+    needs: [POSTGRES, NATS_SERVER, NGINX],
+    boundMs: 300_000,
+  },
+  {
+    name: "chaos-docker",
+    source: "test/chaos/cluster.ts",
+    command: ["node", "build/test/chaos/cluster.js", "--short", "--runtime", "docker"],
+    within: OWN_NETWORK,
+    needs: [POSTGRES, NATS_SERVER, NGINX, DOCKER, CONTAINERS],
+    boundMs: 300_000,
+  },
+  {
+    name: "chaos-takeover",
+    source: "test/chaos/takeover.ts",
+    command: ["node", "build/test/chaos/takeover.js", "--short"],
+    within: OWN_NETWORK,
+    needs: [POSTGRES, NATS_SERVER, NGINX, DOCKER, CONTAINERS],
     boundMs: 300_000,
   },
   {

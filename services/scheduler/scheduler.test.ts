@@ -37,7 +37,7 @@ describe("a fresh worker", () => {
   it("is given code and execution when it has its limits, and can fetch the code before", async () => {
     test.catalog.add("f");
     const limited = Promise.withResolvers<void>();
-    const { limit } = test.runtime;
+    const limit = test.runtime.limit.bind(test.runtime);
     test.runtime.limit = async (...args) => {
       await limited.promise;
       await limit.apply(test.runtime, args);

@@ -43,6 +43,8 @@ export interface SchedulerSettings {
   readonly log: Logger;
   /** Where workers reach this scheduler, known once its server listens. */
   readonly schedulerUrl: () => string;
+  /** Where they reach the other schedulers of the installation. Default: they do not. */
+  readonly otherUrls?: readonly string[];
   /** Where functions reach the public API. */
   readonly apiUrl: () => string;
   readonly maxWorkers: number;
@@ -82,11 +84,20 @@ export class Scheduler {
   readonly #backoff = new StartBackoff(() => this.wake());
 
   constructor(settings: SchedulerSettings) {
-    const { runtime, dispatch, tokens, ids, log, schedulerUrl } = settings;
+    const { runtime, dispatch, tokens, ids, log, schedulerUrl, otherUrls = [] } = settings;
     this.settings = settings;
     const { monotonic = () => performance.now() } = settings;
     this.monotonic = monotonic;
-    this.pool = new WorkerPool({ runtime, tokens, ids, log, schedulerUrl, monotonic, now: () => Date.now() });
+    this.pool = new WorkerPool({
+      runtime,
+      tokens,
+      ids,
+      log,
+      schedulerUrl,
+      otherUrls,
+      monotonic,
+      now: () => Date.now(),
+    });
     this.reporter = new Reporter(dispatch, log);
     this.traffic = new WorkerTraffic(this);
     this.leases = new LeaseLoop(this);

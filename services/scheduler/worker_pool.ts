@@ -48,6 +48,7 @@ export interface PoolSettings {
   readonly ids: IdSource;
   readonly log: Logger;
   readonly schedulerUrl: () => string;
+  readonly otherUrls: readonly string[];
   /** Monotonic milliseconds. */
   readonly monotonic: () => number;
   readonly now: () => number;
@@ -65,10 +66,10 @@ export class WorkerPool {
 
   /** Starts a spare. It is `starting` until it says hello; a start that fails is an exit. */
   start(exited: (exit: WorkerExit) => void): void {
-    const { runtime, tokens, ids, schedulerUrl } = this.#settings;
+    const { runtime, tokens, ids, schedulerUrl, otherUrls } = this.#settings;
     const id = ids.next("wrk");
     const worker = this.#add(id, "starting");
-    const boot = { schedulerUrl: schedulerUrl(), workerId: id, workerToken: tokens.issue(id) };
+    const boot = { schedulerUrl: schedulerUrl(), otherUrls, workerId: id, workerToken: tokens.issue(id) };
     runtime.start({ workerId: id, boot }).then(
       (ref) => {
         worker.runtimeRef = ref;

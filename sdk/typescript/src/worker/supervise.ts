@@ -55,11 +55,12 @@ export class Supervisor {
     this.#data = data;
     this.#config = config;
     this.#session = new Session(config.workerId, SDK);
-    this.#connection = new SchedulerConnection(config.schedulerUrl, config.workerToken, {
+    this.#connection = new SchedulerConnection([config.schedulerUrl, ...config.otherUrls], config.workerToken, {
       hello: () => this.#session.hello(),
       onWelcome: (welcome) => this.#onWelcome(welcome),
       onCommands: (commands) => this.#onCommands(commands),
       onLost: () => this.#onLost(),
+      mayMove: () => this.#session.holdsAny,
     });
   }
 
@@ -156,8 +157,8 @@ export class Supervisor {
 
   async #fetchCodeNow(digest: string): Promise<BindMessage["code"]> {
     try {
-      const { schedulerUrl, workerToken, bundleCacheDir } = this.#config;
-      const fetch = (): Promise<Uint8Array> => fetchBundle(schedulerUrl, workerToken, digest);
+      const { workerToken, bundleCacheDir } = this.#config;
+      const fetch = (): Promise<Uint8Array> => fetchBundle(() => this.#connection.url, workerToken, digest);
       return { folder: await ensureCode(bundleCacheDir, digest, fetch) };
     } catch (error) {
       return { error: errorText(error) };
