@@ -91,6 +91,15 @@ const SUITES = [
     needs: [DOCKER, CONTAINERS],
     boundMs: 300_000,
   },
+  // A Swarm of two nodes, each with a network of its own.
+  {
+    name: "swarm",
+    source: "test/swarm",
+    project: "swarm",
+    within: OWN_NETWORK,
+    needs: [DOCKER, CONTAINERS],
+    boundMs: 300_000,
+  },
   // Each prints its seed; without --short they run for minutes.
   {
     name: "chaos",

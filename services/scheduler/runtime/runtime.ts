@@ -13,6 +13,8 @@ export interface WorkerSpec {
   readonly workerId: string;
   /** What the worker needs to come to the scheduler. Secret: never in an environment variable or an argument. */
   readonly boot: WorkerBoot;
+  /** Its limits for life, where the runtime asks for that (`fixedResources`). */
+  readonly resources?: WorkerResources | undefined;
 }
 
 export interface WorkerBoot {
@@ -39,6 +41,11 @@ export interface Runtime {
   readonly name: string;
   /** Whether workers outlive their server: then it is a `SharedRuntime`. */
   readonly survivesRestart: boolean;
+  /**
+   * Present where a worker keeps the limits that it was started with, so that it serves only functions of that size: the
+   * size of spares that are started for nobody. Elsewhere any spare serves any function, and `limit` sets its limits.
+   */
+  readonly fixedResources?: WorkerResources;
   /** Starts a spare worker; answers what the runtime calls it. */
   start(spec: WorkerSpec): Promise<string>;
   /** Gives a worker the limits of the function that it is bound to, as far as the runtime can. */

@@ -6,12 +6,13 @@ import { packageFile } from "../../platform/package_files.js";
 import { DockerRuntime } from "./docker.js";
 import { ProcessRuntime } from "./process.js";
 import type { Runtime } from "./runtime.js";
+import { SwarmRuntime } from "./swarm.js";
 
 const INSTALLATION_CHARACTERS = 12;
 
 export const RUNTIME_SETTINGS = {
-  MULTINODE_RUNTIME: z.enum(["process", "docker"]).default("process"),
-  /** The engine's Unix socket. Whoever holds it is root on its machine: only schedulers do. */
+  MULTINODE_RUNTIME: z.enum(["process", "docker", "swarm"]).default("process"),
+  /** The engine's Unix socket, on a Swarm that of a manager. Whoever holds it is root on its machine: only schedulers do. */
   MULTINODE_DOCKER_SOCKET: z.string().startsWith("/", "an absolute path is needed").default("/var/run/docker.sock"),
   MULTINODE_WORKER_IMAGE: z
     .string()
@@ -60,6 +61,20 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         log,
       });
     }
+    case "swarm":
+      if (settings.MULTINODE_WORKER_OCI_RUNTIME !== undefined) {
+        throw new Error(
+          "MULTINODE_WORKER_OCI_RUNTIME is wrong: a Swarm takes none; set the default of each node's engine",
+        );
+      }
+      return new SwarmRuntime({
+        socketPath: settings.MULTINODE_DOCKER_SOCKET,
+        installationId: installationIdOf(settings.MULTINODE_SERVICE_TOKEN),
+        schedulerId,
+        image: settings.MULTINODE_WORKER_IMAGE,
+        network: settings.MULTINODE_WORKER_NETWORK,
+        log,
+      });
   }
 }
 

@@ -1,0 +1,219 @@
+/** The Swarm runtime on a Swarm of two nodes: the contract of runtimes, what a worker is made of, how workers end. */
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { createLogger } from "../../services/platform/log.js";
+import { LABELS, nameOf, WORKER_OVERHEAD_BYTES } from "../../services/scheduler/runtime/docker_profile.js";
+import type { WorkerBoot, WorkerExit, WorkerResources } from "../../services/scheduler/runtime/runtime.js";
+import { SwarmRuntime } from "../../services/scheduler/runtime/swarm.js";
+import { testRuntime } from "../contract/runtime.contract.js";
+import { left, startSwarm, type TestSwarm } from "../harness/swarm.js";
+import { buildTestWorker, TEST_WORKER_IMAGE } from "../harness/test_worker.js";
+
+const NETWORK = "multinode-test";
+const MIB = 1024 * 1024;
+const WAIT = { timeout: 30_000, interval: 50 };
+
+let swarm: TestSwarm;
+
+beforeAll(async () => {
+  swarm = await startSwarm();
+  await buildTestWorker(...swarm.nodes);
+}, 180_000);
+
+afterAll(async () => {
+  try {
+    await vi.waitFor(async () => expect(await left(swarm)).toEqual([]), WAIT);
+  } finally {
+    await swarm.stop();
+  }
+}, 120_000);
+
+type Said = WorkerBoot & { readonly env: Record<string, string> };
+
+function openRuntime() {
+  const settings = {
+    socketPath: swarm.manager.socketPath,
+    installationId: randomBytes(6).toString("hex"),
+    schedulerId: "sch-1",
+    image: TEST_WORKER_IMAGE,
+    network: NETWORK,
+    compareIntervalMs: 300,
+    log: createLogger("test", "silent"),
+  };
+  const runtime = new SwarmRuntime(settings);
+  const printed = new Map<string, string[]>();
+  runtime.onOutput((workerId, _stream, line) => printed.set(workerId, [...(printed.get(workerId) ?? []), line]));
+  const name = (workerId: string) => nameOf(settings.installationId, workerId);
+  return {
+    settings,
+    runtime,
+    name,
+    printed: (workerId: string) => printed.get(workerId) ?? [],
+    boot: (workerId: string): Promise<Said> =>
+      vi.waitFor(() => JSON.parse(printed.get(workerId)?.[0] ?? "") as Said, WAIT),
+    end: (workerId: string) => void programOf(workerId).then((pid) => process.kill(pid, "SIGUSR2")),
+    failStart: () => {
+      settings.image = "multinode/of-nobody:1";
+    },
+    remove: async () => {
+      const filters = { label: [`${LABELS.installation}=${settings.installationId}`] };
+      expect(await swarm.manager.docker.listServices({ filters })).toEqual([]);
+      expect(await swarm.manager.docker.listSecrets({ filters })).toEqual([]);
+    },
+  };
+}
+
+/** The container of a worker, on whichever node it is. */
+async function containerOf(workerId: string) {
+  for (const { docker } of swarm.nodes) {
+    const [info] = await docker.listContainers({ filters: { label: [`${LABELS.worker}=${workerId}`] } });
+    if (info !== undefined) return docker.getContainer(info.Id);
+  }
+  throw new Error(`no node has a container of ${workerId}`);
+}
+
+/** The worker's program: as this machine numbers it, which both nodes are on. */
+async function programOf(workerId: string): Promise<number> {
+  const { Processes } = (await (await containerOf(workerId)).top()) as { Processes: string[][] };
+  const program = Processes.find((columns) => columns.at(-1)?.startsWith("node "));
+  return Number(program?.[1]);
+}
+
+describe("the Swarm runtime", () => {
+  testRuntime(async () => openRuntime());
+});
+
+describe("a worker of a Swarm", () => {
+  let test: ReturnType<typeof openRuntime>;
+  let exits: WorkerExit[];
+
+  beforeEach(() => {
+    test = openRuntime();
+    exits = [];
+    test.runtime.onExit((exit) => exits.push(exit));
+  });
+  afterEach(async () => {
+    await test.runtime.close();
+    await test.remove();
+  });
+
+  const start = async (workerToken: string, workerId = "wrk-1", resources?: WorkerResources) =>
+    await test.runtime.start({
+      workerId,
+      boot: { schedulerUrl: "http://127.0.0.1:1", workerId, workerToken },
+      resources,
+    });
+  const exitOf = async (workerId = "wrk-1") =>
+    await vi.waitFor(() => {
+      const exit = exits.find((other) => other.workerId === workerId);
+      if (exit === undefined) throw new Error("it has not ended");
+      return exit;
+    }, WAIT);
+
+  it("is hardened, has the limits of its function, and shows no secret", async () => {
+    await start("a secret", "wrk-1", { cpu: 0.25, memoryBytes: 32 * MIB });
+    const { env } = await test.boot("wrk-1");
+    const info = await (await containerOf("wrk-1")).inspect();
+    const service = (await swarm.manager.docker.getService(test.name("wrk-1")).inspect()) as object;
+    expect(JSON.stringify([info, service, env])).not.toContain("a secret");
+    expect(service).toMatchObject({ Spec: { Mode: { ReplicatedJob: { MaxConcurrent: 1, TotalCompletions: 1 } } } });
+    expect(info.Config.Labels).toMatchObject({
+      [LABELS.installation]: test.settings.installationId,
+      [LABELS.scheduler]: "sch-1",
+      [LABELS.worker]: "wrk-1",
+    });
+    expect(info.HostConfig).toMatchObject({
+      Init: true,
+      CapDrop: ["ALL"],
+      CapAdd: ["SETUID", "SETGID", "SETPCAP"],
+      ReadonlyRootfs: true,
+      Privileged: false,
+      PidMode: "",
+      IpcMode: "private",
+      PidsLimit: 256,
+      Memory: 32 * MIB + WORKER_OVERHEAD_BYTES,
+      NanoCpus: 0.25e9,
+    });
+    expect(info.Mounts.filter(({ Type }) => Type !== "tmpfs").map(({ Destination }) => Destination)).toEqual([
+      "/run/secrets/multinode-boot",
+    ]);
+    const status = await processStatus(await programOf("wrk-1"));
+    expect(status).toMatchObject({
+      Uid: "65534\t65534\t65534\t65534",
+      Gid: "65534\t65534\t65534\t65534",
+      Groups: " ",
+      CapInh: "0000000000000000",
+      CapEff: "0000000000000000",
+      CapBnd: "0000000000000000",
+      NoNewPrivs: "1",
+      Seccomp: "2",
+    });
+  });
+
+  it("cannot read the file that its secret came in", async () => {
+    await start("reads /run/secrets/multinode-boot");
+    await vi.waitFor(() => expect(test.printed("wrk-1").at(-1)).toBe("unreadable: EACCES"), WAIT);
+  });
+
+  it("that ends by itself tells its code, and its output before that", async () => {
+    await start("prints");
+    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "exited with code 0", outOfMemory: false });
+    expect(test.printed("wrk-1").toSorted()).toEqual(["one", "three", "two"]);
+  });
+
+  it("that takes more memory than it may is killed, and the cause is named", async () => {
+    await start("takes too much memory");
+    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "was killed by SIGKILL", outOfMemory: true });
+  });
+
+  it("that somebody else kills or removes is told as such", async () => {
+    await Promise.all([start("any"), start("any", "wrk-2")]);
+    await (await containerOf("wrk-1")).kill();
+    await swarm.manager.docker.getService(test.name("wrk-2")).update({
+      ...(await serviceUpdateToNothing(test.name("wrk-2"))),
+    });
+    await vi.waitFor(async () => expect(exits).toHaveLength(2), WAIT);
+    expect((await exitOf()).description).toMatch(/^was ended by Swarm \(failed: task: non-zero exit \(137\)/);
+    expect(await exitOf("wrk-2")).toMatchObject({ outOfMemory: false });
+  });
+
+  it("runs on the other node too, and workers are ended there", async () => {
+    const ids = Array.from({ length: 4 }, (_, i) => `wrk-${i}`);
+    const refs = await Promise.all(ids.map((workerId) => start("has a child", workerId)));
+    expect(refs.every((ref) => ref.startsWith("service on "))).toBe(true);
+    await Promise.all(ids.map((workerId) => test.boot(workerId)));
+    const filters = { label: [LABELS.worker] };
+    const counts = await Promise.all(
+      swarm.nodes.map(async ({ docker }) => (await docker.listContainers({ filters })).length),
+    );
+    expect(counts).toEqual([2, 2]);
+    const pids = await Promise.all(ids.map(programOf));
+    await Promise.all(ids.map((workerId) => test.runtime.stop(workerId)));
+    expect(pids.filter(isAlive)).toEqual([]);
+    expect(await exitOf("wrk-3")).toMatchObject({ description: "was killed by SIGKILL" });
+  });
+});
+
+async function serviceUpdateToNothing(name: string): Promise<object> {
+  const { Version, Spec } = (await swarm.manager.docker.getService(name).inspect()) as {
+    Version: { Index: number };
+    Spec: object;
+  };
+  const Mode = { ReplicatedJob: { MaxConcurrent: 0, TotalCompletions: 0 } };
+  return { _query: { version: Version.Index }, _body: { ...Spec, Mode } };
+}
+
+async function processStatus(pid: number): Promise<Record<string, string>> {
+  const lines = (await readFile(`/proc/${pid}/status`, "utf8")).split("\n");
+  return Object.fromEntries(lines.map((line) => line.split(":\t"))) as Record<string, string>;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
