@@ -1,9 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { type FunctionShape, type Plan, plan, type Situation, type WaitingView, type WorkerView } from "./plan.js";
+import { ANY_SIZE } from "./worker_size.js";
 
-const FRESH: FunctionShape = { key: "v/fresh", workerConcurrency: 1, maxInvocationsPerWorker: 1, idleTimeoutMs: 1_000 };
+const FRESH: FunctionShape = {
+  key: "v/fresh",
+  size: "1 1",
+  workerConcurrency: 1,
+  maxInvocationsPerWorker: 1,
+  idleTimeoutMs: 1_000,
+};
 const WARM: FunctionShape = {
   key: "v/warm",
+  size: "2 2",
   workerConcurrency: 1,
   maxInvocationsPerWorker: Number.POSITIVE_INFINITY,
   idleTimeoutMs: 1_000,
@@ -12,11 +20,20 @@ const WIDE: FunctionShape = { ...WARM, key: "v/wide", workerConcurrency: 4 };
 const NOW = 10_000;
 
 function decide(situation: Partial<Situation>): Plan {
-  return plan({ now: NOW, workers: [], waiting: [], standing: [], maxWorkers: 4, spareWorkers: 0, ...situation });
+  return plan({
+    now: NOW,
+    workers: [],
+    waiting: [],
+    standing: [],
+    maxWorkers: 4,
+    spareWorkers: 0,
+    spareSize: ANY_SIZE,
+    ...situation,
+  });
 }
 
 function worker(id: string, phase: WorkerView["phase"], more: Partial<WorkerView> = {}): WorkerView {
-  return { id, phase, shape: undefined, running: 0, taken: 0, idleSince: NOW, ...more };
+  return { id, phase, size: ANY_SIZE, shape: undefined, running: 0, taken: 0, idleSince: NOW, ...more };
 }
 
 const active = (id: string, shape: FunctionShape, running = 0, taken = running, idleSince = NOW) =>
@@ -30,9 +47,9 @@ const placesOf = ({ assign }: Plan) => assign.map(({ executionId, workerId }) =>
 
 describe("spares", () => {
   it("are started up to their number, those on their way included", () => {
-    expect(decide({ spareWorkers: 3 }).start).toBe(3);
-    expect(decide({ spareWorkers: 3, workers: [worker("a", "starting"), worker("b", "spare")] }).start).toBe(1);
-    expect(decide({ spareWorkers: 9 }).start).toBe(4);
+    expect(decide({ spareWorkers: 3 }).start).toHaveLength(3);
+    expect(decide({ spareWorkers: 3, workers: [worker("a", "starting"), worker("b", "spare")] }).start).toHaveLength(1);
+    expect(decide({ spareWorkers: 9 }).start).toHaveLength(4);
   });
 
   it("are given to what has waited longest, and replaced", () => {
@@ -42,12 +59,43 @@ describe("spares", () => {
       waiting: [...waiting(FRESH, 1), ...waiting(WARM, 1)],
     });
     expect(placesOf(decided)).toEqual(["v/fresh#1>a"]);
-    expect(decided.start).toBe(2); // one that is waited for, and the spare
+    expect(decided.start).toHaveLength(2); // one that is waited for, and the spare
   });
 
   it("are not used while they boot or end", () => {
     const workers = [worker("a", "starting"), worker("b", "stopping")];
     expect(decide({ workers, waiting: waiting(FRESH, 1) }).assign).toEqual([]);
+  });
+});
+
+describe("where workers have a size", () => {
+  const sized = (size: string, key = `v/${size}`): FunctionShape => ({ ...FRESH, key, size });
+  const spare = (id: string, size: string) => worker(id, "spare", { size });
+
+  it("an execution is given a spare of its own, and one is started for it where there is none (P5)", () => {
+    const workers = [spare("a", "usual"), spare("b", "big")];
+    const decided = decide({ spareSize: "usual", workers, waiting: [...waiting(sized("big"), 2)] });
+    expect(placesOf(decided)).toEqual(["v/big#1>b"]);
+    expect(decided).toMatchObject({ start: ["big"], stop: [] });
+  });
+
+  it("those on their way serve their own size only, and spares are of the usual one", () => {
+    const workers = [worker("a", "starting", { size: "big" }), worker("b", "starting", { size: "usual" })];
+    const situation = { spareSize: "usual", spareWorkers: 2, maxWorkers: 9, workers };
+    expect(decide({ ...situation, waiting: waiting(sized("small"), 1) }).start).toEqual(["small", "usual"]);
+    expect(decide({ ...situation, waiting: waiting(sized("big"), 1) }).start).toEqual(["usual"]);
+  });
+
+  it("a spare gives way to what waits for another size, where there is no room", () => {
+    const workers = [spare("a", "usual"), active("b", sized("big"), 1)];
+    const situation = { spareSize: "usual", spareWorkers: 1, maxWorkers: 2, workers };
+    expect(decide({ ...situation, waiting: waiting(sized("big"), 1) })).toMatchObject({ start: [], stop: ["a"] });
+    expect(decide({ ...situation, waiting: waiting(sized("usual"), 1) })).toMatchObject({ stop: [] });
+  });
+
+  it("a spare that nothing needs any more ends, unless it is of the usual one", () => {
+    const workers = [spare("a", "usual"), spare("b", "big")];
+    expect(decide({ spareSize: "usual", spareWorkers: 1, workers })).toMatchObject({ start: [], stop: ["b"] });
   });
 });
 
@@ -115,7 +163,7 @@ describe("functions that keep workers", () => {
   it("are given spares, and more are started", () => {
     const decided = decide({ standing, workers: [worker("a", "spare")] });
     expect(decided.warm).toEqual([{ workerId: "a", shape: WARM }]);
-    expect(decided.start).toBe(1);
+    expect(decided.start).toHaveLength(1);
   });
 
   it("come after what waits", () => {
@@ -127,7 +175,7 @@ describe("functions that keep workers", () => {
   it("do not replace each other where there is no room for all", () => {
     const workers = [active("a", WARM), active("b", WARM), active("c", WIDE), active("d", WIDE)];
     const others = [...standing, { shape: WIDE, minWorkers: 2 }, { shape: { ...WARM, key: "v/third" }, minWorkers: 2 }];
-    expect(decide({ workers, standing: others })).toMatchObject({ stop: [], start: 0 });
+    expect(decide({ workers, standing: others })).toMatchObject({ stop: [], start: [] });
   });
 });
 
@@ -186,6 +234,6 @@ describe("room", () => {
     const spares = ["a", "b", "c", "d"].map((id) => worker(id, "spare"));
     expect(decide({ workers: spares, waiting: waiting(FRESH, 4) })).toMatchObject({ room: 0, roomForOthers: false });
     const busy = ["a", "b", "c", "d"].map((id) => active(id, FRESH, 1));
-    expect(decide({ workers: busy })).toMatchObject({ room: 0, roomForOthers: false, start: 0 });
+    expect(decide({ workers: busy })).toMatchObject({ room: 0, roomForOthers: false, start: [] });
   });
 });

@@ -7,10 +7,15 @@
  * P3. The execution that has waited longest is placed first. Where no worker is on its way to it, an idle one of another
  *     function gives way, and where none is idle, one that is used again and again takes nothing more until it is.
  * P4. Nothing that waits gives way to a worker that is only to be kept warm, and warm workers do not replace each other.
+ * P5. Where workers have a size, one serves only functions of its own; what was started for nobody has the usual one.
  */
+import { SizeCounts, Spares } from "./spares.js";
+
 export interface FunctionShape {
   /** "versionId/functionName". */
   readonly key: string;
+  /** Of the workers that it needs (worker_size.ts). */
+  readonly size: string;
   readonly workerConcurrency: number;
   /** Infinity: unbounded. */
   readonly maxInvocationsPerWorker: number;
@@ -20,6 +25,8 @@ export interface FunctionShape {
 export interface WorkerView {
   readonly id: string;
   readonly phase: "starting" | "spare" | "active" | "draining" | "stopping";
+  /** What it was started with. */
+  readonly size: string;
   /** Present in a worker that is active or draining. */
   readonly shape: FunctionShape | undefined;
   readonly running: number;
@@ -46,6 +53,8 @@ export interface Situation {
   readonly standing: readonly StandingFunction[];
   readonly maxWorkers: number;
   readonly spareWorkers: number;
+  /** The size of spares, or ANY_SIZE: then workers are of one kind. */
+  readonly spareSize: string;
 }
 
 export interface Plan {
@@ -53,8 +62,8 @@ export interface Plan {
   readonly assign: readonly { readonly executionId: string; readonly workerId: string }[];
   /** Spares to bind to functions that keep warm workers. */
   readonly warm: readonly { readonly workerId: string; readonly shape: FunctionShape }[];
-  /** Spares to start. */
-  readonly start: number;
+  /** Spares to start, by their sizes. */
+  readonly start: readonly string[];
   readonly stop: readonly string[];
   /** Executions that could be placed if they were leased now. */
   readonly room: number;
@@ -78,16 +87,15 @@ interface Place {
 }
 
 export function plan(situation: Situation): Plan {
-  const { workers, waiting, standing, maxWorkers, spareWorkers, now } = situation;
+  const { workers, waiting, standing, maxWorkers, spareWorkers, spareSize, now } = situation;
   const places = new Map<string, Place[]>();
-  const spares: string[] = [];
+  const spares = new Spares(spareSize);
   const stop: string[] = [];
-  let starting = 0;
   let stopping = 0;
   let bound = 0;
   for (const worker of workers) {
-    if (worker.phase === "starting") starting += 1;
-    else if (worker.phase === "spare") spares.push(worker.id);
+    if (worker.phase === "starting") spares.onTheirWay.add(worker.size);
+    else if (worker.phase === "spare") spares.add(worker);
     else bound += 1;
     if (worker.phase === "stopping") stopping += 1;
     if (worker.shape === undefined || (worker.phase !== "active" && worker.phase !== "draining")) continue;
@@ -106,12 +114,11 @@ export function plan(situation: Situation): Plan {
   }
 
   const roomToStart = maxWorkers - workers.length;
-  const onTheWay = starting + stopping + stop.length + Math.max(roomToStart, 0);
-  const spareCount = spares.length;
+  const roomToCome = stopping + stop.length + Math.max(roomToStart, 0);
   const minWorkers = new Map(standing.map(({ shape, minWorkers }) => [shape.key, minWorkers]));
   const assign: { executionId: string; workerId: string }[] = [];
   const assigned = new Set<string>();
-  const unplaced = new Unplaced();
+  const unplaced = new Unplaced(spareSize);
   const evicted: string[] = [];
   let canGiveWay = true;
   for (const { executionId, shape } of waiting) {
@@ -123,8 +130,14 @@ export function plan(situation: Situation): Plan {
       continue;
     }
     unplaced.add(shape);
-    if (!canGiveWay || unplaced.workers <= onTheWay + evicted.length) continue;
+    const onTheWay = spares.onTheirWay.servingAny(unplaced.needed);
+    if (!canGiveWay || unplaced.needed.total <= onTheWay + roomToCome + evicted.length) continue;
     // P3: at once, so that no younger execution takes the place.
+    const spare = spares.takeAny();
+    if (spare !== undefined) {
+      evicted.push(spare);
+      continue;
+    }
     const idle = idleToStop(places, assigned, minWorkers);
     if (idle === undefined) {
       canGiveWay = false;
@@ -136,20 +149,18 @@ export function plan(situation: Situation): Plan {
   }
   stop.push(...evicted);
 
-  const warm = warmUp(standing, places, spares, now);
+  const warm = warmUp(standing, places, spares, unplaced, now);
   const { expired, nextIdleAt } = idleWorkers(places, assigned, minWorkers, now);
-  stop.push(...expired);
+  stop.push(...expired, ...spares.takeUnusual());
 
-  const needed = warm.missing + unplaced.workers;
-  const wanted = needed + spareWorkers - spares.length - starting;
-
+  const { needed } = unplaced;
   let room = 0;
   for (const list of places.values()) for (const { free } of list) room += free;
-  const newWorkers = Math.max(0, maxWorkers - bound - (spareCount - spares.length) - needed);
+  const newWorkers = Math.max(0, maxWorkers - bound - spares.bound - needed.total);
   return {
     assign,
-    warm: warm.bind,
-    start: Math.max(0, Math.min(wanted, roomToStart)),
+    warm,
+    start: spares.toStart(needed, spareWorkers).slice(0, Math.max(0, roomToStart)),
     stop,
     room: room + newWorkers * ROOM_PER_NEW_WORKER,
     roomForOthers: newWorkers > 0,
@@ -159,12 +170,16 @@ export function plan(situation: Situation): Plan {
 
 /** Executions without a place, and how many more workers they would fill. */
 class Unplaced {
-  workers = 0;
+  readonly needed: SizeCounts;
   readonly #counts = new Map<string, number>();
 
-  add({ key, workerConcurrency, maxInvocationsPerWorker }: FunctionShape): void {
+  constructor(spareSize: string) {
+    this.needed = new SizeCounts(spareSize);
+  }
+
+  add({ key, size, workerConcurrency, maxInvocationsPerWorker }: FunctionShape): void {
     const count = this.#counts.get(key) ?? 0;
-    if (count % Math.min(workerConcurrency, maxInvocationsPerWorker) === 0) this.workers += 1;
+    if (count % Math.min(workerConcurrency, maxInvocationsPerWorker) === 0) this.needed.add(size);
     this.#counts.set(key, count + 1);
   }
 }
@@ -178,13 +193,8 @@ function takePlace(places: ReadonlyMap<string, Place[]>, shape: FunctionShape): 
   return best;
 }
 
-function bindSpare(
-  places: Map<string, Place[]>,
-  spares: string[],
-  shape: FunctionShape,
-  now: number,
-): Place | undefined {
-  const id = spares.shift();
+function bindSpare(places: Map<string, Place[]>, spares: Spares, shape: FunctionShape, now: number): Place | undefined {
+  const id = spares.bind(shape.size);
   if (id === undefined) return undefined;
   const free = Math.min(shape.workerConcurrency, shape.maxInvocationsPerWorker);
   const place = { id, shape, free, running: 0, reusable: true, idleSince: now };
@@ -195,20 +205,20 @@ function bindSpare(
 function warmUp(
   standing: readonly StandingFunction[],
   places: Map<string, Place[]>,
-  spares: string[],
+  spares: Spares,
+  { needed }: Unplaced,
   now: number,
-): { bind: { workerId: string; shape: FunctionShape }[]; missing: number } {
+): { workerId: string; shape: FunctionShape }[] {
   const bind = [];
-  let missing = 0;
   for (const { shape, minWorkers } of standing) {
     let count = places.get(shape.key)?.length ?? 0;
     for (; count < minWorkers; count++) {
       const place = bindSpare(places, spares, shape, now);
-      if (place === undefined) missing += 1;
+      if (place === undefined) needed.add(shape.size);
       else bind.push({ workerId: place.id, shape });
     }
   }
-  return { bind, missing };
+  return bind;
 }
 
 function idleWorkers(

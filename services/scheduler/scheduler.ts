@@ -28,6 +28,7 @@ import { StartBackoff } from "./start_backoff.js";
 import { Strangers } from "./strangers.js";
 import { Takeover } from "./takeover.js";
 import { type PooledWorker, WorkerPool } from "./worker_pool.js";
+import { ANY_SIZE, sizeOf } from "./worker_size.js";
 import type { WorkerTokens } from "./worker_token.js";
 import { WorkerTraffic } from "./worker_traffic.js";
 
@@ -241,7 +242,7 @@ export class Scheduler {
     const worker = this.pool.workers.get(exit.workerId);
     this.pool.workers.delete(exit.workerId);
     worker?.session?.close();
-    if (worker?.phase === "starting" && !this.#stopped) this.#startFailed(exit);
+    if (worker?.phase === "starting" && !this.#stopped) this.#startFailed(exit, worker);
     for (const run of this.runs.values()) {
       if (run.workerId !== exit.workerId) continue;
       if (run.ended) {
@@ -271,7 +272,7 @@ export class Scheduler {
   }
 
   #plan(): Plan {
-    const { maxWorkers, spareWorkers } = this.settings;
+    const { maxWorkers, spareWorkers, runtime } = this.settings;
     const waiting = this.#waiting.map(({ ref, shape }) => ({ executionId: ref.executionId, shape }));
     const standing: readonly StandingFunction[] = this.#standing.shapes();
     return plan({
@@ -281,6 +282,7 @@ export class Scheduler {
       standing,
       maxWorkers,
       spareWorkers,
+      spareSize: runtime.fixedResources === undefined ? ANY_SIZE : sizeOf(runtime.fixedResources),
     });
   }
 
@@ -304,7 +306,7 @@ export class Scheduler {
       if (worker !== undefined) this.pool.stop(worker);
     }
     if (!this.#backoff.isWaiting) {
-      for (let i = 0; i < decided.start; i++) this.pool.start((exit) => this.exited(exit));
+      for (const size of decided.start) this.pool.start((exit) => this.exited(exit), size);
     }
     this.leases.offer(decided, this.#waiting);
     clearTimeout(this.#idleTimer);
@@ -328,13 +330,13 @@ export class Scheduler {
     if (worker !== undefined) this.endWorker(worker, () => !run.ended);
   }
 
-  #startFailed(exit: Pick<WorkerExit, "workerId" | "description">): void {
+  #startFailed(exit: Pick<WorkerExit, "workerId" | "description">, { size }: PooledWorker): void {
     this.#backoff.failed();
     this.settings.log.error(
       { workerId: exit.workerId, description: exit.description },
       "a worker could not be provisioned",
     );
-    const [oldest] = this.#waiting;
+    const oldest = this.#waiting.find(({ shape }) => size === ANY_SIZE || shape.size === size);
     if (oldest === undefined) return;
     const error = `ProvisioningError: the worker ${exit.description}`;
     this.end(oldest, { ...threw(error, true), released: true }, undefined);
@@ -351,7 +353,7 @@ export class Scheduler {
     }
     for (const worker of this.pool.silent()) {
       if (worker.phase === "starting") {
-        this.#startFailed({ workerId: worker.id, description: "did not connect in time" });
+        this.#startFailed({ workerId: worker.id, description: "did not connect in time" }, worker);
       }
       this.settings.log.warn({ workerId: worker.id, phase: worker.phase }, "a worker fell silent and is stopped");
       this.endWorker(worker, () => this.pool.silent().includes(worker));

@@ -6,6 +6,7 @@ import type { Logger } from "../platform/log.js";
 import type { FunctionShape, WorkerView } from "./plan.js";
 import type { Runtime, WorkerExit } from "./runtime/runtime.js";
 import type { WorkerSession } from "./worker_session.js";
+import { resourcesOf } from "./worker_size.js";
 import type { WorkerTokens } from "./worker_token.js";
 
 const STOP_AGAIN_MS = 1_000;
@@ -21,6 +22,8 @@ export interface PooledWorker {
   readonly id: string;
   readonly createdAt: number;
   phase: WorkerView["phase"];
+  /** What it was started with (worker_size.ts). */
+  readonly size: string;
   runtimeRef: string;
   bound: BoundFunction | undefined;
   session: WorkerSession | undefined;
@@ -56,12 +59,12 @@ export class WorkerPool {
   }
 
   /** Starts a spare. It is `starting` until it says hello; a start that fails is an exit. */
-  start(exited: (exit: WorkerExit) => void): void {
+  start(exited: (exit: WorkerExit) => void, size: string): void {
     const { runtime, tokens, ids, schedulerUrl } = this.#settings;
     const id = ids.next("wrk");
-    const worker = this.#add(id, "starting");
+    const worker = this.#add(id, "starting", size);
     const boot = { schedulerUrl: schedulerUrl(), workerId: id, workerToken: tokens.issue(id) };
-    runtime.start({ workerId: id, boot }).then(
+    runtime.start({ workerId: id, boot, resources: resourcesOf(size) }).then(
       (ref) => {
         worker.runtimeRef = ref;
       },
@@ -75,19 +78,20 @@ export class WorkerPool {
 
   /** Takes a worker that was another scheduler's: it finishes what it runs, and holds its slots until it is gone. */
   adopt(id: string, bound: BoundFunction): PooledWorker {
-    const worker = this.#add(id, "draining");
+    const worker = this.#add(id, "draining", bound.shape.size);
     worker.taken = Number.POSITIVE_INFINITY;
     this.bind(worker, bound);
     worker.phase = "draining";
     return worker;
   }
 
-  #add(id: string, phase: PooledWorker["phase"]): PooledWorker {
+  #add(id: string, phase: PooledWorker["phase"], size: string): PooledWorker {
     const { monotonic, now } = this.#settings;
     const worker: PooledWorker = {
       id,
       createdAt: now(),
       phase,
+      size,
       runtimeRef: "",
       bound: undefined,
       session: undefined,
@@ -142,6 +146,7 @@ export class WorkerPool {
     return [...this.workers.values()].map((worker) => ({
       id: worker.id,
       phase: worker.phase,
+      size: worker.size,
       shape: worker.bound?.shape,
       running: worker.running.size,
       taken: worker.taken,

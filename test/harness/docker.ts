@@ -59,7 +59,9 @@ export async function startEngine({ liveRestore = true, ownNetwork = false }: En
   const socketPath = join(folder, "docker.sock");
   const docker = new Docker({ socketPath, host: undefined });
   const containerd = spawnContainerd(folder);
-  const network = ownNetwork ? spawnLogged(folder, "unshare", [["--net", "tail", "-f", join(folder, OWNER)]]) : undefined;
+  const network = ownNetwork
+    ? spawnLogged(folder, "unshare", [["--net", "tail", "-f", join(folder, OWNER)]])
+    : undefined;
   const within = network === undefined ? [] : ["nsenter", `--net=/proc/${network.pid}/ns/net`];
   let daemon: ChildProcess | undefined;
   let drivers = ["overlay2", "vfs"];

@@ -99,7 +99,8 @@ function join(nodes: readonly TestEngine[]): void {
   for (const [i, { networkPid = 0 }] of nodes.entries()) {
     ip(`link add ${vethOf(i)} master ${BRIDGE} type veth peer name eth0 netns ${networkPid}`);
     ip(`link set ${vethOf(i)} up`);
-    const inside = (command: string) => execFileSync("nsenter", [`--net=/proc/${networkPid}/ns/net`, ...words(command)]);
+    const inside = (command: string) =>
+      execFileSync("nsenter", [`--net=/proc/${networkPid}/ns/net`, ...words(command)]);
     inside("ip link set lo up");
     inside(`ip addr add ${NODE_ADDRESSES[i]}/24 dev eth0`);
     inside("ip link set eth0 up");

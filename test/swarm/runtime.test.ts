@@ -135,8 +135,9 @@ describe("a worker of a Swarm", () => {
       Memory: 32 * MIB + WORKER_OVERHEAD_BYTES,
       NanoCpus: 0.25e9,
     });
-    expect(info.Mounts.filter(({ Type }) => Type !== "tmpfs").map(({ Destination }) => Destination)).toEqual([
-      "/run/secrets/multinode-boot",
+    expect(info.Mounts.map(({ Type, Destination }) => `${Type} ${Destination}`).toSorted()).toEqual([
+      "tmpfs /code",
+      "tmpfs /tmp",
     ]);
     const status = await processStatus(await programOf("wrk-1"));
     expect(status).toMatchObject({
@@ -168,14 +169,12 @@ describe("a worker of a Swarm", () => {
   });
 
   it("that somebody else kills or removes is told as such", async () => {
-    await Promise.all([start("any"), start("any", "wrk-2")]);
-    await (await containerOf("wrk-1")).kill();
-    await swarm.manager.docker.getService(test.name("wrk-2")).update({
-      ...(await serviceUpdateToNothing(test.name("wrk-2"))),
-    });
-    await vi.waitFor(async () => expect(exits).toHaveLength(2), WAIT);
+    await start("any");
+    const container = await containerOf("wrk-1");
+    await container.kill();
     expect((await exitOf()).description).toMatch(/^was ended by Swarm \(failed: task: non-zero exit \(137\)/);
-    expect(await exitOf("wrk-2")).toMatchObject({ outOfMemory: false });
+    // Engines before version 24 keep what ended by itself, and workers never do.
+    await container.remove({ force: true });
   });
 
   it("runs on the other node too, and workers are ended there", async () => {
@@ -194,15 +193,6 @@ describe("a worker of a Swarm", () => {
     expect(await exitOf("wrk-3")).toMatchObject({ description: "was killed by SIGKILL" });
   });
 });
-
-async function serviceUpdateToNothing(name: string): Promise<object> {
-  const { Version, Spec } = (await swarm.manager.docker.getService(name).inspect()) as {
-    Version: { Index: number };
-    Spec: object;
-  };
-  const Mode = { ReplicatedJob: { MaxConcurrent: 0, TotalCompletions: 0 } };
-  return { _query: { version: Version.Index }, _body: { ...Spec, Mode } };
-}
 
 async function processStatus(pid: number): Promise<Record<string, string>> {
   const lines = (await readFile(`/proc/${pid}/status`, "utf8")).split("\n");

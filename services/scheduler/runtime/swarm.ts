@@ -322,12 +322,13 @@ export class SwarmRuntime implements SharedRuntime {
 
   #heard(worker: TrackedWorker, stream: "stdout" | "stderr", line: string): void {
     const programEnd = programEndIn(line);
-    if (programEnd === undefined) {
-      worker.lastLines.push(line);
+    const own = programEnd?.rest ?? line;
+    if (programEnd === undefined || own !== "") {
+      worker.lastLines.push(own);
       if (worker.lastLines.length > KEPT_LINES) worker.lastLines.shift();
-      for (const listener of this.#outputListeners) listener(worker.id, stream, line);
-      return;
+      for (const listener of this.#outputListeners) listener(worker.id, stream, own);
     }
+    if (programEnd === undefined) return;
     worker.programEnd = programEnd;
     if (worker.isStarted) this.#endSoon(worker);
   }

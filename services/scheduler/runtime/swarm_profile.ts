@@ -32,6 +32,8 @@ export interface ProgramEnd {
   readonly exitCode: number;
   /** Whether the kernel ended something in the container because its memory was full. */
   readonly oomKilled: boolean;
+  /** The rest of its own output, which stands on the same line. */
+  readonly rest: string;
 }
 
 const BOOT_FILE = "multinode-boot";
@@ -39,7 +41,8 @@ const BOOT_FILE = "multinode-boot";
 const STAY_S = 3_600;
 /** Where the kernel counts what it ended for memory: cgroups of version 1 and 2. */
 const OOM_COUNTS = "/sys/fs/cgroup/memory/memory.oom_control /sys/fs/cgroup/memory.events";
-const ENDED = /^multinode: the worker ended, code (\d+), killed for memory (\d+)$/;
+/** What the program printed last may have had no end of its line. */
+const ENDED = /^(.*)multinode: the worker ended, code (\d+), killed for memory (\d+)$/;
 
 /** `cat`: a file that only root may read cannot be opened again as /dev/stdin, a pipe can. */
 const FIRST_PROCESS = `
@@ -58,8 +61,8 @@ exec sleep ${STAY_S}`;
 
 /** What the first process says of the program's end (S2); undefined for all else that is printed. */
 export function programEndIn(line: string): ProgramEnd | undefined {
-  const [, code, killed] = ENDED.exec(line) ?? [];
-  return code === undefined ? undefined : { exitCode: Number(code), oomKilled: Number(killed) > 0 };
+  const [, rest = "", code, killed] = ENDED.exec(line) ?? [];
+  return code === undefined ? undefined : { exitCode: Number(code), oomKilled: Number(killed) > 0, rest };
 }
 
 /** @param secretId the engine's name for the secret that holds its boot */
