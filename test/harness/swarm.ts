@@ -8,6 +8,8 @@ import { type EngineOptions, startEngine, type TestEngine } from "./docker.js";
 
 /** The tests' end of the bridge. */
 export const HOST_ADDRESS = "10.213.0.1";
+/** The name of the gate in the network of the workers. */
+export const GATE = "gate";
 const NODE_ADDRESSES = ["10.213.0.2", "10.213.0.3"] as const;
 /** Networks of the Swarm, where none of the machine's can be. */
 const ADDRESS_POOL = "10.214.0.0/16";
@@ -22,8 +24,8 @@ export interface TestSwarm {
   readonly manager: TestEngine;
   readonly other: TestEngine;
   readonly nodes: readonly [TestEngine, TestEngine];
-  /** Forwards what comes to this URL, from workers in this network, to a port of HOST_ADDRESS. */
-  openGate(network: string, port: number): Promise<string>;
+  /** Forwards what workers in this network send to these ports of the host `GATE` to the same ports of HOST_ADDRESS. */
+  openGate(network: string, ports: readonly number[]): Promise<void>;
   /** Cuts the second node off, and joins it again. Each resolves when the manager has seen it. */
   cut(): Promise<void>;
   heal(): Promise<void>;
@@ -65,7 +67,7 @@ export async function startSwarm(): Promise<TestSwarm> {
     manager,
     other,
     nodes,
-    openGate: (network, port) => openGate(manager, network, port),
+    openGate: (network, ports) => openGate(manager, network, ports),
     cut: async () => {
       ip(`link set ${vethOf(1)} down`);
       await otherIs(manager, "down");
@@ -116,28 +118,24 @@ async function otherIs(manager: TestEngine, state: string): Promise<void> {
 }
 
 /** As a proxy does it in a cluster: a container in the workers' network and in one that leads out of the node. */
-async function openGate({ docker }: TestEngine, network: string, port: number): Promise<string> {
-  const name = `gate-${port}`;
+async function openGate({ docker }: TestEngine, network: string, ports: readonly number[]): Promise<void> {
   const program = `
     const net = require("node:net");
-    net.createServer((from) => {
-      const to = net.connect(${port}, "${HOST_ADDRESS}");
-      for (const [a, b] of [[from, to], [to, from]]) a.on("error", () => b.destroy()).on("close", () => b.destroy()).pipe(b);
-    }).listen(${port});`;
-  const outer = await docker.createNetwork({ Name: `outer-${port}`, Labels: { gate: name } });
+    const pass = (a, b) => a.on("error", () => b.destroy()).on("close", () => b.destroy()).pipe(b);
+    for (const port of ${JSON.stringify(ports)}) net.createServer((from) => {
+      const to = net.connect(port, "${HOST_ADDRESS}");
+      pass(from, to);
+      pass(to, from);
+    }).listen(port);`;
+  await docker.createNetwork({ Name: "outer", Labels: { gate: GATE } });
   const gate = await docker.createContainer({
-    name,
+    name: GATE,
     Image: GATE_IMAGE,
     Cmd: ["node", "-e", program],
-    HostConfig: { NetworkMode: `outer-${port}` },
+    HostConfig: { NetworkMode: "outer", Init: true },
   });
   await docker.getNetwork(network).connect({ Container: gate.id });
   await gate.start();
-  await vi.waitFor(async () => {
-    if (!(await gate.inspect()).State.Running) throw new Error("the gate does not run");
-  }, WAIT);
-  void outer;
-  return `http://${name}:${port}`;
 }
 
 function vethOf(node: number): string {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readSettings } from "../../platform/config.js";
-import { installationIdOf, RUNTIME_SETTINGS } from "./runtime_settings.js";
+import { createLogger } from "../../platform/log.js";
+import { installationIdOf, openRuntime, RUNTIME_SETTINGS } from "./runtime_settings.js";
 
 describe("the settings of the runtime", () => {
   it("choose processes where nothing is said", () => {
@@ -20,6 +21,20 @@ describe("the settings of the runtime", () => {
     ["MULTINODE_WORKER_OCI_RUNTIME", ""],
   ])("refuse %s=%s by its name", (name, value) => {
     expect(() => readSettings(RUNTIME_SETTINGS, { [name]: value })).toThrow(`${name} is wrong`);
+  });
+
+  it("refuse on a Swarm what it cannot do", async () => {
+    const settings = readSettings(RUNTIME_SETTINGS, {
+      MULTINODE_RUNTIME: "swarm",
+      MULTINODE_DOCKER_SOCKET: "/nobody/listens",
+      MULTINODE_WORKER_OCI_RUNTIME: "runsc",
+    });
+    const context = { folder: "/", schedulerId: "sch-1", log: createLogger("test", "silent") };
+    const open = (more: object) => openRuntime({ ...settings, MULTINODE_SERVICE_TOKEN: "t", ...more }, context);
+    expect(() => open({})).toThrow("MULTINODE_WORKER_OCI_RUNTIME is wrong");
+    const runtime = open({ MULTINODE_WORKER_OCI_RUNTIME: undefined });
+    expect(runtime.name).toBe("swarm");
+    await runtime.close();
   });
 
   it("name an installation by what its services share, without telling it", () => {
