@@ -82,7 +82,7 @@ afterAll(async () => {
 }, 120_000);
 
 describe("a function on a Swarm", () => {
-  it("runs as nobody, in a file system that it cannot change, on all nodes", async () => {
+  it("runs as nobody, in a file system that it cannot change, each time in another one", async () => {
     const where = project.fn<() => Promise<Record<string, unknown>>>("where");
     const all = await Promise.all(Array.from({ length: 4 }, () => where.callRemote()));
     for (const one of all) {

@@ -3,14 +3,17 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../../services/platform/log.js";
+import { DockerEngine } from "../../services/scheduler/runtime/docker_engine.js";
 import { LABELS, nameOf, WORKER_OVERHEAD_BYTES } from "../../services/scheduler/runtime/docker_profile.js";
 import type { WorkerBoot, WorkerExit, WorkerResources } from "../../services/scheduler/runtime/runtime.js";
-import { SwarmRuntime } from "../../services/scheduler/runtime/swarm.js";
+import { SwarmRuntime, USUAL_RESOURCES } from "../../services/scheduler/runtime/swarm.js";
+import { SwarmServices } from "../../services/scheduler/runtime/swarm_services.js";
 import { testRuntime } from "../contract/runtime.contract.js";
-import { left, startSwarm, type TestSwarm } from "../harness/swarm.js";
+import { HOST_ADDRESS, left, startSwarm, type TestSwarm } from "../harness/swarm.js";
 import { buildTestWorker, TEST_WORKER_IMAGE } from "../harness/test_worker.js";
 
 const NETWORK = "multinode-test";
+const FENCE_MS = 4_000;
 const MIB = 1024 * 1024;
 const WAIT = { timeout: 30_000, interval: 50 };
 
@@ -39,6 +42,8 @@ function openRuntime() {
     image: TEST_WORKER_IMAGE,
     network: NETWORK,
     compareIntervalMs: 300,
+    callTimeoutMs: 5_000,
+    fenceMs: FENCE_MS,
     log: createLogger("test", "silent"),
   };
   const runtime = new SwarmRuntime(settings);
@@ -152,9 +157,17 @@ describe("a worker of a Swarm", () => {
     });
   });
 
-  it("cannot read the file that its secret came in", async () => {
-    await start("reads /run/secrets/multinode-boot");
-    await vi.waitFor(() => expect(test.printed("wrk-1").at(-1)).toBe("unreadable: EACCES"), WAIT);
+  it("cannot read the file that its secret came in, nor reach what is beyond the nodes", async () => {
+    await Promise.all([
+      start("reads /run/secrets/multinode-boot"),
+      start("connects to 192.0.2.1:80", "wrk-2"),
+      start(`connects to ${HOST_ADDRESS}:2377`, "wrk-3"),
+    ]);
+    const last = (workerId: string) => test.printed(workerId).at(-1);
+    await vi.waitFor(() => expect(last("wrk-1")).toBe("unreadable: EACCES"), WAIT);
+    for (const workerId of ["wrk-2", "wrk-3"]) {
+      await vi.waitFor(() => expect(last(workerId)).toBe("unreachable: ENETUNREACH"), WAIT);
+    }
   });
 
   it("that ends by itself tells its code, and its output before that", async () => {
@@ -170,11 +183,9 @@ describe("a worker of a Swarm", () => {
 
   it("that somebody else kills or removes is told as such", async () => {
     await start("any");
-    const container = await containerOf("wrk-1");
-    await container.kill();
+    await (await containerOf("wrk-1")).kill();
     expect((await exitOf()).description).toMatch(/^was ended by Swarm \(failed: task: non-zero exit \(137\)/);
-    // Engines before version 24 keep what ended by itself, and workers never do.
-    await container.remove({ force: true });
+    await removeEnded();
   });
 
   it("runs on the other node too, and workers are ended there", async () => {
@@ -192,7 +203,66 @@ describe("a worker of a Swarm", () => {
     expect(pids.filter(isAlive)).toEqual([]);
     expect(await exitOf("wrk-3")).toMatchObject({ description: "was killed by SIGKILL" });
   });
+
+  it("of a scheduler that is gone is found by another one, which takes it over (W5)", async () => {
+    const gone = new SwarmRuntime({ ...test.settings, schedulerId: "sch-2" });
+    const boot = { schedulerUrl: "http://127.0.0.1:1", workerId: "wrk-left", workerToken: "repeats" };
+    await gone.start({ workerId: "wrk-left", boot });
+    gone.release("wrk-left");
+    await gone.close();
+    expect(await test.runtime.list()).toEqual([]);
+    expect(await test.runtime.listInstallation()).toEqual([{ workerId: "wrk-left", schedulerId: "sch-2" }]);
+    expect(await test.runtime.adopt("wrk-left")).toBe(true);
+    expect(await test.runtime.adopt("wrk-of-nobody")).toBe(false);
+    expect(await test.runtime.list()).toEqual(["wrk-left"]);
+    await vi.waitFor(() => expect(test.printed("wrk-left")).toContain("again"), WAIT);
+    test.end("wrk-left");
+    expect(await exitOf("wrk-left")).toMatchObject({ description: "exited with code 3" });
+  });
+
+  it("on a node that is lost is over when it must have ended itself, and others start elsewhere (W3)", async () => {
+    await Promise.all(["wrk-1", "wrk-2"].map((workerId) => start("any", workerId)));
+    const filters = { label: [LABELS.worker] };
+    const [lost] = await swarm.other.docker.listContainers({ filters });
+    const workerId = lost?.Labels[LABELS.worker] ?? "";
+    await swarm.cut();
+    const startedAt = performance.now();
+    const stopped = test.runtime.stop(workerId);
+    await start("any", "wrk-3");
+    expect(exits).toEqual([]);
+    await stopped;
+    expect(performance.now() - startedAt).toBeGreaterThan(FENCE_MS);
+    expect(await exitOf(workerId)).toMatchObject({ description: "was killed by SIGKILL" });
+    await swarm.heal();
+    // The node is told what to end when it is back.
+    await vi.waitFor(async () => expect(await swarm.other.docker.listContainers({ filters })).toEqual([]), WAIT);
+  });
+
+  it("is asked for until the engine of the manager is back, and what was made already is gone on with (W4)", async () => {
+    await start("any");
+    const services = new SwarmServices(new DockerEngine(test.settings), test.settings);
+    const boot = { schedulerUrl: "http://127.0.0.1:1", workerId: "wrk-1", workerToken: "any" };
+    await services.create("wrk-1", boot, USUAL_RESOURCES, AbortSignal.timeout(WAIT.timeout));
+    // What an engine was about to remove when it was killed stays, without a process.
+    await vi.waitFor(async () => expect(await left(swarm)).toHaveLength(3), WAIT);
+    await swarm.manager.kill();
+    await expect(test.runtime.list()).rejects.toThrow("docker.sock");
+    const both = Promise.all([test.runtime.stop("wrk-1"), start("any", "wrk-2")]);
+    await swarm.manager.restart();
+    await both;
+    expect(await test.runtime.list()).toEqual(["wrk-2"]);
+    expect(exits.map(({ workerId }) => workerId)).toEqual(["wrk-1"]);
+    await removeEnded();
+  });
 });
+
+/** Engines before version 24 keep the container of a task that nobody had asked to end. */
+async function removeEnded(): Promise<void> {
+  for (const { docker } of swarm.nodes) {
+    const ended = await docker.listContainers({ all: true, filters: { status: ["exited"] } });
+    for (const { Id } of ended) await docker.getContainer(Id).remove({ force: true });
+  }
+}
 
 async function processStatus(pid: number): Promise<Record<string, string>> {
   const lines = (await readFile(`/proc/${pid}/status`, "utf8")).split("\n");

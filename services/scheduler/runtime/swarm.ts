@@ -30,6 +30,8 @@ export interface SwarmRuntimeSettings extends SwarmSettings {
   readonly callTimeoutMs?: number;
   /** How often the tasks of the Swarm are compared with what is known here, in milliseconds. Default 2 s. */
   readonly compareIntervalMs?: number;
+  /** How long after its end was asked for a worker on a node that is down has ended itself. Default 20 s. */
+  readonly fenceMs?: number;
   readonly log: Logger;
 }
 
@@ -268,7 +270,7 @@ export class SwarmRuntime implements SharedRuntime {
     for (const since = performance.now(); performance.now() - since < STUBBORN_MS; ) {
       const { tasks, nodes } = await this.#engine.insist(() => this.#look(), this.#closing.signal);
       const where = whereAlive(tasks.get(workerId) ?? [], nodes);
-      const isFenced = performance.now() - startedAt > LIMITS.workerFenceMs;
+      const isFenced = performance.now() - startedAt > (this.#settings.fenceMs ?? LIMITS.workerFenceMs);
       if (where === "nowhere" || (where === "out of reach" && isFenced)) return;
     }
     throw new Error(`it is still there after ${STUBBORN_MS} ms`);

@@ -7,6 +7,8 @@ import { type SwarmSettings, workerOverlay, workerSecret, workerService } from "
 import { fewestCpus, type SwarmNode, type SwarmTask } from "./swarm_state.js";
 
 const CONFLICT = 409;
+/** The engine's answer where a network of the Swarm has that name; its status is that of a fault. */
+const NAME_IS_TAKEN = /name conflicts with an existing object/;
 /** The engine's answer to an update of what was updated meanwhile; its status is that of a fault. */
 const OUT_OF_SEQUENCE = /update out of sequence/;
 
@@ -154,7 +156,7 @@ async function orConflict<T>(request: () => Promise<T>): Promise<T | undefined> 
   try {
     return await request();
   } catch (error) {
-    if (statusOf(error) !== CONFLICT) throw error;
+    if (statusOf(error) !== CONFLICT && !NAME_IS_TAKEN.test(String(error))) throw error;
     return undefined;
   }
 }
