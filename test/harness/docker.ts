@@ -144,7 +144,7 @@ function spawnContainerd(folder: string): ChildProcess {
 }
 
 function spawnDaemon(folder: string, driver: string, liveRestore: boolean, within: readonly string[]): ChildProcess {
-  const [command = "dockerd", ...args] = [...within, "dockerd"];
+  const [command, ...args] = [...within, "dockerd"];
   return spawnLogged(folder, command, [
     args,
     ["--host", `unix://${join(folder, "docker.sock")}`],

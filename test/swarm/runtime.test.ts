@@ -256,7 +256,7 @@ describe("a worker of a Swarm", () => {
   });
 });
 
-/** Engines before version 24 keep the container of a task that nobody had asked to end. */
+/** Engine 20.10 keeps the container of a task that nobody had asked to end. */
 async function removeEnded(): Promise<void> {
   for (const { docker } of swarm.nodes) {
     const ended = await docker.listContainers({ all: true, filters: { status: ["exited"] } });

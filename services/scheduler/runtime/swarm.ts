@@ -128,7 +128,7 @@ export class SwarmRuntime implements SharedRuntime {
   }
 
   async listInstallation(): Promise<FoundWorker[]> {
-    return await this.#services.list(new AbortController().signal);
+    return await this.#services.list();
   }
 
   async adopt(workerId: string): Promise<boolean> {

@@ -6,7 +6,7 @@
  *     it is root, with the three capabilities that giving all this up needs, and hands over the boot, which is in a secret
  *     that only root may read. So neither the environment nor a file shows it to the function.
  * S2. When the program has ended, its first process says how, and stays. Swarm tells nobody that memory was the cause, and
- *     engines before version 24 never forget a job's task that ended by itself (moby issue 42789).
+ *     engine 20.10 never forgets a job's task that ended by itself (moby issue 42789).
  */
 import type { CreateServiceOptions, NetworkCreateOptions, SecretSpec } from "dockerode";
 import {

@@ -47,7 +47,8 @@ export class SwarmServices {
       return made?.id ?? (await docker.getSecret(this.#name(workerId)).inspect({ abortSignal })).ID;
     }, stop);
     // Who asks for more processors than a node has gets all.
-    const cpu = Math.min(resources.cpu, fewestCpus((await this.look(stop)).nodes.values()));
+    const { nodes } = await this.#engine.insist(() => this.look(stop), stop);
+    const cpu = Math.min(resources.cpu, fewestCpus(nodes.values()));
     const service = workerService(this.#settings, workerId, { ...resources, cpu }, secretId);
     await this.#engine.insist(async (docker, abortSignal) => {
       await orConflict(() => docker.createService({ ...service, abortSignal }));
@@ -56,7 +57,7 @@ export class SwarmServices {
 
   /**
    * Asks Swarm to kill what there is of a worker: its job is to be done no more. Removing the job alone would leave its tasks
-   * running, with engines before version 24.
+   * running with engine 20.10.
    */
   async end(workerId: string, stop: AbortSignal): Promise<void> {
     await this.#engine.insist(async (docker, abortSignal) => {
@@ -99,22 +100,18 @@ export class SwarmServices {
 
   async look(stop: AbortSignal): Promise<SwarmView> {
     const filters = this.#filters();
-    const tasks = await this.#engine.insist(
-      (docker, abortSignal) => docker.listTasks({ filters, abortSignal }) as Promise<SwarmTask[]>,
-      stop,
-    );
-    const nodes = await this.#engine.insist(
-      (docker, abortSignal) => docker.listNodes({ abortSignal } as object) as Promise<SwarmNode[]>,
-      stop,
-    );
+    const [tasks, nodes] = await Promise.all([
+      this.#engine.call((docker, abortSignal) => docker.listTasks({ filters, abortSignal }), stop),
+      this.#engine.call((docker, abortSignal) => docker.listNodes({ abortSignal } as object), stop),
+    ]);
     return {
-      tasks: Map.groupBy(tasks, ({ Spec }) => Spec.ContainerSpec?.Labels?.[LABELS.worker] ?? ""),
-      nodes: new Map(nodes.map((node) => [node.ID, node])),
+      tasks: Map.groupBy(tasks as SwarmTask[], ({ Spec }) => Spec.ContainerSpec?.Labels?.[LABELS.worker] ?? ""),
+      nodes: new Map((nodes as SwarmNode[]).map((node) => [node.ID, node])),
     };
   }
 
   /** All workers of the installation of which anything is there: a service or a secret. */
-  async list(stop: AbortSignal): Promise<FoundWorker[]> {
+  async list(stop?: AbortSignal): Promise<FoundWorker[]> {
     const filters = this.#filters();
     const [services, secrets] = await Promise.all([
       this.#engine.call((docker, abortSignal) => docker.listServices({ filters, abortSignal }), stop),
