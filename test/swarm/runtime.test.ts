@@ -136,6 +136,7 @@ describe("a worker of a Swarm", () => {
       Privileged: false,
       PidMode: "",
       IpcMode: "private",
+      Dns: ["127.0.0.1"],
       PidsLimit: 256,
       Memory: 32 * MIB + WORKER_OVERHEAD_BYTES,
       NanoCpus: 0.25e9,

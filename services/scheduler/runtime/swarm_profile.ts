@@ -36,6 +36,8 @@ export interface ProgramEnd {
   readonly rest: string;
 }
 
+/** Nobody answers there: names of the network are known without it, and what else is asked is not carried to the world. */
+const NO_NAME_SERVER = "127.0.0.1";
 const BOOT_FILE = "multinode-boot";
 /** How long what has ended stays: longer than all schedulers of an installation are away in an upgrade. */
 const STAY_S = 3_600;
@@ -96,6 +98,7 @@ export function workerService(
         ReadOnly: true,
         Init: true,
         StopSignal: "SIGKILL",
+        DNSConfig: { Nameservers: [NO_NAME_SERVER] },
         Ulimits: OPEN_FILES,
         Mounts: [tmpfs("/tmp", TMP_BYTES), tmpfs(CODE_FOLDER, CODE_BYTES)],
         Secrets: [{ SecretID: secretId, SecretName: name, File: { Name: BOOT_FILE, UID: "0", GID: "0", Mode: 0o400 } }],
