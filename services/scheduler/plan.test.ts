@@ -1,12 +1,27 @@
 import { describe, expect, it } from "vitest";
-import { type FunctionShape, type Plan, plan, type Situation, type WaitingView, type WorkerView } from "./plan.js";
+import {
+  type FunctionShape,
+  type Plan,
+  plan,
+  type Situation,
+  STANDARD_IMAGE,
+  type WaitingView,
+  type WorkerView,
+} from "./plan.js";
 
-const FRESH: FunctionShape = { key: "v/fresh", workerConcurrency: 1, maxInvocationsPerWorker: 1, idleTimeoutMs: 1_000 };
+const FRESH: FunctionShape = {
+  key: "v/fresh",
+  workerConcurrency: 1,
+  maxInvocationsPerWorker: 1,
+  idleTimeoutMs: 1_000,
+  image: STANDARD_IMAGE,
+};
 const WARM: FunctionShape = {
   key: "v/warm",
   workerConcurrency: 1,
   maxInvocationsPerWorker: Number.POSITIVE_INFINITY,
   idleTimeoutMs: 1_000,
+  image: STANDARD_IMAGE,
 };
 const WIDE: FunctionShape = { ...WARM, key: "v/wide", workerConcurrency: 4 };
 const NOW = 10_000;
@@ -16,7 +31,7 @@ function decide(situation: Partial<Situation>): Plan {
 }
 
 function worker(id: string, phase: WorkerView["phase"], more: Partial<WorkerView> = {}): WorkerView {
-  return { id, phase, shape: undefined, running: 0, taken: 0, idleSince: NOW, ...more };
+  return { id, phase, image: STANDARD_IMAGE, shape: undefined, running: 0, taken: 0, idleSince: NOW, ...more };
 }
 
 const active = (id: string, shape: FunctionShape, running = 0, taken = running, idleSince = NOW) =>
@@ -26,13 +41,17 @@ function waiting(shape: FunctionShape, count: number, from = 1): WaitingView[] {
   return Array.from({ length: count }, (_, index) => ({ executionId: `${shape.key}#${from + index}`, shape }));
 }
 
+const standard = (count: number) => Array.from({ length: count }, () => STANDARD_IMAGE);
+
 const placesOf = ({ assign }: Plan) => assign.map(({ executionId, workerId }) => `${executionId}>${workerId}`);
 
 describe("spares", () => {
   it("are started up to their number, those on their way included", () => {
-    expect(decide({ spareWorkers: 3 }).start).toBe(3);
-    expect(decide({ spareWorkers: 3, workers: [worker("a", "starting"), worker("b", "spare")] }).start).toBe(1);
-    expect(decide({ spareWorkers: 9 }).start).toBe(4);
+    expect(decide({ spareWorkers: 3 }).start).toEqual(standard(3));
+    expect(decide({ spareWorkers: 3, workers: [worker("a", "starting"), worker("b", "spare")] }).start).toEqual(
+      standard(1),
+    );
+    expect(decide({ spareWorkers: 9 }).start).toEqual(standard(4));
   });
 
   it("are given to what has waited longest, and replaced", () => {
@@ -42,7 +61,7 @@ describe("spares", () => {
       waiting: [...waiting(FRESH, 1), ...waiting(WARM, 1)],
     });
     expect(placesOf(decided)).toEqual(["v/fresh#1>a"]);
-    expect(decided.start).toBe(2); // one that is waited for, and the spare
+    expect(decided.start).toEqual(standard(2)); // one that is waited for, and the spare
   });
 
   it("are not used while they boot or end", () => {
@@ -115,7 +134,7 @@ describe("functions that keep workers", () => {
   it("are given spares, and more are started", () => {
     const decided = decide({ standing, workers: [worker("a", "spare")] });
     expect(decided.warm).toEqual([{ workerId: "a", shape: WARM }]);
-    expect(decided.start).toBe(1);
+    expect(decided.start).toEqual(standard(1));
   });
 
   it("come after what waits", () => {
@@ -127,7 +146,7 @@ describe("functions that keep workers", () => {
   it("do not replace each other where there is no room for all", () => {
     const workers = [active("a", WARM), active("b", WARM), active("c", WIDE), active("d", WIDE)];
     const others = [...standing, { shape: WIDE, minWorkers: 2 }, { shape: { ...WARM, key: "v/third" }, minWorkers: 2 }];
-    expect(decide({ workers, standing: others })).toMatchObject({ stop: [], start: 0 });
+    expect(decide({ workers, standing: others })).toMatchObject({ stop: [], start: standard(0) });
   });
 });
 
@@ -186,6 +205,59 @@ describe("room", () => {
     const spares = ["a", "b", "c", "d"].map((id) => worker(id, "spare"));
     expect(decide({ workers: spares, waiting: waiting(FRESH, 4) })).toMatchObject({ room: 0, roomForOthers: false });
     const busy = ["a", "b", "c", "d"].map((id) => active(id, FRESH, 1));
-    expect(decide({ workers: busy })).toMatchObject({ room: 0, roomForOthers: false, start: 0 });
+    expect(decide({ workers: busy })).toMatchObject({ room: 0, roomForOthers: false, start: standard(0) });
+  });
+});
+
+describe("functions in an image of their own", () => {
+  const OWN: FunctionShape = { ...FRESH, key: "v/own", image: "own" };
+  const OTHER: FunctionShape = { ...FRESH, key: "v/other", image: "other" };
+  const own = (id: string, phase: "starting" | "spare") => worker(id, phase, { image: "own" });
+
+  it("are given no spare of another image, and a worker of theirs is started beside the spares", () => {
+    const decided = decide({ spareWorkers: 1, workers: [worker("a", "spare")], waiting: waiting(OWN, 2) });
+    expect(decided).toMatchObject({ assign: [], stop: [], start: ["own", "own"] });
+  });
+
+  it("are started no worker for twice, and take it when it is there", () => {
+    const workers = [own("a", "starting"), worker("b", "starting")];
+    expect(decide({ workers, waiting: [...waiting(OWN, 1), ...waiting(OTHER, 1)] }).start).toEqual(["other"]);
+    const there = decide({ workers: [worker("b", "spare"), own("a", "spare")], waiting: waiting(OWN, 1) });
+    expect(placesOf(there)).toEqual(["v/own#1>a"]);
+  });
+
+  it("leave no spare behind that nobody waits for", () => {
+    const workers = [own("a", "spare"), worker("b", "spare")];
+    expect(decide({ workers, spareWorkers: 1 })).toMatchObject({ stop: ["a"], start: [] });
+    expect(placesOf(decide({ workers, spareWorkers: 1, waiting: waiting(FRESH, 1) }))).toEqual(["v/fresh#1>b"]);
+  });
+
+  it("make a spare give way where there is no other room, once, and before an idle worker", () => {
+    const workers = [worker("a", "spare"), worker("b", "spare"), active("c", WARM)];
+    const decided = decide({ maxWorkers: 3, spareWorkers: 2, workers, waiting: waiting(OWN, 1) });
+    expect(decided).toMatchObject({ stop: ["b"], start: [], room: 2, roomForOthers: true });
+    const later = [worker("a", "spare"), worker("b", "stopping"), active("c", WARM)];
+    expect(decide({ maxWorkers: 3, spareWorkers: 2, workers: later, waiting: waiting(OWN, 1) }).stop).toEqual([]);
+    const freed = [worker("a", "spare"), active("c", WARM)];
+    expect(decide({ maxWorkers: 3, spareWorkers: 2, workers: freed, waiting: waiting(OWN, 1) }).start).toEqual(["own"]);
+  });
+
+  it("give way to each other in the order in which they wait, and first what nobody waits for", () => {
+    const waits = [...waiting(OTHER, 1), ...waiting(OWN, 1)];
+    const decided = decide({ maxWorkers: 2, workers: [own("a", "spare"), worker("b", "spare")], waiting: waits });
+    expect(decided).toMatchObject({ assign: [{ workerId: "a" }], stop: ["b"] });
+    expect(decide({ maxWorkers: 1, workers: [own("a", "spare")], waiting: waits })).toMatchObject({
+      assign: [],
+      stop: ["a"],
+    });
+  });
+
+  it("are kept warm in it, for which a spare gives way and nothing else", () => {
+    const standing = [{ shape: { ...WARM, key: "v/own", image: "own" }, minWorkers: 1 }];
+    expect(decide({ standing, workers: [own("a", "spare")] }).warm).toMatchObject([{ workerId: "a" }]);
+    expect(decide({ standing, spareWorkers: 1 }).start).toEqual(["own", STANDARD_IMAGE]);
+    const full = { maxWorkers: 2, spareWorkers: 1, standing };
+    expect(decide({ ...full, workers: [worker("a", "spare"), active("b", WARM)] })).toMatchObject({ stop: ["a"] });
+    expect(decide({ ...full, workers: [active("a", WARM), active("b", WARM)] })).toMatchObject({ stop: [], start: [] });
   });
 });

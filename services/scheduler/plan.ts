@@ -6,7 +6,9 @@
  *     function.
  * P3. The execution that has waited longest is placed first. Where no worker is on its way to it, an idle one of another
  *     function gives way, and where none is idle, one that is used again and again takes nothing more until it is.
+ *     The same for a spare, which is of use only to functions of its image.
  * P4. Nothing that waits gives way to a worker that is only to be kept warm, and warm workers do not replace each other.
+ * P5. Spares are kept in the standard image only. In another one a worker is started for what needs it.
  */
 export interface FunctionShape {
   /** "versionId/functionName". */
@@ -15,11 +17,16 @@ export interface FunctionShape {
   /** Infinity: unbounded. */
   readonly maxInvocationsPerWorker: number;
   readonly idleTimeoutMs: number;
+  /** What its workers run in: a context's digest, or STANDARD_IMAGE. */
+  readonly image: string;
 }
+
+export const STANDARD_IMAGE = "";
 
 export interface WorkerView {
   readonly id: string;
   readonly phase: "starting" | "spare" | "active" | "draining" | "stopping";
+  readonly image: string;
   /** Present in a worker that is active or draining. */
   readonly shape: FunctionShape | undefined;
   readonly running: number;
@@ -53,8 +60,8 @@ export interface Plan {
   readonly assign: readonly { readonly executionId: string; readonly workerId: string }[];
   /** Spares to bind to functions that keep warm workers. */
   readonly warm: readonly { readonly workerId: string; readonly shape: FunctionShape }[];
-  /** Spares to start. */
-  readonly start: number;
+  /** Images of the workers to start, one for each. */
+  readonly start: readonly string[];
   readonly stop: readonly string[];
   /** Executions that could be placed if they were leased now. */
   readonly room: number;
@@ -80,15 +87,18 @@ interface Place {
 export function plan(situation: Situation): Plan {
   const { workers, waiting, standing, maxWorkers, spareWorkers, now } = situation;
   const places = new Map<string, Place[]>();
-  const spares: string[] = [];
+  const spares = new Map<string, string[]>();
   const stop: string[] = [];
-  let starting = 0;
+  const starting = new Map<string, number>();
+  let spareCount = 0;
   let stopping = 0;
   let bound = 0;
   for (const worker of workers) {
-    if (worker.phase === "starting") starting += 1;
-    else if (worker.phase === "spare") spares.push(worker.id);
-    else bound += 1;
+    if (worker.phase === "starting") starting.set(worker.image, (starting.get(worker.image) ?? 0) + 1);
+    else if (worker.phase === "spare") {
+      spares.set(worker.image, [...(spares.get(worker.image) ?? []), worker.id]);
+      spareCount += 1;
+    } else bound += 1;
     if (worker.phase === "stopping") stopping += 1;
     if (worker.shape === undefined || (worker.phase !== "active" && worker.phase !== "draining")) continue;
     const { shape, running, taken } = worker;
@@ -106,13 +116,13 @@ export function plan(situation: Situation): Plan {
   }
 
   const roomToStart = maxWorkers - workers.length;
-  const onTheWay = starting + stopping + stop.length + Math.max(roomToStart, 0);
-  const spareCount = spares.length;
+  const freed = stopping + stop.length + Math.max(roomToStart, 0);
   const minWorkers = new Map(standing.map(({ shape, minWorkers }) => [shape.key, minWorkers]));
   const assign: { executionId: string; workerId: string }[] = [];
   const assigned = new Set<string>();
-  const unplaced = new Unplaced();
+  const unplaced = new Unplaced(starting);
   const evicted: string[] = [];
+  let evictedSpares = 0;
   let canGiveWay = true;
   for (const { executionId, shape } of waiting) {
     const place = takePlace(places, shape) ?? bindSpare(places, spares, shape, now);
@@ -123,8 +133,14 @@ export function plan(situation: Situation): Plan {
       continue;
     }
     unplaced.add(shape);
-    if (!canGiveWay || unplaced.workers <= onTheWay + evicted.length) continue;
+    if (!canGiveWay || unplaced.missing <= freed + evicted.length) continue;
     // P3: at once, so that no younger execution takes the place.
+    const spare = spareToStop(spares, shape.image, waiting);
+    if (spare !== undefined) {
+      evicted.push(spare);
+      evictedSpares += 1;
+      continue;
+    }
     const idle = idleToStop(places, assigned, minWorkers);
     if (idle === undefined) {
       canGiveWay = false;
@@ -134,22 +150,31 @@ export function plan(situation: Situation): Plan {
       remove(places, idle);
     }
   }
-  stop.push(...evicted);
-
   const warm = warmUp(standing, places, spares, now);
+  for (const image of warm.missing) {
+    unplaced.addWorker(image);
+    const spare = unplaced.missing > freed + evicted.length ? spareToStop(spares, image, waiting) : undefined;
+    if (spare === undefined) continue;
+    evicted.push(spare);
+    evictedSpares += 1;
+  }
+  stop.push(...evicted);
   const { expired, nextIdleAt } = idleWorkers(places, assigned, minWorkers, now);
   stop.push(...expired);
 
-  const needed = warm.missing + unplaced.workers;
-  const wanted = needed + spareWorkers - spares.length - starting;
+  const needed = unplaced.images;
+  const left = [...spares.values()].flat().length;
+  const kept: string[] = Array.from({ length: spareWorkers }, () => STANDARD_IMAGE);
+  const start = toStart([...needed, ...kept], starting, spares).slice(0, Math.max(roomToStart, 0));
+  for (const [image, ids] of spares) if (image !== STANDARD_IMAGE) stop.push(...ids); // P5
 
   let room = 0;
   for (const list of places.values()) for (const { free } of list) room += free;
-  const newWorkers = Math.max(0, maxWorkers - bound - (spareCount - spares.length) - needed);
+  const newWorkers = Math.max(0, maxWorkers - bound - (spareCount - left - evictedSpares) - needed.length);
   return {
     assign,
     warm: warm.bind,
-    start: Math.max(0, Math.min(wanted, roomToStart)),
+    start,
     stop,
     room: room + newWorkers * ROOM_PER_NEW_WORKER,
     roomForOthers: newWorkers > 0,
@@ -157,16 +182,47 @@ export function plan(situation: Situation): Plan {
   };
 }
 
-/** Executions without a place, and how many more workers they would fill. */
+/** Workers that are wanted and not there: those that executions without a place would fill, and such as are kept warm. */
 class Unplaced {
-  workers = 0;
+  /** Their images, one for each, the most urgent first. */
+  readonly images: string[] = [];
+  /** How many of them are not on their way. */
+  missing = 0;
   readonly #counts = new Map<string, number>();
+  readonly #starting: Map<string, number>;
 
-  add({ key, workerConcurrency, maxInvocationsPerWorker }: FunctionShape): void {
-    const count = this.#counts.get(key) ?? 0;
-    if (count % Math.min(workerConcurrency, maxInvocationsPerWorker) === 0) this.workers += 1;
-    this.#counts.set(key, count + 1);
+  constructor(starting: ReadonlyMap<string, number>) {
+    this.#starting = new Map(starting);
   }
+
+  add({ key, workerConcurrency, maxInvocationsPerWorker, image }: FunctionShape): void {
+    const count = this.#counts.get(key) ?? 0;
+    this.#counts.set(key, count + 1);
+    if (count % Math.min(workerConcurrency, maxInvocationsPerWorker) !== 0) return;
+    this.addWorker(image);
+  }
+
+  addWorker(image: string): void {
+    this.images.push(image);
+    if (!takeOne(this.#starting, image)) this.missing += 1;
+  }
+}
+
+/** Of the workers that are wanted, those that are neither on their way nor there. */
+function toStart(
+  wanted: readonly string[],
+  starting: ReadonlyMap<string, number>,
+  spares: ReadonlyMap<string, readonly string[]>,
+): string[] {
+  const there = new Map(starting);
+  for (const [image, { length }] of spares) there.set(image, (there.get(image) ?? 0) + length);
+  return wanted.filter((image) => !takeOne(there, image));
+}
+
+function takeOne(counts: Map<string, number>, key: string): boolean {
+  const count = counts.get(key) ?? 0;
+  if (count > 0) counts.set(key, count - 1);
+  return count > 0;
 }
 
 function takePlace(places: ReadonlyMap<string, Place[]>, shape: FunctionShape): Place | undefined {
@@ -180,11 +236,11 @@ function takePlace(places: ReadonlyMap<string, Place[]>, shape: FunctionShape): 
 
 function bindSpare(
   places: Map<string, Place[]>,
-  spares: string[],
+  spares: ReadonlyMap<string, string[]>,
   shape: FunctionShape,
   now: number,
 ): Place | undefined {
-  const id = spares.shift();
+  const id = spares.get(shape.image)?.shift();
   if (id === undefined) return undefined;
   const free = Math.min(shape.workerConcurrency, shape.maxInvocationsPerWorker);
   const place = { id, shape, free, running: 0, reusable: true, idleSince: now };
@@ -195,16 +251,16 @@ function bindSpare(
 function warmUp(
   standing: readonly StandingFunction[],
   places: Map<string, Place[]>,
-  spares: string[],
+  spares: ReadonlyMap<string, string[]>,
   now: number,
-): { bind: { workerId: string; shape: FunctionShape }[]; missing: number } {
+): { bind: { workerId: string; shape: FunctionShape }[]; missing: string[] } {
   const bind = [];
-  let missing = 0;
+  const missing: string[] = [];
   for (const { shape, minWorkers } of standing) {
     let count = places.get(shape.key)?.length ?? 0;
     for (; count < minWorkers; count++) {
       const place = bindSpare(places, spares, shape, now);
-      if (place === undefined) missing += 1;
+      if (place === undefined) missing.push(shape.image);
       else bind.push({ workerId: place.id, shape });
     }
   }
@@ -234,6 +290,18 @@ function idleWorkers(
     }
   }
   return { expired, nextIdleAt };
+}
+
+/** A spare that is of no use to functions in this image, and to nothing else that waits if there is such a one. */
+function spareToStop(
+  spares: ReadonlyMap<string, string[]>,
+  image: string,
+  waiting: readonly WaitingView[],
+): string | undefined {
+  const others = [...spares.keys()].filter((other) => other !== image && (spares.get(other)?.length ?? 0) > 0);
+  const unwanted = others.find((other) => waiting.every(({ shape }) => shape.image !== other));
+  const [chosen] = unwanted === undefined ? others : [unwanted];
+  return chosen === undefined ? undefined : spares.get(chosen)?.pop();
 }
 
 /** Of the workers that idle, the one to give way: first those above what is kept warm, and the longest idle first. */

@@ -5,6 +5,7 @@ import {
   type FunctionShape,
   type Plan,
   plan,
+  STANDARD_IMAGE,
   type StandingFunction,
   type WaitingView,
   type WorkerView,
@@ -60,11 +61,12 @@ class World {
       worker.phase = "stopping";
       this.stopped += 1;
     }
-    for (let i = 0; i < decided.start; i++) {
+    for (const image of decided.start) {
       const id = `w${++this.started}`;
       this.workers.set(id, {
         id,
         phase: "starting",
+        image,
         shape: undefined,
         running: 0,
         taken: 0,
@@ -91,7 +93,7 @@ class World {
   }
 
   #bind(worker: Worker, shape: FunctionShape): void {
-    expect(worker.phase).toBe("spare");
+    expect(worker).toMatchObject({ phase: "spare", image: shape.image });
     worker.phase = "active";
     worker.shape = shape;
   }
@@ -115,6 +117,7 @@ const shapes = fc.uniqueArray(
     workerConcurrency: fc.integer({ min: 1, max: 3 }),
     maxInvocationsPerWorker: fc.constantFrom(1, 2, 5, Number.POSITIVE_INFINITY),
     idleTimeoutMs: fc.constantFrom(0, 10, 1_000),
+    image: fc.constantFrom(STANDARD_IMAGE, STANDARD_IMAGE, "own", "other"),
   }),
   { selector: ({ key }) => key, minLength: 1 },
 );
@@ -190,6 +193,7 @@ it("places an execution although another function never stops asking", () => {
     workerConcurrency: 3,
     maxInvocationsPerWorker: Number.POSITIVE_INFINITY,
     idleTimeoutMs: 1_000,
+    image: key === "rare" ? "own" : STANDARD_IMAGE,
   });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 4 }), fc.infiniteStream(fc.nat(20)), (maxWorkers, picks) => {

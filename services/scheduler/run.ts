@@ -6,7 +6,7 @@ import type {
   LeasedExecution,
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import type { FunctionShape } from "./plan.js";
+import { type FunctionShape, STANDARD_IMAGE } from "./plan.js";
 
 export interface Run {
   readonly ref: ExecutionRef;
@@ -54,6 +54,7 @@ export function shapeOf(versionId: string, fn: LeasedExecution["function"]): Fun
     workerConcurrency: options?.workerConcurrency ?? OPTION_LIMITS.workerConcurrency.default,
     maxInvocationsPerWorker: most === 0 ? Number.POSITIVE_INFINITY : most,
     idleTimeoutMs: options?.idleTimeoutMs ?? OPTION_LIMITS.idleTimeoutMs.default,
+    image: fn?.contextDigest ?? STANDARD_IMAGE,
   };
 }
 

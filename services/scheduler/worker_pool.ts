@@ -3,8 +3,8 @@ import type { FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.j
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
-import type { FunctionShape, WorkerView } from "./plan.js";
-import type { Runtime, WorkerExit } from "./runtime/runtime.js";
+import { type FunctionShape, STANDARD_IMAGE, type WorkerView } from "./plan.js";
+import { ImageIsMissingError, type Runtime, type WorkerExit } from "./runtime/runtime.js";
 import type { WorkerSession } from "./worker_session.js";
 import type { WorkerTokens } from "./worker_token.js";
 
@@ -20,6 +20,8 @@ export interface BoundFunction {
 export interface PooledWorker {
   readonly id: string;
   readonly createdAt: number;
+  /** What it runs in: a context's digest, or STANDARD_IMAGE. */
+  readonly image: string;
   phase: WorkerView["phase"];
   runtimeRef: string;
   bound: BoundFunction | undefined;
@@ -34,6 +36,19 @@ export interface PooledWorker {
   idleSince: number;
   /** Monotonic time of its last message. */
   heardAt: number;
+}
+
+/** An image that is not the standard one. */
+export interface WorkerImage {
+  readonly contextDigest: string;
+  /** What the runtime calls it. */
+  readonly name: string;
+}
+
+/** The end of a worker, or of a start without one. */
+export interface PoolExit extends WorkerExit {
+  /** Whether it could not start because its image is not there any more. */
+  readonly imageIsMissing?: boolean;
 }
 
 export interface PoolSettings {
@@ -55,38 +70,45 @@ export class WorkerPool {
     this.#settings = settings;
   }
 
-  /** Starts a spare. It is `starting` until it says hello; a start that fails is an exit. */
-  start(exited: (exit: WorkerExit) => void): void {
+  /**
+   * Starts a spare. It is `starting` until it says hello; a start that fails is an exit.
+   *
+   * @param image the context's digest, and what the runtime calls the image; absent: the standard one
+   */
+  start(exited: (exit: PoolExit) => void, image?: WorkerImage): void {
     const { runtime, tokens, ids, schedulerUrl } = this.#settings;
     const id = ids.next("wrk");
-    const worker = this.#add(id, "starting");
+    const worker = this.#add(id, "starting", image?.contextDigest ?? STANDARD_IMAGE);
     const boot = { schedulerUrl: schedulerUrl(), workerId: id, workerToken: tokens.issue(id) };
-    runtime.start({ workerId: id, boot }).then(
+    runtime.start({ workerId: id, boot, ...(image === undefined ? {} : { image: image.name }) }).then(
       (ref) => {
         worker.runtimeRef = ref;
       },
       (error: unknown) => {
         // It may exist all the same (R1).
         this.#end(id);
-        exited({ workerId: id, description: `could not be started: ${String(error)}`, outOfMemory: false });
+        const imageIsMissing = error instanceof ImageIsMissingError;
+        const description = `could not be started: ${String(error)}`;
+        exited({ workerId: id, description, outOfMemory: false, imageIsMissing });
       },
     );
   }
 
   /** Takes a worker that was another scheduler's: it finishes what it runs, and holds its slots until it is gone. */
   adopt(id: string, bound: BoundFunction): PooledWorker {
-    const worker = this.#add(id, "draining");
+    const worker = this.#add(id, "draining", bound.shape.image);
     worker.taken = Number.POSITIVE_INFINITY;
     this.bind(worker, bound);
     worker.phase = "draining";
     return worker;
   }
 
-  #add(id: string, phase: PooledWorker["phase"]): PooledWorker {
+  #add(id: string, phase: PooledWorker["phase"], image: string): PooledWorker {
     const { monotonic, now } = this.#settings;
     const worker: PooledWorker = {
       id,
       createdAt: now(),
+      image,
       phase,
       runtimeRef: "",
       bound: undefined,
@@ -142,6 +164,7 @@ export class WorkerPool {
     return [...this.workers.values()].map((worker) => ({
       id: worker.id,
       phase: worker.phase,
+      image: worker.image,
       shape: worker.bound?.shape,
       running: worker.running.size,
       taken: worker.taken,
