@@ -89,11 +89,6 @@ export class Provisioner {
     this.#backoffOf(image).failed();
   }
 
-  /** The image is not there any more, which is no failure. */
-  forget(image: string): void {
-    this.#names.delete(image);
-  }
-
   stop(): void {
     this.#stopping.abort();
   }

@@ -256,7 +256,7 @@ export class Scheduler {
     this.pool.workers.delete(exit.workerId);
     worker?.session?.close();
     if (worker?.phase === "starting" && !this.#stopped) {
-      if (exit.imageIsMissing === true) this.#provisioner.forget(worker.image);
+      if (exit.imageIsMissing === true) this.#provisioner.failed(worker.image);
       else this.#startFailed(worker, exit.description);
     }
     for (const run of this.runs.values()) {

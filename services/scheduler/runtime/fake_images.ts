@@ -5,9 +5,9 @@ export interface FakeBuild {
   readonly contextDigest: string;
   readonly context: Uint8Array;
   readonly stop: AbortSignal;
-  print(text: string): void;
-  succeed(): void;
-  fail(error: Error): void;
+  readonly print: (text: string) => void;
+  readonly succeed: () => void;
+  readonly fail: (error: Error) => void;
 }
 
 export class FakeImages implements RuntimeImages {
@@ -48,6 +48,6 @@ export class FakeImages implements RuntimeImages {
 
   async removeUnused(findUsed: (contextDigests: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
     const used = await findUsed([...this.names.keys()]);
-    for (const contextDigest of [...this.names.keys()]) if (!used.has(contextDigest)) this.names.delete(contextDigest);
+    for (const contextDigest of this.names.keys()) if (!used.has(contextDigest)) this.names.delete(contextDigest);
   }
 }
