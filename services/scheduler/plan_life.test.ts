@@ -9,7 +9,7 @@ import {
   type WaitingView,
   type WorkerView,
 } from "./plan.js";
-import { ANY_SIZE } from "./worker_size.js";
+import { ANY_SIZE, STANDARD_IMAGE } from "./worker_kind.js";
 
 type Worker = { -readonly [K in keyof WorkerView]: WorkerView[K] };
 
@@ -63,12 +63,12 @@ class World {
       worker.phase = "stopping";
       this.stopped += 1;
     }
-    for (const size of decided.start) {
+    for (const kind of decided.start) {
       const id = `w${++this.started}`;
       this.workers.set(id, {
         id,
         phase: "starting",
-        size,
+        ...kind,
         shape: undefined,
         running: 0,
         taken: 0,
@@ -95,8 +95,8 @@ class World {
   }
 
   #bind(worker: Worker, shape: FunctionShape): void {
-    expect(worker.phase).toBe("spare");
-    if (this.spareSize !== ANY_SIZE) expect(worker.size).toBe(shape.size); // P5
+    const { image, size } = shape;
+    expect(worker).toMatchObject({ phase: "spare", image, size: this.spareSize === ANY_SIZE ? ANY_SIZE : size });
     worker.phase = "active";
     worker.shape = shape;
   }
@@ -117,10 +117,11 @@ class World {
 const shapes = fc.uniqueArray(
   fc.record({
     key: fc.constantFrom("f", "g", "h"),
-    size: fc.constantFrom("usual", "big", "small"),
     workerConcurrency: fc.integer({ min: 1, max: 3 }),
     maxInvocationsPerWorker: fc.constantFrom(1, 2, 5, Number.POSITIVE_INFINITY),
     idleTimeoutMs: fc.constantFrom(0, 10, 1_000),
+    size: fc.constantFrom("usual", "usual", "big"),
+    image: fc.constantFrom(STANDARD_IMAGE, STANDARD_IMAGE, "own", "other"),
   }),
   { selector: ({ key }) => key, minLength: 1 },
 );
@@ -194,10 +195,11 @@ it("places everything in the end, and then comes to rest", () => {
 it("places an execution although another function never stops asking", () => {
   const wide = (key: string): FunctionShape => ({
     key,
-    size: "usual",
     workerConcurrency: 3,
     maxInvocationsPerWorker: Number.POSITIVE_INFINITY,
     idleTimeoutMs: 1_000,
+    size: "usual",
+    image: key === "rare" ? "own" : STANDARD_IMAGE,
   });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 4 }), fc.infiniteStream(fc.nat(20)), (maxWorkers, picks) => {

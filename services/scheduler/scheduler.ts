@@ -18,24 +18,29 @@ import type { Bus } from "../platform/bus/bus.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import { Deliveries } from "./deliveries.js";
+import { ImageBuilds } from "./image_builds.js";
+import { ImageSweeper } from "./image_sweeper.js";
 import { LeaseLoop } from "./lease_loop.js";
-import { type Plan, plan, type StandingFunction } from "./plan.js";
+import { type FunctionShape, type Plan, plan, type StandingFunction } from "./plan.js";
+import { Provisioner } from "./provisioner.js";
 import { Reporter } from "./reporter.js";
 import { type Run, threw } from "./run.js";
-import { isShared, type Runtime, type WorkerExit } from "./runtime/runtime.js";
+import { isShared, type Runtime } from "./runtime/runtime.js";
 import { StandingFunctions } from "./standing_functions.js";
-import { StartBackoff } from "./start_backoff.js";
 import { Strangers } from "./strangers.js";
 import { Takeover } from "./takeover.js";
-import { type PooledWorker, WorkerPool } from "./worker_pool.js";
-import { ANY_SIZE, sizeOf } from "./worker_size.js";
+import { ANY_SIZE, sizeOf, WorkerKinds } from "./worker_kind.js";
+import { type PoolExit, type PooledWorker, WorkerPool } from "./worker_pool.js";
 import type { WorkerTokens } from "./worker_token.js";
 import { WorkerTraffic } from "./worker_traffic.js";
 
 export interface SchedulerSettings {
   readonly schedulerId: string;
   readonly dispatch: DispatchServiceClient;
-  readonly catalog: Pick<CatalogServiceClient, "getCode" | "downloadBundle" | "listStandingFunctions">;
+  readonly catalog: Pick<
+    CatalogServiceClient,
+    "getCode" | "downloadBundle" | "findUsedBundles" | "listStandingFunctions"
+  >;
   readonly runtime: Runtime;
   readonly bus: Bus;
   readonly ids: IdSource;
@@ -65,12 +70,15 @@ export class Scheduler {
   readonly reporter: Reporter;
   readonly traffic: WorkerTraffic;
   readonly leases: LeaseLoop;
+  readonly builds: ImageBuilds;
   /** Present where workers outlive their scheduler. */
   readonly takeover: Takeover | undefined;
   readonly monotonic: () => number;
   readonly #deliveries: Deliveries;
   readonly #strangers: Strangers;
   readonly #standing: StandingFunctions;
+  readonly #provisioner: Provisioner;
+  readonly #imageSweeper: ImageSweeper | undefined;
   #waiting: Run[] = [];
   #planned = false;
   #stopped = false;
@@ -78,10 +86,10 @@ export class Scheduler {
   #silenceTimer: NodeJS.Timeout | undefined;
   #strangerTimer: NodeJS.Timeout | undefined;
   #silenceLookedAt = 0;
-  readonly #backoff = new StartBackoff(() => this.wake());
 
   constructor(settings: SchedulerSettings) {
-    const { runtime, dispatch, tokens, ids, log, schedulerUrl } = settings;
+    const { runtime, dispatch, catalog, bus, tokens, ids, log, schedulerUrl } = settings;
+    const { images } = runtime;
     this.settings = settings;
     const { monotonic = () => performance.now() } = settings;
     this.monotonic = monotonic;
@@ -90,9 +98,12 @@ export class Scheduler {
     this.traffic = new WorkerTraffic(this);
     this.leases = new LeaseLoop(this);
     this.takeover = isShared(runtime) ? new Takeover(this, runtime) : undefined;
+    this.builds = new ImageBuilds({ images, catalog, log });
+    this.#provisioner = new Provisioner(this, this.builds);
+    this.#imageSweeper = images === undefined ? undefined : new ImageSweeper({ images, catalog, bus, log });
     this.#deliveries = new Deliveries(this);
     this.#strangers = new Strangers(this);
-    this.#standing = new StandingFunctions(settings.catalog, settings.bus, log, () => this.wake());
+    this.#standing = new StandingFunctions(catalog, bus, log, () => this.wake());
   }
 
   async start(): Promise<void> {
@@ -103,6 +114,7 @@ export class Scheduler {
     // It may wait long for the invocation service, and be stopped meanwhile.
     if (this.#stopped) return;
     this.#standing.start();
+    this.#imageSweeper?.start();
     this.#silenceTimer = setInterval(() => this.#endSilentWorkers(), SILENCE_LOOK_MS);
     this.#silenceLookedAt = this.monotonic();
     const { strangersIntervalMs = STRANGERS_INTERVAL_MS } = this.settings;
@@ -117,7 +129,9 @@ export class Scheduler {
     clearInterval(this.#strangerTimer);
     clearTimeout(this.#idleTimer);
     this.#standing.stop();
-    await this.leases.stop();
+    this.#provisioner.stop();
+    this.builds.stop();
+    await Promise.all([this.leases.stop(), this.#imageSweeper?.stop()]);
     this.takeover?.handOver();
     for (const worker of this.pool.workers.values()) this.pool.stop(worker);
     await this.settings.runtime.close();
@@ -238,11 +252,14 @@ export class Scheduler {
   }
 
   /** A worker is gone: what it ran has failed, and the slots that it held are free. */
-  exited(exit: WorkerExit): void {
+  exited(exit: PoolExit): void {
     const worker = this.pool.workers.get(exit.workerId);
     this.pool.workers.delete(exit.workerId);
     worker?.session?.close();
-    if (worker?.phase === "starting" && !this.#stopped) this.#startFailed(exit, worker);
+    if (worker?.phase === "starting" && !this.#stopped) {
+      if (exit.imageIsMissing === true) this.#provisioner.failed(worker.image);
+      else this.#startFailed(worker, exit.description);
+    }
     for (const run of this.runs.values()) {
       if (run.workerId !== exit.workerId) continue;
       if (run.ended) {
@@ -262,7 +279,7 @@ export class Scheduler {
   /** A worker said hello, and what it holds: it can be given work. */
   connected(worker: PooledWorker, held: ReadonlySet<string>): void {
     if (worker.phase === "starting") worker.phase = "spare";
-    this.#backoff.succeeded();
+    this.#provisioner.succeeded(worker.image);
     if (worker.bound !== undefined) this.#deliveries.sendCode(worker, worker.bound);
     for (const executionId of worker.running) {
       const run = held.has(executionId) ? undefined : this.runs.get(executionId);
@@ -271,18 +288,27 @@ export class Scheduler {
     this.wake();
   }
 
+  get #spareSize(): string {
+    const { fixedResources } = this.settings.runtime;
+    return fixedResources === undefined ? ANY_SIZE : sizeOf(fixedResources);
+  }
+
   #plan(): Plan {
-    const { maxWorkers, spareWorkers, runtime } = this.settings;
-    const waiting = this.#waiting.map(({ ref, shape }) => ({ executionId: ref.executionId, shape }));
-    const standing: readonly StandingFunction[] = this.#standing.shapes();
+    const { maxWorkers, spareWorkers } = this.settings;
+    const workers = this.pool.views();
+    // What has no image yet is no reason for another worker to give way.
+    const isReady = ({ shape }: { shape: FunctionShape }) => this.#provisioner.prepare(shape.image);
+    const waiting = this.#waiting.filter(isReady).map(({ ref, shape }) => ({ executionId: ref.executionId, shape }));
+    const isKept = (fn: StandingFunction) => workers.some(({ shape }) => shape?.key === fn.shape.key);
+    const standing = this.#standing.shapes().filter((fn) => isReady(fn) || isKept(fn));
     return plan({
       now: Date.now(),
-      workers: this.pool.views(),
+      workers,
       waiting,
       standing,
       maxWorkers,
       spareWorkers,
-      spareSize: runtime.fixedResources === undefined ? ANY_SIZE : sizeOf(runtime.fixedResources),
+      spareSize: this.#spareSize,
     });
   }
 
@@ -305,10 +331,10 @@ export class Scheduler {
       const worker = this.pool.workers.get(workerId);
       if (worker !== undefined) this.pool.stop(worker);
     }
-    if (!this.#backoff.isWaiting) {
-      for (const size of decided.start) this.pool.start((exit) => this.exited(exit), size);
-    }
-    this.leases.offer(decided, this.#waiting);
+    this.#provisioner.start(decided.start);
+    const isReady = ({ shape }: Run) => this.#provisioner.isReady(shape.image);
+    const imageless = this.#waiting.filter((run) => !isReady(run));
+    this.leases.offer(decided, imageless.length === 0 ? this.#waiting : this.#waiting.filter(isReady), imageless);
     clearTimeout(this.#idleTimer);
     if (decided.nextIdleAt !== undefined) {
       this.#idleTimer = setTimeout(() => this.wake(), Math.min(Math.max(decided.nextIdleAt - Date.now(), 1), 60_000));
@@ -330,16 +356,21 @@ export class Scheduler {
     if (worker !== undefined) this.endWorker(worker, () => !run.ended);
   }
 
-  #startFailed(exit: Pick<WorkerExit, "workerId" | "description">, { size }: PooledWorker): void {
-    this.#backoff.failed();
-    this.settings.log.error(
-      { workerId: exit.workerId, description: exit.description },
-      "a worker could not be provisioned",
-    );
-    const oldest = this.#waiting.find(({ shape }) => size === ANY_SIZE || shape.size === size);
-    if (oldest === undefined) return;
-    const error = `ProvisioningError: the worker ${exit.description}`;
-    this.end(oldest, { ...threw(error, true), released: true }, undefined);
+  #startFailed(worker: PooledWorker, description: string): void {
+    this.#provisioner.failed(worker.image);
+    this.settings.log.error({ workerId: worker.id, description }, "a worker could not be provisioned");
+    const kinds = new WorkerKinds(this.#spareSize);
+    const oldest = this.#waiting.find(({ shape }) => kinds.of(shape) === kinds.of(worker));
+    if (oldest !== undefined) this.#fail(oldest, `ProvisioningError: the worker ${description}`);
+  }
+
+  /** Ends all executions that wait for a worker in this image. */
+  failWaiting(image: string, error: string): void {
+    for (const run of this.#waiting.filter(({ shape }) => shape.image === image)) this.#fail(run, error);
+  }
+
+  #fail(run: Run, error: string): void {
+    this.end(run, { ...threw(error, true), released: true }, undefined);
   }
 
   #endSilentWorkers(): void {
@@ -353,7 +384,7 @@ export class Scheduler {
     }
     for (const worker of this.pool.silent()) {
       if (worker.phase === "starting") {
-        this.#startFailed({ workerId: worker.id, description: "did not connect in time" }, worker);
+        this.#startFailed(worker, "did not connect in time");
       }
       this.settings.log.warn({ workerId: worker.id, phase: worker.phase }, "a worker fell silent and is stopped");
       this.endWorker(worker, () => this.pool.silent().includes(worker));
@@ -361,7 +392,7 @@ export class Scheduler {
   }
 }
 
-function lossOf(run: Run, exit: WorkerExit): string {
+function lossOf(run: Run, exit: PoolExit): string {
   if (run.killed) {
     const what =
       run.interrupt?.reason === InterruptReason.TIMED_OUT ? "InvocationTimedOutError" : "InvocationCancelledError";

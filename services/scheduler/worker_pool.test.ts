@@ -5,9 +5,9 @@ import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
 import { shapeOf } from "./run.js";
 import type { Runtime } from "./runtime/runtime.js";
+import { ANY_SIZE, STANDARD_IMAGE } from "./worker_kind.js";
 import { type PooledWorker, WorkerPool } from "./worker_pool.js";
 import { WorkerSession } from "./worker_session.js";
-import { ANY_SIZE } from "./worker_size.js";
 import { WorkerTokens } from "./worker_token.js";
 
 const WAIT = { timeout: 5_000, interval: 5 };
@@ -57,7 +57,7 @@ beforeEach(() => {
 });
 
 function startOne(exited = vi.fn()): PooledWorker {
-  pool.start(exited, ANY_SIZE);
+  pool.start(exited, { image: STANDARD_IMAGE, size: ANY_SIZE });
   const [worker] = pool.workers.values();
   if (worker === undefined) throw new Error("there is no worker");
   return worker;

@@ -25,6 +25,13 @@ export const RUNTIME_SETTINGS = {
     .default("multinode-workers"),
   /** Networks that are kept open for workers to come. */
   MULTINODE_READY_NETWORKS: z.coerce.number().int().min(0).max(1_000).default(4),
+  /** Whether projects' Dockerfiles are built here. Their steps run as root of containers that are not hardened. */
+  MULTINODE_IMAGE_BUILDS: z.enum(["true", "false"]).default("true"),
+  /** What these steps reach. */
+  MULTINODE_BUILD_NETWORK: z
+    .string()
+    .regex(/^[a-zA-Z0-9][\w.-]{0,62}$/, 'the name of a network is needed, or "none"')
+    .default("bridge"),
   /** OCI runtime of workers, such as "runsc". Default: the engine's. */
   MULTINODE_WORKER_OCI_RUNTIME: z
     .string()
@@ -57,6 +64,7 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         image: settings.MULTINODE_WORKER_IMAGE,
         network: settings.MULTINODE_WORKER_NETWORK,
         readyNetworks: settings.MULTINODE_READY_NETWORKS,
+        ...(settings.MULTINODE_IMAGE_BUILDS === "true" ? { buildNetwork: settings.MULTINODE_BUILD_NETWORK } : {}),
         ...(ociRuntime === undefined ? {} : { ociRuntime }),
         log,
       });
