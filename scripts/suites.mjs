@@ -37,6 +37,12 @@ const CONTAINERS = {
   probe: ["unshare", "--mount", "--net", "true"],
 };
 
+/** Tunnels between the nodes of a Swarm. */
+const VXLAN = {
+  enable: "use a kernel with VXLAN",
+  probe: ["unshare", "--net", "ip", "link", "add", "probe", "type", "vxlan", "id", "1", "dstport", "4789", "dev", "lo"],
+};
+
 /** A network of its own, in which an engine cannot touch the bridges and the firewall of another one. */
 const OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'];
 
@@ -97,7 +103,7 @@ const SUITES = [
     source: "test/swarm",
     project: "swarm",
     within: OWN_NETWORK,
-    needs: [DOCKER, CONTAINERS],
+    needs: [DOCKER, CONTAINERS, VXLAN],
     boundMs: 300_000,
   },
   // Each prints its seed; without --short they run for minutes.

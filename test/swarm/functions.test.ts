@@ -91,7 +91,7 @@ describe("a function on a Swarm", () => {
     expect(new Set(all.map(({ hostname }) => hostname)).size).toBe(all.length);
   });
 
-  it("starts others, from one node to the other", async () => {
+  it("starts others, and hears their results", async () => {
     expect(await project.fn<(n: number) => Promise<number>>("parent").callRemote(41)).toBe(42);
   });
 

@@ -1,6 +1,5 @@
 /** The Swarm runtime on a Swarm of two nodes: the contract of runtimes, what a worker is made of, how workers end. */
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../../services/platform/log.js";
 import { DockerEngine } from "../../services/scheduler/runtime/docker_engine.js";
@@ -9,6 +8,7 @@ import type { WorkerBoot, WorkerExit, WorkerResources } from "../../services/sch
 import { SwarmRuntime, USUAL_RESOURCES } from "../../services/scheduler/runtime/swarm.js";
 import { SwarmServices } from "../../services/scheduler/runtime/swarm_services.js";
 import { testRuntime } from "../contract/runtime.contract.js";
+import { isAlive, processStatus } from "../harness/process_status.js";
 import { HOST_ADDRESS, left, startSwarm, type TestSwarm } from "../harness/swarm.js";
 import { buildTestWorker, TEST_WORKER_IMAGE } from "../harness/test_worker.js";
 
@@ -205,6 +205,17 @@ describe("a worker of a Swarm", () => {
     expect(await exitOf("wrk-3")).toMatchObject({ description: "was killed by SIGKILL" });
   });
 
+  it("that no node takes waits for one, and says so when it is stopped", async () => {
+    const warned = vi.spyOn(test.settings.log, "warn");
+    await setAvailability("drain");
+    const starting = expect(start("any")).rejects.toThrow(/stopped before it had started \(pending: no suitable node/);
+    await vi.waitFor(() => expect(warned).toHaveBeenCalledWith(expect.anything(), "a worker waits for a node"), WAIT);
+    await Promise.all([starting, test.runtime.stop("wrk-1")]);
+    expect(await test.runtime.list()).toEqual([]);
+    expect(exits).toEqual([]);
+    await setAvailability("active");
+  });
+
   it("of a scheduler that is gone is found by another one, which takes it over (W5)", async () => {
     const gone = new SwarmRuntime({ ...test.settings, schedulerId: "sch-2" });
     const boot = { schedulerUrl: "http://127.0.0.1:1", workerId: "wrk-left", workerToken: "repeats" };
@@ -257,24 +268,17 @@ describe("a worker of a Swarm", () => {
   });
 });
 
+async function setAvailability(Availability: "active" | "drain"): Promise<void> {
+  const { docker } = swarm.manager;
+  for (const { ID, Version, Spec } of await docker.listNodes()) {
+    await docker.getNode(ID).update({ _query: { version: Version.Index }, _body: { ...Spec, Availability } });
+  }
+}
+
 /** Engine 20.10 keeps the container of a task that nobody had asked to end. */
 async function removeEnded(): Promise<void> {
   for (const { docker } of swarm.nodes) {
     const ended = await docker.listContainers({ all: true, filters: { status: ["exited"] } });
     for (const { Id } of ended) await docker.getContainer(Id).remove({ force: true });
-  }
-}
-
-async function processStatus(pid: number): Promise<Record<string, string>> {
-  const lines = (await readFile(`/proc/${pid}/status`, "utf8")).split("\n");
-  return Object.fromEntries(lines.map((line) => line.split(":\t"))) as Record<string, string>;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -174,7 +174,11 @@ export class SwarmRuntime implements SharedRuntime {
         const state = jobStateOf(tasks.get(worker.id) ?? [], nodes);
         if (state.kind === "running") return state.node;
         if (state.kind === "ended") throw new Error(state.description);
-        if (state.kind === "coming") worker.lastSeen = state.description;
+        if (state.kind === "coming" && state.description !== worker.lastSeen) {
+          worker.lastSeen = state.description;
+          const { id: workerId, lastSeen } = worker;
+          if (state.isHeldUp) this.#settings.log.warn({ workerId, lastSeen }, "a worker waits for a node");
+        }
       }
     } catch (error) {
       if (!stop.aborted) throw error;

@@ -18,7 +18,14 @@ const task = (State: string, more: Partial<SwarmTask["Status"]> = {}, NodeID?: s
 describe("the job of a worker", () => {
   it.each([
     [[], { kind: "none" }],
-    [[task("pending", { Err: "no suitable node" })], { kind: "coming", description: "pending: no suitable node" }],
+    [
+      [task("pending", { Err: "no suitable node" })],
+      { kind: "coming", description: "pending: no suitable node", isHeldUp: true },
+    ],
+    [
+      [task("preparing", { Message: "preparing" }, "up")],
+      { kind: "coming", description: "preparing: preparing", isHeldUp: false },
+    ],
     [[task("running", {}, "up")], { kind: "running", node: "host-up" }],
     [[task("complete", { ContainerStatus: { ExitCode: 0 } })], { kind: "ended", description: "exited with code 0" }],
     [

@@ -22,7 +22,12 @@ export interface SwarmNode {
 export type JobState =
   /** There is no task yet, or none any more. */
   | { readonly kind: "none" }
-  | { readonly kind: "coming"; readonly description: string }
+  | {
+      readonly kind: "coming";
+      readonly description: string;
+      /** Whether Swarm can do nothing for it now, such as where no node takes it. */
+      readonly isHeldUp: boolean;
+    }
   | { readonly kind: "running"; readonly node: string }
   /** What there was of it is over, whatever else Swarm makes of the job. */
   | { readonly kind: "ended"; readonly description: string };
@@ -36,8 +41,10 @@ export function jobStateOf(tasks: readonly SwarmTask[], nodes: ReadonlyMap<strin
   const [task] = tasks;
   if (task === undefined) return { kind: "none" };
   const { State, Err, Message } = task.Status;
-  if (State !== "running")
-    return { kind: "coming", description: `${State}: ${Err || Message || "no reason is known"}` };
+  if (State !== "running") {
+    const isHeldUp = Err !== undefined && Err !== "";
+    return { kind: "coming", description: `${State}: ${isHeldUp ? Err : (Message ?? "")}`, isHeldUp };
+  }
   return { kind: "running", node: nodes.get(task.NodeID ?? "")?.Description?.Hostname ?? "a node" };
 }
 
