@@ -44,13 +44,12 @@ export async function startPostgres({ settings = {}, password }: TestPostgresOpt
   const data = join(folder, "data");
   const user = runAs();
   if (user !== undefined) await chown(folder, user.uid, user.gid);
-  const programs = programFolder();
   const env = { PATH: process.env["PATH"], TZ: "UTC" };
   const options = { stdio: "ignore", env, cwd: folder, ...user } as const;
   const passwordFile = join(folder, "password");
   await writeFile(passwordFile, password ?? "none", { mode: 0o644 });
   const auth = [`--auth=${password === undefined ? "trust" : "scram-sha-256"}`, `--pwfile=${passwordFile}`];
-  execFileSync(join(programs, "initdb"), ["-D", data, "-U", "multinode", "--no-sync", ...auth, ...LOCALE], options);
+  execFileSync(postgresProgram("initdb"), ["-D", data, "-U", "multinode", "--no-sync", ...auth, ...LOCALE], options);
   const port = await freePort();
   const url = `postgresql://multinode${password === undefined ? "" : `:${password}`}@127.0.0.1:${port}/postgres`;
   const all = { listen_addresses: "127.0.0.1", unix_socket_directories: "", max_connections: "100", ...settings };
@@ -68,7 +67,7 @@ export async function startPostgres({ settings = {}, password }: TestPostgresOpt
     await ended;
   };
   const start = async () => {
-    server = spawn(join(programs, "postgres"), args, options);
+    server = spawn(postgresProgram("postgres"), args, options);
     const until = performance.now() + START_TIMEOUT_MS;
     while (!(await answers(url))) {
       if (server.exitCode !== null) throw new Error(`postgres ended with ${server.exitCode}`);
@@ -113,14 +112,15 @@ function runAs(): { uid: number; gid: number } | undefined {
   return { uid: idOf("-u"), gid: idOf("-g") };
 }
 
-function programFolder(): string {
+/** Where one of PostgreSQL's programs is. */
+export function postgresProgram(name: string): string {
   const versions = existsSync(DEBIAN_FOLDER) ? readdirSync(DEBIAN_FOLDER).sort((a, b) => Number(b) - Number(a)) : [];
   const folders = [
     ...versions.map((version) => join(DEBIAN_FOLDER, version, "bin")),
     ...(process.env["PATH"] ?? "").split(":"),
   ];
-  const found = folders.find((folder) => existsSync(join(folder, "initdb")));
-  if (found === undefined) throw new Error("PostgreSQL's initdb is not on this machine");
+  const found = folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
+  if (found === undefined) throw new Error(`PostgreSQL's ${name} is not on this machine`);
   return found;
 }
 
