@@ -1,6 +1,6 @@
 /** Projects with a Dockerfile, end to end: the command line, a server with the Docker runtime, builds on a real engine. */
 import { randomBytes } from "node:crypto";
-import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -194,6 +194,28 @@ describe("a project with a Dockerfile", () => {
     expect(stderr).toMatch(message);
     expect(exitStatus).toBe(1);
     await expect(target.client.registry.getProject({ projectName: name })).rejects.toThrow("does not exist");
+  });
+
+  it("is refused by a server that runs processes, which says what to do, and sends nothing", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "multinode-docker-processes-"));
+    folders.push(folder);
+    const processes = await startEmbedded({ dataDir: folder, host: "127.0.0.1", port: 0 });
+    try {
+      const apiKey = (await readFile(processes.apiKeyFile, "utf8")).trim();
+      const env = { MULTINODE_API_URL: processes.url, MULTINODE_API_KEY: apiKey, MULTINODE_HOME: folder };
+      const refused = await runCommandLine(["deploy", await folderOf(PROJECT), "--project-name", "p", "--json"], env);
+      expect(refused).toMatchObject({ exitStatus: 1, stdout: "" });
+      expect(JSON.parse(refused.stderr)).toMatchObject({
+        error: {
+          reason: "ImagesAreNotSupported",
+          message: expect.stringContaining("has a Dockerfile, and this server builds no images"),
+          hint: expect.stringContaining("Deploy to a cluster"),
+        },
+      });
+      expect(await readdir(join(folder, "bundles"))).toEqual([]);
+    } finally {
+      await processes.stop();
+    }
   });
 
   it("is not built for a name that is taken", async () => {

@@ -1,7 +1,9 @@
 /** The command line as users run it, from the built package. */
+
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
+import { CLI_PROGRAM } from "./cli_program.js";
 
 const BOUND_MS = 90_000;
 
