@@ -57,6 +57,7 @@ export interface PoolSettings {
   readonly ids: IdSource;
   readonly log: Logger;
   readonly schedulerUrl: () => string;
+  readonly otherUrls: readonly string[];
   /** Monotonic milliseconds. */
   readonly monotonic: () => number;
   readonly now: () => number;
@@ -76,10 +77,10 @@ export class WorkerPool {
    * @param image the context's digest, and what the runtime calls the image; absent: the standard one
    */
   start(exited: (exit: PoolExit) => void, image?: WorkerImage): void {
-    const { runtime, tokens, ids, schedulerUrl } = this.#settings;
+    const { runtime, tokens, ids, schedulerUrl, otherUrls } = this.#settings;
     const id = ids.next("wrk");
     const worker = this.#add(id, "starting", image?.contextDigest ?? STANDARD_IMAGE);
-    const boot = { schedulerUrl: schedulerUrl(), workerId: id, workerToken: tokens.issue(id) };
+    const boot = { schedulerUrl: schedulerUrl(), otherUrls, workerId: id, workerToken: tokens.issue(id) };
     runtime.start({ workerId: id, boot, ...(image === undefined ? {} : { image: image.name }) }).then(
       (ref) => {
         worker.runtimeRef = ref;

@@ -44,6 +44,13 @@ describe("the code", () => {
     expect(await readdir(dirname(fixture.cacheDir))).not.toContain("slip.mjs");
   });
 
+  test("is asked for again where its way is broken off", async () => {
+    const fresh = createArchive(new Map([["main.mjs", { data: Buffer.from(`${EXAMPLE_MAIN}\n// broken off`) }]]));
+    fixture.scheduler.bundlesToBreak = 2;
+    expect(await runArchive(fresh.bytes, fresh.digest)).toBeUndefined();
+    expect(fixture.scheduler.bundlesToBreak).toBe(0);
+  });
+
   test("that the scheduler does not have fails what was assigned", async () => {
     fixture.scheduler.bind("add", "b".repeat(64));
     fixture.scheduler.assign("e1", [1, 2]);
