@@ -43,6 +43,14 @@ const VXLAN = {
   probe: ["unshare", "--net", "ip", "link", "add", "probe", "type", "vxlan", "id", "1", "dstport", "4789", "dev", "lo"],
 };
 
+const COMPOSE = {
+  debian: "docker-compose",
+  probe: ["sh", "-c", "docker compose version || docker-compose version"],
+};
+const NGINX = { debian: "nginx", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" nginx -v'] };
+/** Of its parts there are packages, of which its images are made: no registry is asked. */
+const CLUSTER = [DOCKER, CONTAINERS, COMPOSE, POSTGRES, NATS_SERVER, NGINX];
+
 /** A network of its own, in which an engine cannot touch the bridges and the firewall of another one. */
 const OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'];
 
@@ -104,6 +112,23 @@ const SUITES = [
     project: "swarm",
     within: OWN_NETWORK,
     needs: [DOCKER, CONTAINERS, VXLAN],
+    boundMs: 300_000,
+  },
+  // The same tests as the other e2e- ones, on the cluster of docker-compose.yml with workers in containers; then what is of it alone.
+  {
+    name: "e2e-cluster",
+    source: "test/e2e",
+    project: "e2e-cluster",
+    within: OWN_NETWORK,
+    needs: CLUSTER,
+    boundMs: 600_000,
+  },
+  {
+    name: "cluster",
+    source: "test/cluster",
+    project: "cluster",
+    within: OWN_NETWORK,
+    needs: CLUSTER,
     boundMs: 300_000,
   },
   // Each prints its seed; without --short they run for minutes.

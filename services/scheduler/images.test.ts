@@ -1,7 +1,9 @@
 /** Functions in images of their own, with fake workers on a real invocation service. */
 import { createHash } from "node:crypto";
+import type { CallContext } from "nice-grpc";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
+import type { Caller } from "../platform/rpc/principal.js";
 import { FakeImages } from "./runtime/fake_images.js";
 import { ImageBuildError } from "./runtime/runtime.js";
 import { openTestScheduler } from "./test_scheduler.js";
@@ -157,9 +159,14 @@ describe("images", () => {
   });
 });
 
-it("without images, a function in one fails and says what it needs", async () => {
+it("without images, a build is refused, and a function in one fails and says what it needs", async () => {
   const bare = await openTestScheduler();
   try {
+    const context = { signal: new AbortController().signal } as CallContext & Caller;
+    const build = bare.service.operators.buildImage({ contextDigest: DIGEST }, context)[Symbol.asyncIterator]();
+    await expect(build.next()).rejects.toMatchObject({ reason: "ImagesAreNotSupported" });
+    const bad = bare.service.operators.buildImage({ contextDigest: "x" }, context)[Symbol.asyncIterator]();
+    await expect(bad.next()).rejects.toThrow(/^context_digest: "x" is not a SHA-256/);
     bare.catalog.add("own", {}, DIGEST);
     const failed = await bare.becomes(await bare.start("own"), { status: Status.FAILED });
     expect(failed.error).toMatch(/^ProvisioningError: this server builds no images, which a Dockerfile needs/);

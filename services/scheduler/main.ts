@@ -19,6 +19,7 @@ import { openRuntime, RUNTIME_SETTINGS } from "./runtime/runtime_settings.js";
 import { createSchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
 
+const workerUrl = z.url({ protocol: /^https?$/ });
 const count = (most: number) => z.coerce.number().int().min(0).max(most);
 
 const settings = readSettings(
@@ -31,7 +32,13 @@ const settings = readSettings(
     /** Where workers come to, who have no certificate; default: where the other services come to, without TLS. */
     MULTINODE_WORKER_LISTEN: listenSetting.optional(),
     /** How workers reach that; default: its address. */
-    MULTINODE_WORKER_URL: z.url({ protocol: /^https?$/ }).optional(),
+    MULTINODE_WORKER_URL: workerUrl.optional(),
+    /** How workers reach the other schedulers, with commas; its own may be among them. */
+    MULTINODE_OTHER_WORKER_URLS: z
+      .string()
+      .transform((text) => text.split(","))
+      .pipe(z.array(workerUrl))
+      .default([]),
     MULTINODE_MAX_WORKERS: count(10_000).default(64),
     MULTINODE_SPARE_WORKERS: count(100).default(2),
     ...RUNTIME_SETTINGS,
@@ -67,6 +74,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
     tokens,
     log,
     schedulerUrl: () => url,
+    otherUrls: settings.MULTINODE_OTHER_WORKER_URLS.filter((other) => other !== settings.MULTINODE_WORKER_URL),
     apiUrl: () => settings.MULTINODE_API_URL,
     maxWorkers: settings.MULTINODE_MAX_WORKERS,
     spareWorkers: settings.MULTINODE_SPARE_WORKERS,

@@ -48,6 +48,8 @@ export interface SchedulerSettings {
   readonly log: Logger;
   /** Where workers reach this scheduler, known once its server listens. */
   readonly schedulerUrl: () => string;
+  /** Where they reach the other schedulers of the installation. Default: they do not. */
+  readonly otherUrls?: readonly string[];
   /** Where functions reach the public API. */
   readonly apiUrl: () => string;
   readonly maxWorkers: number;
@@ -88,12 +90,21 @@ export class Scheduler {
   #silenceLookedAt = 0;
 
   constructor(settings: SchedulerSettings) {
-    const { runtime, dispatch, catalog, bus, tokens, ids, log, schedulerUrl } = settings;
+    const { runtime, dispatch, catalog, bus, tokens, ids, log, schedulerUrl, otherUrls = [] } = settings;
     const { images } = runtime;
     this.settings = settings;
     const { monotonic = () => performance.now() } = settings;
     this.monotonic = monotonic;
-    this.pool = new WorkerPool({ runtime, tokens, ids, log, schedulerUrl, monotonic, now: () => Date.now() });
+    this.pool = new WorkerPool({
+      runtime,
+      tokens,
+      ids,
+      log,
+      schedulerUrl,
+      otherUrls,
+      monotonic,
+      now: () => Date.now(),
+    });
     this.reporter = new Reporter(dispatch, log);
     this.traffic = new WorkerTraffic(this);
     this.leases = new LeaseLoop(this);

@@ -51,6 +51,7 @@ beforeEach(() => {
     ids: new IdSource({ now: () => now }),
     log: createLogger("test", "silent"),
     schedulerUrl: () => "http://scheduler",
+    otherUrls: [],
     monotonic: () => now,
     now: () => now,
   });

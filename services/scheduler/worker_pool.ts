@@ -49,6 +49,7 @@ export interface PoolSettings {
   readonly ids: IdSource;
   readonly log: Logger;
   readonly schedulerUrl: () => string;
+  readonly otherUrls: readonly string[];
   /** Monotonic milliseconds. */
   readonly monotonic: () => number;
   readonly now: () => number;
@@ -68,10 +69,10 @@ export class WorkerPool {
    * @param imageName what the runtime calls the image; absent: the standard one
    */
   start(exited: (exit: PoolExit) => void, kind: WorkerKind, imageName?: string): void {
-    const { runtime, tokens, ids, schedulerUrl } = this.#settings;
+    const { runtime, tokens, ids, schedulerUrl, otherUrls } = this.#settings;
     const id = ids.next("wrk");
     const worker = this.#add(id, "starting", kind);
-    const boot = { schedulerUrl: schedulerUrl(), workerId: id, workerToken: tokens.issue(id) };
+    const boot = { schedulerUrl: schedulerUrl(), otherUrls, workerId: id, workerToken: tokens.issue(id) };
     const image = imageName === undefined ? {} : { image: imageName };
     runtime.start({ workerId: id, boot, ...image, resources: resourcesOf(kind.size) }).then(
       (ref) => {

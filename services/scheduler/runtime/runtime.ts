@@ -22,6 +22,8 @@ export interface WorkerSpec {
 export interface WorkerBoot {
   /** "http://host:port" */
   readonly schedulerUrl: string;
+  /** Of the other schedulers of the installation; default: none. */
+  readonly otherUrls?: readonly string[];
   readonly workerId: string;
   readonly workerToken: string;
 }

@@ -19,6 +19,8 @@ describe("the settings of the runtime", () => {
     ["MULTINODE_WORKER_NETWORK", "-x"],
     ["MULTINODE_READY_NETWORKS", "-1"],
     ["MULTINODE_WORKER_OCI_RUNTIME", ""],
+    ["MULTINODE_IMAGE_BUILDS", "no"],
+    ["MULTINODE_BUILD_NETWORK", "container:other"],
   ])("refuse %s=%s by its name", (name, value) => {
     expect(() => readSettings(RUNTIME_SETTINGS, { [name]: value })).toThrow(`${name} is wrong`);
   });
@@ -36,6 +38,16 @@ describe("the settings of the runtime", () => {
     expect(runtime.name).toBe("swarm");
     await runtime.close();
   });
+
+  it("build images on Docker, unless they are told not to", async () => {
+    const context = { folder: "/nowhere", schedulerId: "sch-1", log: createLogger("test", "silent") };
+    const open = (env: Record<string, string>) =>
+      openRuntime({ ...readSettings(RUNTIME_SETTINGS, env), MULTINODE_SERVICE_TOKEN: "token" }, context);
+    const docker = { MULTINODE_RUNTIME: "docker", MULTINODE_DOCKER_SOCKET: "/nowhere/docker.sock" };
+    const runtimes = [open(docker), open({ ...docker, MULTINODE_IMAGE_BUILDS: "false" })];
+    expect(runtimes.map(({ images }) => images !== undefined)).toEqual([true, false]);
+    await Promise.all(runtimes.map((runtime) => runtime.close()));
+  }, 30_000);
 
   it("name an installation by what its services share, without telling it", () => {
     const token = "a token of thirty-two characters.";

@@ -18,6 +18,7 @@ import {
   labelsOf,
   limitsOf,
   NOBODY,
+  NO_NAME_SERVER,
   nameOf,
   OPEN_FILES,
   TMP_BYTES,
@@ -36,8 +37,6 @@ export interface ProgramEnd {
   readonly rest: string;
 }
 
-/** Nobody answers there: names of the network are known without it, and what else is asked is not carried to the world. */
-const NO_NAME_SERVER = "127.0.0.1";
 const BOOT_FILE = "multinode-boot";
 /** How long what has ended stays: longer than all schedulers of an installation are away in an upgrade. */
 const STAY_S = 3_600;

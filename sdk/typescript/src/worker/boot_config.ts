@@ -5,6 +5,8 @@ import { Socket } from "node:net";
 export interface BootConfig {
   /** "http://host:port" or "https://host:port". */
   readonly schedulerUrl: string;
+  /** The same of the other schedulers of the installation, one of which goes on with this worker when its own is gone. */
+  readonly otherUrls: readonly string[];
   readonly workerId: string;
   readonly workerToken: string;
   /** Folder of unpacked bundles, by digest. Workers of one machine share it. */
@@ -77,15 +79,19 @@ function parseConfig(text: string): BootConfig {
   } catch {
     throw new BootConfigIsInvalidError("the configuration is not JSON");
   }
+  const valueOf = (key: keyof BootConfig): unknown =>
+    typeof parsed === "object" && parsed !== null ? Reflect.get(parsed, key) : undefined;
   const read = (key: keyof BootConfig): string => {
-    const value = typeof parsed === "object" && parsed !== null ? Reflect.get(parsed, key) : undefined;
+    const value = valueOf(key);
     if (typeof value !== "string" || value === "") {
       throw new BootConfigIsInvalidError(`the configuration has no "${key}"`);
     }
     return value;
   };
+  const others = valueOf("otherUrls");
   return {
     schedulerUrl: read("schedulerUrl"),
+    otherUrls: Array.isArray(others) ? others.map(String) : [],
     workerId: read("workerId"),
     workerToken: read("workerToken"),
     bundleCacheDir: read("bundleCacheDir"),

@@ -11,18 +11,22 @@ let scheduler: FakeScheduler;
 let connection: SchedulerConnection;
 let statusTimer: NodeJS.Timeout;
 let lost: ReturnType<typeof vi.fn>;
+let session: Session;
+let other: FakeScheduler;
 
 beforeEach(async () => {
   const tell = vi.fn(); // a connection is never closed, and those of other tests go on trying
   lost = tell;
   scheduler = new FakeScheduler();
-  await scheduler.start();
-  const session = new Session("wrk-test", "test/1");
-  const own = new SchedulerConnection(scheduler.url, "token", {
+  other = new FakeScheduler();
+  await Promise.all([scheduler.start(), other.start()]);
+  session = new Session("wrk-test", "test/1");
+  const own = new SchedulerConnection([scheduler.url, other.url], "token", {
     hello: () => session.hello(),
     onWelcome: () => {},
     onCommands: () => {},
     onLost: () => tell(own.silentForMs),
+    mayMove: () => session.holdsAny,
   });
   connection = own;
   statusTimer = setInterval(() => connection.send([session.status(0)]), STATUS_INTERVAL_MS);
@@ -30,6 +34,7 @@ beforeEach(async () => {
 afterEach(() => {
   clearInterval(statusTimer);
   scheduler.stop();
+  other.stop();
 });
 
 test("is broken when the scheduler says nothing for too long, and is made again", async () => {
@@ -57,4 +62,25 @@ test("stays with a scheduler that does not answer any status and says so", async
   scheduler.stop();
   await vi.waitFor(() => expect(lost).toHaveBeenCalled());
   expect(lost.mock.calls[0]?.[0]).toBeLessThan(SILENCE_MS); // it was there until now
+});
+
+test("is made with another scheduler when its own is gone, and what it runs is said there", async () => {
+  session.assign("exe-1", "token of exe-1");
+  connection.open();
+  await scheduler.until(() => connection.isReady, "the first connection");
+  scheduler.stop();
+  await other.until(() => connection.isReady && other.connections > 0, "a connection with the other");
+  expect(other.of("hello")[0]?.executions).toEqual([{ executionId: "exe-1", executionToken: "token of exe-1" }]);
+  expect(connection.url).toBe(other.url);
+});
+
+test("of a worker that runs nothing waits for its own scheduler, which alone would take it", async () => {
+  connection.open();
+  await scheduler.until(() => connection.isReady, "the first connection");
+  scheduler.stop();
+  const losses = () => lost.mock.calls.length;
+  await vi.waitFor(() => expect(losses()).toBeGreaterThanOrEqual(4), { timeout: 5_000 });
+  expect(other.connections).toBe(0);
+  await scheduler.start();
+  await scheduler.until(() => connection.isReady, "its own again");
 });

@@ -15,6 +15,8 @@ export interface ConnectionHandlers {
   readonly onCommands: (commands: readonly WorkerCommand[]) => void;
   /** The connection is gone, or could not be made; another attempt follows by itself. */
   readonly onLost: () => void;
+  /** Whether there is anything that another scheduler could take over. */
+  readonly mayMove: () => boolean;
 }
 
 const CONNECT_PATH = "/multinode.scheduler.v1.WorkerService/Connect";
@@ -37,10 +39,12 @@ const EVENT_BYTES = 100;
  * dropped: whoever holds the state says it again after the welcome.
  */
 export class SchedulerConnection {
-  readonly #url: string;
+  readonly #urls: readonly string[];
   readonly #token: string;
   readonly #handlers: ConnectionHandlers;
   #call: GrpcCall | undefined;
+  /** Which of the addresses is tried, or is connected to. */
+  #at = 0;
   #isReady = false;
   #isBlocked = false;
   #backoffMs = FIRST_BACKOFF_MS;
@@ -54,15 +58,20 @@ export class SchedulerConnection {
   #unwritten = 0;
   #flushWaiters: (() => void)[] = [];
 
-  /** @param url "http://host:port", or "https://host:port" for TLS */
-  constructor(url: string, token: string, handlers: ConnectionHandlers) {
-    this.#url = url;
+  /** @param urls "http://host:port", or "https://host:port" for TLS: of its own scheduler, and then of others */
+  constructor(urls: readonly string[], token: string, handlers: ConnectionHandlers) {
+    this.#urls = urls;
     this.#token = token;
     this.#handlers = handlers;
   }
 
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** Of the scheduler that it is connected to, or tries to reach. */
+  get url(): string {
+    return this.#urls[this.#at] ?? "";
   }
 
   /** Milliseconds since the scheduler was known to be there. */
@@ -72,7 +81,7 @@ export class SchedulerConnection {
 
   /** Begins to connect. */
   open(): void {
-    const call = new GrpcCall(this.#url, CONNECT_PATH, this.#token, {
+    const call = new GrpcCall(this.url, CONNECT_PATH, this.#token, {
       onMessage: (bytes) => this.#receive(call, bytes),
       onEnd: () => this.#lose(call),
       onDrain: () => {
@@ -138,6 +147,8 @@ export class SchedulerConnection {
     this.#call = undefined;
     // One that answers nothing was there until now, as far as can be known.
     if (this.#isReady && this.#silenceAfterMs === 0) this.#heardAt = performance.now();
+    // A scheduler that was there is tried again first; without executions no other one would take this worker.
+    if (!this.#isReady) this.#at = this.#handlers.mayMove() ? (this.#at + 1) % this.#urls.length : 0;
     this.#isReady = false;
     this.#isBlocked = false;
     this.#queue = [];

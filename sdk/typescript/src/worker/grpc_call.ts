@@ -14,6 +14,7 @@ import { LIMITS } from "../protocol/limits.js";
 const FRAME_HEADER_BYTES = 5;
 const WINDOW_BYTES = 1024 * 1024;
 const STATUS_OK = "0";
+const STATUS_UNAVAILABLE = "14";
 
 /** How often a connection is tried, and how long the answer may take: together well below the fence. */
 const PING_INTERVAL_MS = 5_000;
@@ -22,6 +23,13 @@ const PING_TIMEOUT_MS = 4_000;
 /** A call that ended with another status than OK. */
 export class CallFailedError extends Error {
   override readonly name = "CallFailedError";
+  /** Whether the server was not reached, was lost, or said that the call may be made again. */
+  readonly mayRepeat: boolean;
+
+  constructor(message: string, mayRepeat: boolean) {
+    super(message);
+    this.mayRepeat = mayRepeat;
+  }
 }
 
 export interface CallHandlers {
@@ -131,8 +139,12 @@ export class GrpcCall {
   #end(problem: string): void {
     if (this.#hasEnded) return;
     this.close();
-    if (this.#status === STATUS_OK) this.#handlers.onEnd(undefined);
-    else this.#handlers.onEnd(new CallFailedError(this.#statusMessage === "" ? problem : this.#statusMessage));
+    if (this.#status === STATUS_OK) {
+      this.#handlers.onEnd(undefined);
+      return;
+    }
+    const mayRepeat = this.#status === undefined || this.#status === STATUS_UNAVAILABLE;
+    this.#handlers.onEnd(new CallFailedError(this.#statusMessage || problem, mayRepeat));
   }
 }
 

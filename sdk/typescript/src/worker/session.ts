@@ -40,6 +40,10 @@ export class Session {
     this.#sdk = sdk;
   }
 
+  get holdsAny(): boolean {
+    return this.#held.size > 0;
+  }
+
   /** The first event of a connection. */
   hello(): WorkerEvent {
     const executions = Array.from(this.#held, ([executionId, held]) => ({ executionId, executionToken: held.token }));

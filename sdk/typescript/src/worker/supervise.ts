@@ -53,11 +53,12 @@ export class Supervisor {
     this.#data = data;
     this.#config = config;
     this.#session = new Session(config.workerId, SDK);
-    this.#connection = new SchedulerConnection(config.schedulerUrl, config.workerToken, {
+    this.#connection = new SchedulerConnection([config.schedulerUrl, ...config.otherUrls], config.workerToken, {
       hello: () => this.#session.hello(),
       onWelcome: (welcome) => this.#onWelcome(welcome),
       onCommands: (commands) => this.#onCommands(commands),
       onLost: () => this.#onLost(),
+      mayMove: () => this.#session.holdsAny,
     });
   }
 
@@ -140,8 +141,8 @@ export class Supervisor {
     if (bind.code?.source?.$case !== "bundle") return { folder: this.#data.imageCodeFolder };
     try {
       const { digest } = bind.code.source.value;
-      const { schedulerUrl, workerToken, bundleCacheDir } = this.#config;
-      const fetch = (): Promise<Uint8Array> => fetchBundle(schedulerUrl, workerToken, digest);
+      const { workerToken, bundleCacheDir } = this.#config;
+      const fetch = (): Promise<Uint8Array> => fetchBundle(() => this.#connection.url, workerToken, digest);
       return { folder: await ensureCode(bundleCacheDir, digest, fetch) };
     } catch (error) {
       return { error: errorText(error) };

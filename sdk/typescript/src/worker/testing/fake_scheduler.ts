@@ -39,6 +39,8 @@ export interface FakeSchedulerOptions {
 export class FakeScheduler {
   readonly events: Event[] = [];
   readonly bundles = new Map<string, Uint8Array>();
+  /** So many requests for a bundle are broken off in the middle. */
+  bundlesToBreak = 0;
   readonly authorizations: (string | undefined)[] = [];
   options: FakeSchedulerOptions;
   #server: Server | undefined;
@@ -241,6 +243,11 @@ export class FakeScheduler {
     this.authorizations.push(context.metadata.get("authorization"));
     const bytes = this.bundles.get(digest);
     if (bytes === undefined) throw new ServerError(Status.NOT_FOUND, "BundleDoesNotExist");
+    if (this.bundlesToBreak > 0) {
+      this.bundlesToBreak -= 1;
+      yield { chunk: Buffer.from(bytes.subarray(0, 1)) };
+      throw new ServerError(Status.UNAVAILABLE, "broken off");
+    }
     for (let at = 0; at < bytes.length; at += CHUNK_BYTES)
       yield { chunk: Buffer.from(bytes.subarray(at, at + CHUNK_BYTES)) };
   }
