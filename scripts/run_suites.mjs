@@ -48,13 +48,14 @@ async function runSuite(suite) {
   return result;
 }
 
-async function runProgram({ command: [command, ...args], env, boundMs }) {
+async function runProgram({ command: program, within, env, boundMs }) {
+  const [command, ...args] = [...within, ...program];
   const { ok, detail, ms } = await run(command, args, { boundMs, env });
   return {
     passed: ok ? 1 : 0,
     failed: ok ? 0 : 1,
     skipped: 0,
-    notes: ok ? [] : [`${[command, ...args].join(" ")}: ${detail}`],
+    notes: ok ? [] : [`${program.join(" ")}: ${detail}`],
     ms,
   };
 }

@@ -27,6 +27,8 @@ const SMALL_DISK = {
   probe: ["sh", "-c", 'dir=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$dir" && umount "$dir" && rmdir "$dir"'],
 };
 
+const NGINX = { debian: "nginx", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" nginx -v'] };
+
 const DOCKER = {
   debian: "docker.io",
   probe: ["sh", "-c", "command -v dockerd && command -v containerd && command -v docker"],
@@ -47,8 +49,6 @@ const COMPOSE = {
   debian: "docker-compose",
   probe: ["sh", "-c", "docker compose version || docker-compose version"],
 };
-const NGINX = { debian: "nginx", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" nginx -v'] };
-/** Of its parts there are packages, of which its images are made: no registry is asked. */
 const CLUSTER = [DOCKER, CONTAINERS, COMPOSE, POSTGRES, NATS_SERVER, NGINX];
 
 /** A network of its own, in which an engine cannot touch the bridges and the firewall of another one. */
@@ -142,6 +142,37 @@ const SUITES = [
     name: "chaos-services",
     source: "test/chaos/services.ts",
     command: ["node", "build/test/chaos/services.js", "--short"],
+    boundMs: 300_000,
+  },
+  // Clusters of the services, on PostgreSQL and NATS, behind nginx.
+  {
+    name: "chaos-limits",
+    source: "test/chaos/limits.ts",
+    command: ["node", "build/test/chaos/limits.js", "--short"],
+    needs: [POSTGRES, NATS_SERVER, NGINX],
+    boundMs: 300_000,
+  },
+  {
+    name: "chaos-cluster",
+    source: "test/chaos/cluster.ts",
+    command: ["node", "build/test/chaos/cluster.js", "--short"],
+    needs: [POSTGRES, NATS_SERVER, NGINX],
+    boundMs: 300_000,
+  },
+  {
+    name: "chaos-docker",
+    source: "test/chaos/cluster.ts",
+    command: ["node", "build/test/chaos/cluster.js", "--short", "--runtime", "docker"],
+    within: OWN_NETWORK,
+    needs: [POSTGRES, NATS_SERVER, NGINX, DOCKER, CONTAINERS],
+    boundMs: 300_000,
+  },
+  {
+    name: "chaos-takeover",
+    source: "test/chaos/takeover.ts",
+    command: ["node", "build/test/chaos/takeover.js", "--short"],
+    within: OWN_NETWORK,
+    needs: [POSTGRES, NATS_SERVER, NGINX, DOCKER, CONTAINERS],
     boundMs: 300_000,
   },
   {

@@ -46,7 +46,7 @@ export class TestCatalog {
   readonly functions = new Map<string, FunctionSpec>();
   readonly usedBundles = new Set<string>();
   /** Archives by digest. */
-  readonly bundles = new Map<string, Uint8Array>();
+  readonly bundles = new Map<string, Uint8Array>([["d", new Uint8Array()]]);
   /** Thrown in place of every answer. */
   failure: Error | undefined;
   readonly #ids: IdSource;
@@ -87,7 +87,7 @@ export class TestCatalog {
       resolveFunctions: ({ functions = [] }) => answer(() => ({ outcomes: functions.map(outcomeOf) })),
       resolveProject: () => answer(() => ({ projectId: this.projectId })),
       getCode: () =>
-        answer(() => ({ code: { source: { $case: "image", value: { image: "i" } }, environment: {} } as const })),
+        answer(() => ({ code: { source: { $case: "bundle", value: { digest: "d" } }, environment: {} } as const })),
       downloadBundle: ({ digest = "" }) => bundleOf(this.bundles.get(digest), digest),
       findUsedBundles: () => answer(() => ({ digests: [...this.usedBundles] })),
       listStandingFunctions: () =>

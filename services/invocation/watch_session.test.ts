@@ -114,6 +114,28 @@ const hint = (id: string) => {
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("a watcher", () => {
+  it("is not refused what changes elsewhere while other states are read", async () => {
+    put("a", running(1));
+    put("b", running(1));
+    watch("a");
+    await revisions();
+    hub.offer([put("a", running(2))]);
+    watch("b");
+    store.duringLoad = () => {
+      store.duringLoad = () => {};
+      put("a", running(3));
+      hint("a"); // without the state, which replaces that which was offered
+    };
+    expect(await sent()).toMatchObject({
+      refused: [],
+      revisions: [
+        ["a", 2],
+        ["b", 1],
+        ["a", 3],
+      ],
+    });
+  });
+
   it("gets the state now, then every change, until the end", async () => {
     put("a", running(3));
     watch("a");

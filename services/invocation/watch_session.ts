@@ -125,10 +125,16 @@ export class WatchSession implements Watcher {
   /** The next message; undefined where nothing that was marked has changed for this watcher. */
   async next(): Promise<WatchInvocationsResponse | undefined> {
     const ids = this.#takeMarked();
-    const missing = ids.filter((id) => this.#targets.get(id)?.offered === undefined);
-    const loaded = new Map<string, StoredInvocation>();
+    const states = new Map<string, StoredInvocation>();
+    const missing: string[] = [];
+    for (const id of ids) {
+      const offered = this.#targets.get(id)?.offered;
+      if (offered === undefined) missing.push(id);
+      // Kept: while others are read, a hint without a state may take its place.
+      else states.set(id, offered);
+    }
     if (missing.length > 0) {
-      for (const state of await this.#source.load(missing)) loaded.set(state.identity.id, state);
+      for (const state of await this.#source.load(missing)) states.set(state.identity.id, state);
     }
     const invocations: Invocation[] = [];
     let bytes = 0;
@@ -139,7 +145,7 @@ export class WatchSession implements Watcher {
         this.#marked.add(id);
         continue;
       }
-      const state = newer(target.offered, loaded.get(id));
+      const state = newer(target.offered, states.get(id));
       target.offered = undefined;
       const message = this.#messageOf(id, target, state);
       if (message === undefined) continue;

@@ -52,11 +52,11 @@ const placesOf = ({ assign }: Plan) => assign.map(({ executionId, workerId }) =>
 
 describe("spares", () => {
   it("are started up to their number, those on their way included", () => {
-    expect(decide({ spareWorkers: 3 }).start).toEqual(standard(3));
-    expect(decide({ spareWorkers: 3, workers: [worker("a", "starting"), worker("b", "spare")] }).start).toEqual(
+    expect(decide({ spareWorkers: 3 })).toMatchObject({ start: [], refill: standard(3) });
+    expect(decide({ spareWorkers: 3, workers: [worker("a", "starting"), worker("b", "spare")] }).refill).toEqual(
       standard(1),
     );
-    expect(decide({ spareWorkers: 9 }).start).toEqual(standard(4));
+    expect(decide({ spareWorkers: 9 }).refill).toEqual(standard(4));
   });
 
   it("are given to what has waited longest, and replaced", () => {
@@ -66,7 +66,7 @@ describe("spares", () => {
       waiting: [...waiting(FRESH, 1), ...waiting(WARM, 1)],
     });
     expect(placesOf(decided)).toEqual(["v/fresh#1>a"]);
-    expect(decided.start).toEqual(standard(2)); // one that is waited for, and the spare
+    expect(decided).toMatchObject({ start: standard(1), refill: standard(1) }); // one that is waited for, and the spare
   });
 
   it("are not used while they boot or end", () => {
@@ -264,7 +264,7 @@ describe("functions in an image of their own", () => {
   it("are kept warm in it, for which a spare gives way and nothing else", () => {
     const standing = [{ shape: { ...WARM, key: "v/own", image: "own" }, minWorkers: 1 }];
     expect(decide({ standing, workers: [own("a", "spare")] }).warm).toMatchObject([{ workerId: "a" }]);
-    expect(decide({ standing, spareWorkers: 1 }).start).toMatchObject([{ image: "own" }, STANDARD]);
+    expect(decide({ standing, spareWorkers: 1 })).toMatchObject({ start: [{ image: "own" }], refill: [STANDARD] });
     const full = { maxWorkers: 2, spareWorkers: 1, standing };
     expect(decide({ ...full, workers: [worker("a", "spare"), active("b", WARM)] })).toMatchObject({ stop: ["a"] });
     expect(decide({ ...full, workers: [active("a", WARM), active("b", WARM)] })).toMatchObject({ stop: [], start: [] });
@@ -285,11 +285,12 @@ describe("where workers have a size", () => {
   it("those on their way serve their own size only, and spares are of the usual one", () => {
     const workers = [worker("a", "starting", { size: "big" }), worker("b", "starting", { size: "usual" })];
     const situation = { spareSize: "usual", spareWorkers: 2, maxWorkers: 9, workers };
-    expect(decide({ ...situation, waiting: waiting(sized("small"), 1) }).start).toMatchObject([
-      { size: "small" },
-      { size: "usual" },
-    ]);
-    expect(decide({ ...situation, waiting: waiting(sized("big"), 1) }).start).toMatchObject([{ size: "usual" }]);
+    const refill = [{ size: "usual" }];
+    expect(decide({ ...situation, waiting: waiting(sized("small"), 1) })).toMatchObject({
+      start: [{ size: "small" }],
+      refill,
+    });
+    expect(decide({ ...situation, waiting: waiting(sized("big"), 1) })).toMatchObject({ start: [], refill });
   });
 
   it("a spare gives way to what waits for another size, where there is no room", () => {

@@ -59,8 +59,10 @@ export interface Plan {
   readonly assign: readonly { readonly executionId: string; readonly workerId: string }[];
   /** Spares to bind to functions that keep warm workers. */
   readonly warm: readonly { readonly workerId: string; readonly shape: FunctionShape }[];
-  /** Of what kind the workers to start are, one for each. */
+  /** Of what kind the workers to start are, one for each, for which something waits. */
   readonly start: readonly WorkerKind[];
+  /** The same of spares to start beside them, for what comes later. */
+  readonly refill: readonly WorkerKind[];
   readonly stop: readonly string[];
   /** Executions that could be placed if they were leased now. */
   readonly room: number;
@@ -166,7 +168,8 @@ export function plan(situation: Situation): Plan {
   const needed = unplaced.kinds;
   const left = [...spares.values()].flat().length;
   const kept: string[] = Array.from({ length: spareWorkers }, () => SPARE);
-  const start = toStart([...needed, ...kept], starting, spares).slice(0, Math.max(roomToStart, 0));
+  const all = toStart([...needed, ...kept], starting, spares).slice(0, Math.max(roomToStart, 0));
+  const start = all.slice(0, toStart(needed, starting, spares).length);
   for (const [kind, ids] of spares) if (kind !== SPARE) stop.push(...ids); // P5
 
   let room = 0;
@@ -176,6 +179,7 @@ export function plan(situation: Situation): Plan {
     assign,
     warm: warm.bind,
     start: start.map((kind) => kinds.get(kind)),
+    refill: all.slice(start.length).map((kind) => kinds.get(kind)),
     stop,
     room: room + newWorkers * ROOM_PER_NEW_WORKER,
     roomForOthers: newWorkers > 0,

@@ -5,7 +5,9 @@
 
 import { Refusal } from "../platform/errors.js";
 import type { ImageBuilds } from "./image_builds.js";
+import type { Plan } from "./plan.js";
 import type { Scheduler } from "./scheduler.js";
+import { SpareRefill } from "./spare_refill.js";
 import { StartBackoff } from "./start_backoff.js";
 import { STANDARD_IMAGE, type WorkerKind } from "./worker_kind.js";
 
@@ -27,9 +29,11 @@ export class Provisioner {
   readonly #names = new Map<string, string>();
   readonly #preparing = new Set<string>();
   readonly #stopping = new AbortController();
+  readonly #refill: SpareRefill;
 
   constructor(scheduler: Scheduler, builds: ImageBuilds) {
     this.#scheduler = scheduler;
+    this.#refill = new SpareRefill(() => scheduler.wake());
     this.#builds = builds;
   }
 
@@ -68,8 +72,13 @@ export class Provisioner {
       });
   }
 
+  start({ start, refill }: Pick<Plan, "start" | "refill">): void {
+    this.#startAll(start);
+    this.#startAll(refill.slice(0, this.#refill.take(refill.length)));
+  }
+
   /** One worker for each of the kinds. */
-  start(kinds: readonly WorkerKind[]): void {
+  #startAll(kinds: readonly WorkerKind[]): void {
     for (const kind of kinds) {
       const { image } = kind;
       if (this.#isWaiting(image) || !this.prepare(image)) continue;
@@ -90,6 +99,7 @@ export class Provisioner {
 
   stop(): void {
     this.#stopping.abort();
+    this.#refill.stop();
   }
 
   #isWaiting(image: string): boolean {

@@ -342,7 +342,7 @@ export class Scheduler {
       const worker = this.pool.workers.get(workerId);
       if (worker !== undefined) this.pool.stop(worker);
     }
-    this.#provisioner.start(decided.start);
+    this.#provisioner.start(decided);
     const isReady = ({ shape }: Run) => this.#provisioner.isReady(shape.image);
     const imageless = this.#waiting.filter((run) => !isReady(run));
     this.leases.offer(decided, imageless.length === 0 ? this.#waiting : this.#waiting.filter(isReady), imageless);

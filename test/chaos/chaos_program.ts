@@ -1,5 +1,5 @@
 /** What the programs of the chaos tests share: their arguments, their folder, and their verdict. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -10,10 +10,15 @@ export interface Extent {
   readonly invocations: number;
 }
 
-/** Runs to the end of the process: `[--short] [--rounds N] [--invocations N] [--seed N]`. Answers the exit status. */
+export interface Extents {
+  readonly long: Extent;
+  readonly short: Extent;
+}
+
+/** Runs to the end of the process: `[--short] [--rounds N] [--invocations N] [--seed N] [--runtime docker]`. Answers the exit status. */
 export async function runProgram(
   name: string,
-  extents: { readonly long: Extent; readonly short: Extent },
+  extents: Extents & { readonly docker?: Extents },
   run: (settings: ChaosSettings) => Promise<string[]>,
 ): Promise<number> {
   const { values } = parseArgs({
@@ -22,17 +27,22 @@ export async function runProgram(
       rounds: { type: "string" },
       invocations: { type: "string" },
       seed: { type: "string" },
+      runtime: { type: "string", default: "process" },
     },
   });
-  const extent = values.short ? extents.short : extents.long;
+  const runtime = values.runtime === "docker" ? "docker" : "process";
+  const ofRuntime = (runtime === "docker" && extents.docker) || extents;
+  const extent = values.short ? ofRuntime.short : ofRuntime.long;
   const rounds = Number(values.rounds ?? extent.rounds);
   const invocations = Number(values.invocations ?? extent.invocations);
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
   console.log(`${name}: ${rounds} rounds, ${invocations} invocations; repeat it with --seed ${seed}`);
 
   const folder = await mkdtemp(join(tmpdir(), "multinode-chaos-"));
+  await chmod(folder, 0o711); // PostgreSQL runs as a user of its own, within it
   // Servers, workers and what functions start inherit it: so they can be told from all others.
   process.env["TMPDIR"] = folder;
+  process.setMaxListeners(100); // each server is to end with this process
   // Servers end when this process does so by itself.
   process.once("SIGINT", () => process.exit(130));
   process.once("SIGTERM", () => process.exit(143));
@@ -41,7 +51,15 @@ export async function runProgram(
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
     console.log(`${seconds.padStart(6)} s  ${line}`);
   };
-  const complaints = await run({ seed, rounds, invocations, folder, environmentText: `TMPDIR=${folder}`, tell });
+  const complaints = await run({
+    seed,
+    runtime,
+    rounds,
+    invocations,
+    folder,
+    environmentText: `TMPDIR=${folder}`,
+    tell,
+  });
   if (complaints.length === 0) {
     await rm(folder, { recursive: true, force: true });
     console.log(`${name}: nothing was lost, changed or left behind`);

@@ -122,6 +122,7 @@ const BAD_ENDS: Record<string, readonly [HistoryEvent, RegExp]> = {
     /succeeded in attempt 1, which throws[\s\S]*must not be SUCCEEDED/,
   ],
   "a success without a successful attempt": [seen({ executions: [] }), /succeeded without an execution that did/],
+  "a lost attempt of what survives": [failed("lasting", lost(1)), /lost an attempt: WorkerLostError/],
   "a retry after a success": [
     seen({ executions: [SUCCESS, { ...SUCCESS, attemptNumber: 2 }] }),
     /was tried again after an attempt that had not failed/,

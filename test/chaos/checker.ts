@@ -144,6 +144,7 @@ function checkEnd(invocation: SeenInvocation, expected: Expectation, n: number |
   if (failures.length !== numFailedAttempts) {
     complaints.push(`counts ${numFailedAttempts} failed attempts and lists ${failures.length}`);
   }
+  if (expected.survives && failures.length > 0) complaints.push(`lost an attempt: ${failures[0]?.error}`);
   complaints.push(...executions.flatMap((execution) => checkExecution(execution, expected, status)));
   if (status === "FAILED") {
     if (failures.length !== expected.maxRetries + 1) {

@@ -4,7 +4,8 @@ import { EXPECTATIONS, type Expectation } from "./expectations.js";
 import type { SeenInvocation } from "./history.js";
 
 export interface JournalLine {
-  readonly event: "begin" | "end";
+  /** "gone": its worker is gone, or free for something else. Only a recorder sees that. */
+  readonly event: "begin" | "end" | "gone";
   readonly invocationId: string;
   readonly executionId: string;
   readonly attemptNumber: number;
@@ -31,6 +32,7 @@ export function checkJournal(
   const workers = new Set<string>();
   const ended = new Set<string>();
   for (const { event, invocationId, executionId, attemptNumber, functionName, worker } of lines) {
+    if (event === "gone") continue;
     const name = `${functionName} ${invocationId}, attempt ${attemptNumber}`;
     const newest = newestAttempt.get(invocationId) ?? 0;
     if (attemptNumber < newest) complaints.push(`${name}, still ran after attempt ${newest} had begun`);

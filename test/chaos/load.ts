@@ -20,8 +20,9 @@ export interface LoadSettings {
 
 /** Looks that are on their way at the same time. */
 const LOOKS_AT_ONCE = 50;
-/** Longest time from the last start of the server to the end of everything. */
+/** Longest time from the last start of the server to the end of everything: so long, and so much more for each invocation. */
 const END_BOUND_MS = 120_000;
+const END_BOUND_EACH_MS = 100;
 
 type ChaosFunction = (order: { n: number; workMs: number; journal: string }) => unknown;
 
@@ -29,6 +30,7 @@ export class Load {
   readonly #settings: LoadSettings;
   readonly #ids = new Map<string, string>();
   readonly #waits: Promise<void>[] = [];
+  #lookedAt = 0;
 
   constructor(settings: LoadSettings) {
     this.#settings = settings;
@@ -49,10 +51,13 @@ export class Load {
     await Promise.all(starts);
   }
 
-  /** Gets everything that was acknowledged. */
-  async look(): Promise<void> {
+  /** Gets what was acknowledged: everything, or, where that is more than `most`, so many, which are others each time. */
+  async look(most = Number.POSITIVE_INFINITY): Promise<void> {
     const { history } = this.#settings;
-    const ids = [...this.#ids];
+    const all = [...this.#ids];
+    const at = this.#lookedAt < all.length ? this.#lookedAt : 0;
+    this.#lookedAt = at + most;
+    const ids = all.length > most ? all.slice(at, at + most) : all;
     const lookAtNext = async (): Promise<void> => {
       for (let next = ids.pop(); next !== undefined; next = ids.pop()) {
         const [id, functionName] = next;
@@ -70,7 +75,7 @@ export class Load {
   /** Waits until everything is terminated, children included, and writes down how it ended. */
   async finish(functionNames: readonly string[]): Promise<void> {
     const { history } = this.#settings;
-    const signal = AbortSignal.timeout(END_BOUND_MS);
+    const signal = AbortSignal.timeout(END_BOUND_MS + END_BOUND_EACH_MS * this.#ids.size);
     await Promise.all(this.#waits);
     await Promise.all([...this.#ids].map(([id, name]) => this.#untilTerminated(name, id, signal)));
     history.add({ type: "healed" });
@@ -113,8 +118,14 @@ export class Load {
 
   /** Waits for its end on the stream that all waits share, through every restart. */
   async #follow(id: string): Promise<void> {
+    const { client, history } = this.#settings;
     const signal = AbortSignal.timeout(10 * END_BOUND_MS);
-    this.#settings.history.saw(await this.#settings.client.awaitFinished(id, signal), "without executions");
+    try {
+      history.saw(await client.awaitFinished(id, signal), "without executions");
+    } catch (error) {
+      if (!(error instanceof InvocationDoesNotExist)) throw error;
+      history.add({ type: "missing", id, error: String(error) });
+    }
   }
 
   async #cancel(functionName: string, id: string, afterMs: number): Promise<void> {

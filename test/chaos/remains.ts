@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import type { TestPostgres } from "../harness/postgres.js";
 import type { HistoryEvent } from "./history.js";
 import { isAlive, type ProcessName, processesWith, until } from "./processes.js";
 
@@ -21,27 +22,42 @@ export async function remainsOf(
   workers: readonly ProcessName[],
   environmentText: string,
 ): Promise<HistoryEvent[]> {
+  const leftOver = await leftOverProcesses([dataDirs.workers], workers, environmentText);
+  return [...queuesOf(dataDirs.invocations), ...leftOver];
+}
+
+/** @param workersDirs the folders of process runtimes */
+export async function leftOverProcesses(
+  workersDirs: readonly string[],
+  workers: readonly ProcessName[],
+  environmentText: string,
+): Promise<HistoryEvent[]> {
   await until(() => processesWith(environmentText).length === 0 && !workers.some(isAlive), GONE_BOUND_MS);
-  const records = join(dataDirs.workers, "workers");
+  const records = workersDirs.map((dir) => join(dir, "workers")).filter((dir) => existsSync(dir));
   const leftOver = [
     ...workers.filter(isAlive).map(({ pid }) => `worker process ${pid}`),
     ...processesWith(environmentText),
-    ...(existsSync(records) ? readdirSync(records) : []).map((name) => `the record of a worker ${name}`),
+    ...records.flatMap((dir) => readdirSync(dir)).map((name) => `the record of a worker ${name}`),
   ];
-  return [...queuesOf(dataDirs.invocations), ...leftOver.map((what) => ({ type: "leftOver", what }) as const)];
+  return leftOver.map((what) => ({ type: "leftOver", what }));
 }
 
 function queuesOf(dataDir: string): HistoryEvent[] {
   const db = new DatabaseSync(join(dataDir, "invocation.db"), { readOnly: true });
   try {
-    const rows = db.prepare("SELECT function_name, used, queued FROM queues").all();
-    return rows.map((row) => ({
-      type: "queue",
-      functionName: String(row["function_name"]),
-      used: Number(row["used"]),
-      queued: Number(row["queued"]),
-    }));
+    return db.prepare("SELECT function_name, used, queued FROM queues").all().map(queueEvent);
   } finally {
     db.close();
   }
+}
+
+/** The same, where the invocation services store in PostgreSQL. */
+export async function queuesIn(postgres: TestPostgres): Promise<HistoryEvent[]> {
+  const sql = "SELECT function_name, used, queued FROM invocation.queues";
+  return (await postgres.query<Record<string, unknown>>(sql)).map(queueEvent);
+}
+
+function queueEvent(row: Readonly<Record<string, unknown>>): HistoryEvent {
+  const { function_name: functionName, used, queued } = row;
+  return { type: "queue", functionName: String(functionName), used: Number(used), queued: Number(queued) };
 }

@@ -14,6 +14,8 @@ import { FUNCTION_NAMES, planStarts } from "./workload.js";
 
 export interface ChaosSettings {
   readonly seed: number;
+  /** Of those tests that can have another one. */
+  readonly runtime: "process" | "docker";
   readonly rounds: number;
   readonly invocations: number;
   /** An empty folder. */

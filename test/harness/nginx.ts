@@ -1,9 +1,10 @@
 /** A real nginx with a configuration of `deploy/gateway`, on addresses of a test. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
@@ -80,7 +81,12 @@ export class Nginx {
   async #configuration(): Promise<string> {
     const { config, replace, folder } = this.#options;
     const source = fileURLToPath(new URL(`${repository()}deploy/gateway/${config}`, import.meta.url));
-    let text = (await readFile(source, "utf8")).replaceAll("/tmp/", `${folder}/`);
+    // Its standard error is a socket here, which cannot be opened by its name.
+    const file = (await readFile(source, "utf8")).replaceAll("/dev/stderr", "stderr");
+    // What docker-compose.yml mounts where services speak plain text.
+    const plain = (name: string) => readFileSync(join(dirname(source), "plain", name), "utf8");
+    const whole = file.replace(/include \/etc\/nginx\/mode\/([\w.]+);/g, (_, name: string) => plain(name));
+    let text = whole.replaceAll("/tmp/", `${folder}/`);
     for (const [found, wanted] of Object.entries(replace)) {
       if (!text.includes(found)) throw new Error(`${config} has no "${found}"`);
       text = text.replaceAll(found, wanted);

@@ -1,6 +1,7 @@
 /** A server as a child process that says on standard output, in one line of JSON, that it listens. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { appendFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 const START_TIMEOUT_MS = 30_000;
@@ -34,11 +35,13 @@ export interface ServerProcessOptions {
   readonly env: Readonly<Record<string, string>>;
   /** Whether a line announces that it listens. */
   readonly isAnnouncement: (line: Record<string, unknown>) => boolean;
+  /** Where its log is written to, behind that of its earlier lives. Default: nowhere. */
+  readonly logFile?: string;
 }
 
 /** Rejects, with the last of its standard error, when the server ends or says nothing within 30 s. */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
-  const { name, args, env, isAnnouncement } = options;
+  const { name, args, env, isAnnouncement, logFile } = options;
   // Its own group, so that Ctrl-C on the tests does not take it away before it is stopped in order.
   const child = spawn(process.execPath, [...args], {
     env: { PATH: process.env["PATH"], HOME: process.env["HOME"], TMPDIR: process.env["TMPDIR"], ...env },
@@ -59,6 +62,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   });
   const log: Record<string, unknown>[] = [];
   const keep = (line: Record<string, unknown>) => {
+    if (logFile !== undefined) appendFileSync(logFile, `${JSON.stringify(line)}\n`);
     log.push(line);
     if (log.length > LOG_LINES) log.shift();
   };

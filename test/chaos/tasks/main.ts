@@ -1,6 +1,12 @@
-/** The functions of the chaos test. Each writes down in a journal when it begins and ends. `expectations.ts` says what each may do. */
+/**
+ * The functions of the chaos tests. Each writes down in a journal when it begins and ends, or tells a recorder, and goes on
+ * only when that is recorded. `expectations.ts` says what each may do.
+ */
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { appendFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { getContext, Multinode } from "multinode";
 
@@ -9,13 +15,15 @@ export interface Order {
   readonly n: number;
   /** How long it works. */
   readonly workMs: number;
-  /** File that tells what really ran. */
+  /** File that tells what really ran, or, as "tcp://host:port", the recorder that writes it. */
   readonly journal: string;
 }
 
 export const mn = new Multinode();
 
 const MANY = 50;
+/** Unlike that of any other process, also of one in another container. */
+const WORKER = randomUUID();
 
 export const steady = mn.function({ maxRetries: MANY, maxConcurrency: 4 }, (order: Order) => work(order));
 
@@ -43,12 +51,12 @@ export const nested = mn.function({ maxRetries: MANY, maxConcurrency: 3 }, async
 });
 
 export const counting = mn.function({ maxRetries: MANY, maxConcurrency: 4 }, async function* (order: Order) {
-  write(order, "begin");
+  await write(order, "begin");
   for (let i = 1; i <= 5; i++) {
     await delay(order.workMs / 5);
     yield order.n * 10 + i;
   }
-  write(order, "end");
+  await write(order, "end");
 });
 
 /** On workers that are used again, several at once. */
@@ -78,19 +86,40 @@ export const overdue = mn.function(
   },
 );
 
+/** For the test of limits. */
+export const limited = mn.function({ maxRetries: 3, maxConcurrency: 5 }, (order: Order) => work(order));
+
+/** For the test of schedulers that die: nothing may end its only attempt. */
+export const lasting = mn.function({ maxRetries: 0, maxConcurrency: 100 }, (order: Order) => work(order));
+
 async function work(order: Order): Promise<number> {
-  write(order, "begin");
+  await write(order, "begin");
   await delay(order.workMs);
-  write(order, "end");
+  await write(order, "end");
   return order.n * 10;
 }
 
-function write({ journal }: Order, event: "begin" | "end"): void {
+/** Lines to the recorder. Each stays open as long as the worker lives, whose end so shows. */
+const lines = new Map<string, Socket>();
+
+async function write({ journal }: Order, event: "begin" | "end"): Promise<void> {
   const { invocationId, executionId, attemptNumber, functionName } = getContext();
-  const worker = `${process.pid}@${performance.timeOrigin}`;
-  // One write to the end of a file: lines of many processes stand whole, in the order in which they happened.
-  appendFileSync(
-    journal,
-    `${JSON.stringify({ event, invocationId, executionId, attemptNumber, functionName, worker })}\n`,
-  );
+  const entry = { event, invocationId, executionId, attemptNumber, functionName, worker: WORKER };
+  const text = `${JSON.stringify(entry)}\n`;
+  if (!journal.startsWith("tcp:")) {
+    // One write to the end of a file: lines of many processes stand whole, in the order in which they happened.
+    appendFileSync(journal, text);
+    return;
+  }
+  const line = lines.get(executionId) ?? openLine(journal);
+  lines.set(executionId, line);
+  line.write(text);
+  await once(line, "data");
+  // A worker that is used again may run something else now.
+  if (event === "end" && functionName === "shared") line.destroy();
+}
+
+function openLine(address: string): Socket {
+  const { hostname, port } = new URL(address);
+  return connect(Number(port), hostname);
 }
