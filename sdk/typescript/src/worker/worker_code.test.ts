@@ -75,7 +75,7 @@ describe("the code", () => {
     ["in a container", { GREETING: "hello" }, {}],
     [
       "in an image of the project's own, whose variables it sees",
-      { GREETING: "hello", NODE_COMPILE_CACHE: "/nowhere", HOSTNAME: "h", MULTINODE_KEEP_ENVIRONMENT: "true" },
+      { GREETING: "hello", NODE_COMPILE_CACHE: "/dev/null/nowhere", HOSTNAME: "h", MULTINODE_KEEP_ENVIRONMENT: "true" },
       { GREETING: "hello" },
     ],
   ])("is in the image where the worker runs %s", async (_, environment, seen) => {
