@@ -10,7 +10,9 @@ function project(name: string, include: string[], testTimeout: number) {
 /** The same end-to-end suite, on an installation that its global setup starts once for all files. */
 function endToEnd(target: "embedded" | "services" | "stores" | "cluster") {
   const { extends: inherits, test } = project(`e2e-${target}`, ["test/e2e/**/*.test.ts"], 60_000);
-  return { extends: inherits, test: { ...test, globalSetup: [`test/harness/${target}_setup.ts`], maxConcurrency: 8 } };
+  // A container takes a share of the machine until it runs: fewer at once are as fast.
+  const maxConcurrency = target === "cluster" ? 4 : 8;
+  return { extends: inherits, test: { ...test, globalSetup: [`test/harness/${target}_setup.ts`], maxConcurrency } };
 }
 
 /** What stands on a database, once more on PostgreSQL. */
@@ -24,6 +26,16 @@ function onPostgres() {
 const docker = {
   extends: true as const,
   test: { ...project("docker", ["test/docker/**/*.test.ts"], 60_000).test, fileParallelism: false },
+};
+
+/** One file after the other: they kill services. */
+const cluster = {
+  extends: true as const,
+  test: {
+    ...project("cluster", ["test/cluster/**/*.test.ts"], 60_000).test,
+    globalSetup: ["test/harness/cluster_setup.ts"],
+    fileParallelism: false,
+  },
 };
 
 export default defineConfig({
@@ -52,8 +64,8 @@ export default defineConfig({
       endToEnd("embedded"),
       endToEnd("services"),
       endToEnd("stores"),
-      // Not a suite of `npm test` yet: tests that wait for files do not reach workers in containers.
       endToEnd("cluster"),
+      cluster,
       project("faults", ["test/chaos/faults/*.test.ts"], 90_000),
       project("full-disk", ["test/chaos/faults/disk/*.test.ts"], 90_000),
       project("nats", ["test/nats/**/*.test.ts"], 30_000),

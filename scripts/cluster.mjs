@@ -2,14 +2,19 @@
 
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ROOT } from "./toolchain.mjs";
 
 /** Secrets of the cluster that this checkout runs. Only its owner may read them. */
-export const CLUSTER_FOLDER = join(ROOT, ".cluster");
+export const CLUSTER_FOLDER = resolve(process.env.MULTINODE_CLUSTER_FOLDER ?? join(ROOT, ".cluster"));
 export const ENV_FILE = join(CLUSTER_FOLDER, "env");
+const TLS_FOLDER = join(CLUSTER_FOLDER, "tls");
+/** What whoever calls the cluster must trust. */
+export const CA_FILE = join(TLS_FOLDER, "ca.crt");
+// docker-compose.tls.yml reads it.
+process.env.MULTINODE_TLS_FOLDER = TLS_FOLDER;
 export const PROJECT = "multinode";
 const LABEL = "dev.multinode.installation";
 
@@ -20,7 +25,8 @@ export function composeCommand() {
       "no Docker engine answers: install Docker, start it, and let this user use it (`docker info` must work)",
     );
   }
-  const base = ["--env-file", ENV_FILE, "-p", PROJECT, "-f", join(ROOT, "docker-compose.yml")];
+  const files = ["docker-compose.yml", ...(usesTls() ? ["docker-compose.tls.yml"] : [])];
+  const base = ["--env-file", ENV_FILE, "-p", PROJECT, ...files.flatMap((file) => ["-f", join(ROOT, file)])];
   if (spawnSync("docker", ["compose", "version"], { stdio: "ignore" }).status === 0)
     return ["docker", "compose", ...base];
   if (spawnSync("docker-compose", ["version"], { stdio: "ignore" }).status === 0) return ["docker-compose", ...base];
@@ -39,6 +45,34 @@ export function ensureSecrets() {
     ...["REGISTRY", "INVOCATION", "SCHEDULER", "OBSERVER"].map((user) => `NATS_${user}_PASSWORD`),
   ];
   writeFileSync(ENV_FILE, names.map((name) => `MULTINODE_${name}=${secret()}\n`).join(""), { mode: 0o600 });
+}
+
+/** Whether the cluster of this checkout was started with TLS. */
+export function usesTls() {
+  return existsSync(CA_FILE);
+}
+
+/**
+ * Certificates for every service, anew; the authority stays. Each has a folder with what it needs. Services run as nobody, so
+ * what keeps the keys is CLUSTER_FOLDER, which only its owner may enter.
+ */
+export function ensureCertificates(hosts) {
+  const made = join(TLS_FOLDER, "made");
+  output(process.execPath, [join(ROOT, "scripts/make_certs.mjs"), made, ...new Set(hosts)]);
+  for (const name of ["registry", "invocation", "scheduler", "gateway", "nats", "worker-gate"]) {
+    const folder = join(TLS_FOLDER, name);
+    mkdirSync(folder, { recursive: true });
+    for (const file of ["ca.crt", `${name}.crt`, `${name}.key`]) {
+      if (!existsSync(join(made, file))) continue; // the gate for workers shows none
+      copyFileSync(join(made, file), join(folder, file));
+      chmodSync(join(folder, file), 0o644);
+    }
+  }
+  copyFileSync(join(made, "ca.crt"), CA_FILE);
+}
+
+export function removeCertificates() {
+  rmSync(TLS_FOLDER, { recursive: true, force: true });
 }
 
 export function hasSecrets() {

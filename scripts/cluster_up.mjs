@@ -1,8 +1,18 @@
-// `npm run cluster:up [-- --json]`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
+// `npm run cluster:up [-- --json] [--insecure]`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
 import { spawn } from "node:child_process";
 import { statSync } from "node:fs";
+import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { composeCommand, ensureSecrets, output, PROJECT } from "./cluster.mjs";
+import {
+  CA_FILE,
+  composeCommand,
+  ensureCertificates,
+  ensureSecrets,
+  output,
+  PROJECT,
+  removeCertificates,
+  usesTls,
+} from "./cluster.mjs";
 import { run, runScript, seconds } from "./toolchain.mjs";
 
 const BASE_IMAGE = "node:24-slim";
@@ -24,16 +34,22 @@ const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/ap
 await runScript(import.meta.url, async (args) => {
   const isForPrograms = args.includes("--json");
   const startedAt = performance.now();
-  const compose = composeCommand();
+  const unknown = args.filter((arg) => !["--json", "--insecure"].includes(arg));
+  if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; only --json and --insecure are known`);
+  const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
   ensureSecrets();
+  if (args.includes("--insecure")) removeCertificates();
+  else ensureCertificates([hostname(), address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "")]);
+  const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
   await step("the images", makeImages);
   await step("the cluster", () => start(compose));
   await step("its health", () => untilHealthy());
   const apiKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
-  const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
+  // Node warns of certificates that are asked for by an IP address.
+  const url = usesTls() ? `https://${address.replace(/^127\.0\.0\.1:/, "localhost:")}` : `http://${address}`;
   if (isForPrograms) {
-    console.log(JSON.stringify({ url: `http://${address}`, apiKey }));
+    console.log(JSON.stringify({ url, apiKey, ...(usesTls() ? { ca: CA_FILE } : {}) }));
     return 0;
   }
   console.log(
@@ -41,10 +57,11 @@ await runScript(import.meta.url, async (args) => {
       "",
       `The cluster is up, ${seconds(performance.now() - startedAt)} after it was asked for.`,
       "",
-      `  address  http://${address}`,
+      `  address  ${url}`,
       `  API key  ${apiKey}`,
+      ...(usesTls() ? ["", `  export NODE_EXTRA_CA_CERTS=${CA_FILE}    before all that follows`] : []),
       "",
-      `  npx multinode login http://${address}    asks for the key, and keeps both for deploy, start, watch, logs`,
+      `  npx multinode login --api-url ${url}    asks for the key, and keeps both for later commands`,
       "  npm run cluster:down                     ends it and removes all that it stored",
     ].join("\n"),
   );

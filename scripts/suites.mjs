@@ -39,6 +39,12 @@ const CONTAINERS = {
   probe: ["unshare", "--mount", "--net", "true"],
 };
 
+const COMPOSE = {
+  debian: "docker-compose",
+  probe: ["sh", "-c", "docker compose version || docker-compose version"],
+};
+const CLUSTER = [DOCKER, CONTAINERS, COMPOSE, POSTGRES, NATS_SERVER, NGINX];
+
 /** A network of its own, in which an engine cannot touch the bridges and the firewall of another one. */
 const OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'];
 
@@ -91,6 +97,23 @@ const SUITES = [
     project: "docker",
     within: OWN_NETWORK,
     needs: [DOCKER, CONTAINERS],
+    boundMs: 300_000,
+  },
+  // The same tests as the other e2e- ones, on the cluster of docker-compose.yml with workers in containers; then what is of it alone.
+  {
+    name: "e2e-cluster",
+    source: "test/e2e",
+    project: "e2e-cluster",
+    within: OWN_NETWORK,
+    needs: CLUSTER,
+    boundMs: 600_000,
+  },
+  {
+    name: "cluster",
+    source: "test/cluster",
+    project: "cluster",
+    within: OWN_NETWORK,
+    needs: CLUSTER,
     boundMs: 300_000,
   },
   // Each prints its seed; without --short they run for minutes.

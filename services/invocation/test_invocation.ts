@@ -83,7 +83,7 @@ export class TestCatalog {
       resolveFunctions: ({ functions = [] }) => answer(() => ({ outcomes: functions.map(outcomeOf) })),
       resolveProject: () => answer(() => ({ projectId: this.projectId })),
       getCode: () =>
-        answer(() => ({ code: { source: { $case: "image", value: { image: "i" } }, environment: {} } as const })),
+        answer(() => ({ code: { source: { $case: "bundle", value: { digest: "d" } }, environment: {} } as const })),
       downloadBundle: async function* () {
         yield { chunk: new Uint8Array() };
       },

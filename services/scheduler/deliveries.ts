@@ -20,19 +20,22 @@ export class Deliveries {
     this.sendCode(worker, fn);
   }
 
-  /** Where there is no connection now, it is said when there is one. A worker that has its code ignores it. */
+  /**
+   * Where there is no connection now, it is said when there is one. A worker that has its code ignores it. While its limits
+   * are set it fetches the code, and runs nothing of it.
+   */
   sendCode(worker: PooledWorker, fn: BoundFunction): void {
-    this.#codeOf(fn.versionId).then(
-      (code) => {
-        const { projectName, versionId, spec } = fn;
-        worker.session?.bind({ projectName, versionId, function: spec, code });
-      },
-      (err: unknown) => {
-        this.#code.delete(fn.versionId);
-        this.#scheduler.settings.log.warn({ err, versionId: fn.versionId }, "the code of a version could not be had");
-        this.#scheduler.endWorker(worker);
-      },
-    );
+    const { projectName, versionId, spec } = fn;
+    const prepare = ({ source }: Code) => {
+      if (source?.$case === "bundle" && worker.session?.hasCode === false) worker.session.prepare(source.value.digest);
+    };
+    this.#codeOf(versionId).then(prepare, (err: unknown) => {
+      this.#code.delete(versionId);
+      this.#scheduler.settings.log.warn({ err, versionId }, "the code of a version could not be had");
+      this.#scheduler.endWorker(worker);
+    });
+    const bind = (code: Code) => worker.session?.bind({ projectName, versionId, function: spec, code });
+    this.#codeInLimits(worker, versionId).then(bind, () => {}); // a worker without code, or limits, is ended
   }
 
   assign(run: Run, worker: PooledWorker): void {
@@ -47,7 +50,13 @@ export class Deliveries {
     // The worker must have its code first, which it has at once unless it is the first of its version.
     const say = () => this.#sayExecution(run, worker);
     if (worker.session?.hasCode) say();
-    else void this.#codeOf(run.leased.versionId).then(say, () => {}); // told by `bind`
+    else void this.#codeInLimits(worker, run.leased.versionId).then(say, () => {}); // told by `bind`
+  }
+
+  /** The code of a version, once the worker may run it. */
+  async #codeInLimits(worker: PooledWorker, versionId: string): Promise<Code> {
+    const [code] = await Promise.all([this.#codeOf(versionId), worker.limited]);
+    return code;
   }
 
   #sayExecution(run: Run, worker: PooledWorker): void {

@@ -30,9 +30,9 @@ const placesOf = ({ assign }: Plan) => assign.map(({ executionId, workerId }) =>
 
 describe("spares", () => {
   it("are started up to their number, those on their way included", () => {
-    expect(decide({ spareWorkers: 3 }).start).toBe(3);
-    expect(decide({ spareWorkers: 3, workers: [worker("a", "starting"), worker("b", "spare")] }).start).toBe(1);
-    expect(decide({ spareWorkers: 9 }).start).toBe(4);
+    expect(decide({ spareWorkers: 3 })).toMatchObject({ start: 0, refill: 3 });
+    expect(decide({ spareWorkers: 3, workers: [worker("a", "starting"), worker("b", "spare")] }).refill).toBe(1);
+    expect(decide({ spareWorkers: 9 }).refill).toBe(4);
   });
 
   it("are given to what has waited longest, and replaced", () => {
@@ -42,7 +42,7 @@ describe("spares", () => {
       waiting: [...waiting(FRESH, 1), ...waiting(WARM, 1)],
     });
     expect(placesOf(decided)).toEqual(["v/fresh#1>a"]);
-    expect(decided.start).toBe(2); // one that is waited for, and the spare
+    expect(decided).toMatchObject({ start: 1, refill: 1 }); // one that is waited for, and the spare
   });
 
   it("are not used while they boot or end", () => {

@@ -53,8 +53,10 @@ export interface Plan {
   readonly assign: readonly { readonly executionId: string; readonly workerId: string }[];
   /** Spares to bind to functions that keep warm workers. */
   readonly warm: readonly { readonly workerId: string; readonly shape: FunctionShape }[];
-  /** Spares to start. */
+  /** Workers to start, for which something waits. */
   readonly start: number;
+  /** Spares to start beside them, for what comes later. */
+  readonly refill: number;
   readonly stop: readonly string[];
   /** Executions that could be placed if they were leased now. */
   readonly room: number;
@@ -141,7 +143,8 @@ export function plan(situation: Situation): Plan {
   stop.push(...expired);
 
   const needed = warm.missing + unplaced.workers;
-  const wanted = needed + spareWorkers - spares.length - starting;
+  const start = clamp(needed - starting, roomToStart);
+  const all = clamp(needed + spareWorkers - spares.length - starting, roomToStart);
 
   let room = 0;
   for (const list of places.values()) for (const { free } of list) room += free;
@@ -149,12 +152,17 @@ export function plan(situation: Situation): Plan {
   return {
     assign,
     warm: warm.bind,
-    start: Math.max(0, Math.min(wanted, roomToStart)),
+    start,
+    refill: Math.max(0, all - start),
     stop,
     room: room + newWorkers * ROOM_PER_NEW_WORKER,
     roomForOthers: newWorkers > 0,
     nextIdleAt,
   };
+}
+
+function clamp(count: number, room: number): number {
+  return Math.max(0, Math.min(count, room));
 }
 
 /** Executions without a place, and how many more workers they would fill. */

@@ -26,12 +26,30 @@ describe("a fresh worker", () => {
     const execution = await one();
     expect(execution.assigned).toMatchObject({ invocationId: id, attemptNumber: 1, parentInvocationId: "" });
     expect(execution.worker.resources).toEqual({ cpu: 0.5, memoryBytes: 1 << 26 });
-    expect(execution.worker.commands.map(({ $case }) => $case)).toEqual(["welcome", "bind", "assign"]);
+    expect(execution.worker.commands.map(({ $case }) => $case)).toEqual(["welcome", "prepare", "bind", "assign"]);
     await test.becomes(id, { status: Status.RUNNING, terminated: false });
     execution.return(42);
     await test.becomes(id, { status: Status.SUCCEEDED, terminated: true });
     expect(execution.worker.exists).toBe(false);
     expect(test.runtime.history).toHaveLength(1);
+  });
+
+  it("is given code and execution when it has its limits, and can fetch the code before", async () => {
+    test.catalog.add("f");
+    const limited = Promise.withResolvers<void>();
+    const limit = test.runtime.limit.bind(test.runtime);
+    test.runtime.limit = async (...args) => {
+      await limited.promise;
+      await limit.apply(test.runtime, args);
+    };
+    await test.start("f");
+    const said = () => test.runtime.history.flatMap(({ commands }) => commands.map(({ $case }) => $case));
+    await vi.waitFor(() => expect(said()).toContain("prepare"), WAIT);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(said()).toEqual(["welcome", "prepare"]);
+    limited.resolve();
+    (await one()).return(1);
+    expect(said().slice(0, 4)).toEqual(["welcome", "prepare", "bind", "assign"]);
   });
 
   it("is stopped only after its end is stored, and holds its slot until it is gone", async () => {

@@ -23,6 +23,7 @@ import { type Plan, plan, type StandingFunction } from "./plan.js";
 import { Reporter } from "./reporter.js";
 import { type Run, threw } from "./run.js";
 import { isShared, type Runtime, type WorkerExit } from "./runtime/runtime.js";
+import { SpareRefill } from "./spare_refill.js";
 import { StandingFunctions } from "./standing_functions.js";
 import { StartBackoff } from "./start_backoff.js";
 import { Strangers } from "./strangers.js";
@@ -79,6 +80,7 @@ export class Scheduler {
   #silenceTimer: NodeJS.Timeout | undefined;
   #strangerTimer: NodeJS.Timeout | undefined;
   #silenceLookedAt = 0;
+  readonly #refill = new SpareRefill(() => this.wake());
   readonly #backoff = new StartBackoff(() => this.wake());
 
   constructor(settings: SchedulerSettings) {
@@ -127,6 +129,7 @@ export class Scheduler {
     clearInterval(this.#strangerTimer);
     clearTimeout(this.#idleTimer);
     this.#standing.stop();
+    this.#refill.stop();
     await this.leases.stop();
     this.takeover?.handOver();
     for (const worker of this.pool.workers.values()) this.pool.stop(worker);
@@ -315,7 +318,8 @@ export class Scheduler {
       if (worker !== undefined) this.pool.stop(worker);
     }
     if (!this.#backoff.isWaiting) {
-      for (let i = 0; i < decided.start; i++) this.pool.start((exit) => this.exited(exit));
+      const count = decided.start + this.#refill.take(decided.refill);
+      for (let i = 0; i < count; i++) this.pool.start((exit) => this.exited(exit));
     }
     this.leases.offer(decided, this.#waiting);
     clearTimeout(this.#idleTimer);

@@ -23,6 +23,8 @@ export interface PooledWorker {
   phase: WorkerView["phase"];
   runtimeRef: string;
   bound: BoundFunction | undefined;
+  /** Fulfilled when it has the limits of what it is bound to: no code of a function runs before. */
+  limited: Promise<void>;
   session: WorkerSession | undefined;
   /** Executions that it runs. */
   readonly running: Set<string>;
@@ -91,6 +93,7 @@ export class WorkerPool {
       phase,
       runtimeRef: "",
       bound: undefined,
+      limited: Promise.resolve(),
       session: undefined,
       running: new Set(),
       taken: 0,
@@ -123,7 +126,8 @@ export class WorkerPool {
     worker.bound = bound;
     const { runtime, log } = this.#settings;
     const { cpu = 0, memoryBytes = 0 } = bound.spec.options ?? {};
-    runtime.limit(worker.id, { cpu, memoryBytes }).catch((err: unknown) => {
+    worker.limited = runtime.limit(worker.id, { cpu, memoryBytes });
+    worker.limited.catch((err: unknown) => {
       log.error({ err, workerId: worker.id }, "a worker's limits could not be set: it is stopped");
       this.stop(worker);
     });

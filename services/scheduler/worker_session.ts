@@ -20,6 +20,11 @@ export class WorkerSession {
     return this.#hasCode;
   }
 
+  /** Names code that it is about to be bound to, to be fetched meanwhile. */
+  prepare(digest: string): void {
+    this.send({ $case: "prepare", value: { digest } });
+  }
+
   bind(bind: BindWorker): void {
     this.#hasCode = true;
     this.send({ $case: "bind", value: bind });

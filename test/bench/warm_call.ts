@@ -1,52 +1,78 @@
 /** (a) One call after another of a function that does nothing, on a warm worker. */
 import { openBullmq } from "./harness/bullmq.js";
+import { startCluster } from "./harness/cluster.js";
 import { describeCpu, type Parts, withCpu } from "./harness/cpu.js";
+import { openPgBoss } from "./harness/pgboss.js";
 import { startServer } from "./harness/server.js";
 import { alternate, latency } from "./harness/statistics.js";
-import type { Bench, Measurement, Outcome } from "./measurement.js";
+import type { System } from "./harness/system.js";
+import type { Bench, Limits, Measurement, Outcome } from "./measurement.js";
 
-export const warmCall: Measurement = { name: "call", title: "(a) warm callRemote of a no-op", measure };
+export const warmCall: Measurement = {
+  name: "call",
+  title: "(a) warm callRemote of a no-op",
+  measure: async (bench) => {
+    await using server = await startServer(bench, { name: "call" });
+    return await measure(bench, server, [], { better: "lower", bound: 0.8, aim: 0.5 });
+  },
+};
 
-async function measure(bench: Bench): Promise<Outcome> {
-  await using server = await startServer(bench, { name: "call" });
-  await server.deploy();
+export const clusterCall: Measurement = {
+  name: "call",
+  title: "(a) warm callRemote of a no-op, on PostgreSQL and NATS",
+  measure: async (bench) => {
+    await using cluster = await startCluster(bench, { name: "call" });
+    await using boss = await openPgBoss(bench);
+    return await measure(bench, cluster, [{ name: "pg-boss", ...contender(boss) }]);
+  },
+};
+
+interface Contender {
+  readonly parts: Parts;
+  readonly call: (value: number) => Promise<unknown>;
+}
+
+interface Yardstick extends Contender {
+  readonly name: string;
+}
+
+function contender(rival: Contender): Contender {
+  return { parts: rival.parts, call: (value) => rival.call(value) };
+}
+
+async function measure(bench: Bench, system: System, more: readonly Yardstick[], limits?: Limits): Promise<Outcome> {
+  await system.deploy();
   await using always = await openBullmq(bench, "always");
   await using everysec = await openBullmq(bench, "everysec");
-  const noop = server.function<(value: number) => number>("noop");
+  const noop = system.function<(value: number) => number>("noop");
+  const yardsticks: readonly Yardstick[] = [
+    { name: "BullMQ always", ...contender(always) },
+    { name: "BullMQ everysec", ...contender(everysec) },
+    ...more,
+  ];
+  const ours = { name: "ours", parts: system.parts, call: (value: number) => noop.callRemote(value) };
 
   const [warmUp, samples] = bench.quick ? [50, 200] : [300, 1_000];
-  const contenders = {
-    ours: { parts: server.parts, call: (value: number) => noop.callRemote(value) },
-    always: { parts: always.parts, call: (value: number) => always.call(value) },
-    everysec: { parts: everysec.parts, call: (value: number) => everysec.call(value) },
-  };
-  for (const { call } of Object.values(contenders)) await callOneByOne(warmUp, call);
-  const round = ({ parts, call }: { parts: Parts; call: (value: number) => Promise<unknown> }) =>
+  const contenders = [ours, ...yardsticks];
+  for (const { call } of contenders) await callOneByOne(warmUp, call);
+  const round = ({ parts, call }: Contender) =>
     withCpu(parts, samples, async () => latency(await callOneByOne(samples, call)));
-  const figures = await alternate({
-    ours: () => round(contenders.ours),
-    always: () => round(contenders.always),
-    everysec: () => round(contenders.everysec),
-  });
+  const figures = await alternate(
+    Object.fromEntries(contenders.map((contender) => [contender.name, () => round(contender)])),
+  );
 
-  const { ours } = figures;
-  const row = (quantile: "p50" | "p99", name: "always" | "everysec") => ({
-    what: `call ${quantile}`,
-    value: ours[quantile],
-    unit: "ms",
-    yardstick: { name: `BullMQ ${name}`, value: figures[name][quantile] },
-  });
+  const of = (name: string) => figures[name] ?? { p50: Number.NaN, p99: Number.NaN };
   return {
-    rows: [
-      { ...row("p50", "always"), limits: { better: "lower", bound: 0.8, aim: 0.5 } },
-      row("p99", "always"),
-      row("p50", "everysec"),
-      row("p99", "everysec"),
-    ],
-    notes: [
-      `CPU of a call: ${describeCpu(ours)}`,
-      `CPU of a call of BullMQ everysec: ${describeCpu(figures.everysec)}`,
-    ],
+    rows: yardsticks.flatMap(({ name }, index) =>
+      (["p50", "p99"] as const).map((quantile) => ({
+        what: `call ${quantile}`,
+        value: of("ours")[quantile],
+        unit: "ms",
+        yardstick: { name, value: of(name)[quantile] },
+        ...(index === 0 && quantile === "p50" && limits !== undefined ? { limits } : {}),
+      })),
+    ),
+    notes: ["ours", "BullMQ everysec"].map((name) => `CPU of a call, ${name}: ${describeCpu(of(name))}`),
   };
 }
 

@@ -19,6 +19,7 @@ import {
 } from "../../services/scheduler/runtime/docker_profile.js";
 import type { WorkerBoot, WorkerExit } from "../../services/scheduler/runtime/runtime.js";
 import { testRuntime, WAIT } from "../contract/runtime.contract.js";
+import { BEYOND_ADDRESSES, BEYOND_PORT, openBeyond } from "../harness/beyond.js";
 import { startEngine, type TestEngine } from "../harness/docker.js";
 
 const IMAGE = "multinode/test-worker:1";
@@ -140,6 +141,11 @@ describe("a worker container", () => {
       MemorySwap: memory,
       NanoCpus: 0.25e9,
     });
+    const mode = info.HostConfig.NetworkMode ?? "";
+    const holder = mode.startsWith("container:")
+      ? engine.docker.getContainer(mode.slice("container:".length))
+      : undefined;
+    expect((await (holder?.inspect() ?? info)).HostConfig.Dns).toEqual(["127.0.0.1"]);
     expect(info.HostConfig.CapAdd).toBeNull();
     expect(info.HostConfig.Binds ?? []).toEqual([]);
     const status = await processStatus(info.State.Pid);
@@ -198,12 +204,16 @@ describe("a worker container", () => {
     socket.destroy();
     await start(`connects to ${neighbour}:7000`);
     await vi.waitFor(() => expect(test.printed("wrk-1").at(-1)).toBe("unreachable: timeout"), WAIT);
-    // No route at all: a mere silence over there would end in a timeout.
-    for (const [i, target] of ["169.254.169.254:80", "192.0.2.1:80"].entries()) {
+    const closeBeyond = await openBeyond();
+    for (const [i, address] of BEYOND_ADDRESSES.entries()) {
       const workerId = `wrk-beyond-${i}`;
-      await start(`connects to ${target}`, workerId);
-      await vi.waitFor(() => expect(test.printed(workerId).at(-1)).toBe("unreachable: ENETUNREACH"), WAIT);
+      const beyond = connect({ host: address, port: BEYOND_PORT });
+      await once(beyond, "connect"); // from the machine itself
+      beyond.destroy();
+      await start(`connects to ${address}:${BEYOND_PORT}`, workerId);
+      await vi.waitFor(() => expect(test.printed(workerId).at(-1)).toBe("unreachable: timeout"), WAIT);
     }
+    await closeBeyond();
   });
 
   it("reaches the machine's end of its network, where the scheduler may listen", async () => {

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Execution } from "../../sdk/typescript/src/index.js";
-import { isAlive, untilState, untilTerminated } from "../harness/observe.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
+import { LATE_MS, untilState, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
 const MAIN = `
   import { getContext, Multinode } from "multinode";
   import { setTimeout } from "node:timers/promises";
+  import { holdLine } from "./gate.js";
   export const mn = new Multinode();
   const failUntil = (attempt: number) => {
     const { attemptNumber } = getContext();
@@ -20,8 +22,9 @@ const MAIN = `
   export const jittered = mn.function(
     { maxRetries: 3, retryDelay: { initial: "200ms", factor: 1, jitter: 0.5 }, maxInvocationsPerWorker: 9 }, failUntil);
   export const patient = mn.function({ maxRetries: 1, retryDelay: "1h" }, failUntil);
-  export const dies = mn.function({ maxRetries: 1 }, async function* () {
-    yield process.pid;
+  export const dies = mn.function({ maxRetries: 1 }, async function* (line: string) {
+    await holdLine(line);
+    yield "held";
     if (getContext().attemptNumber === 1) process.kill(process.pid, "SIGKILL");
     await setTimeout(getContext().attemptNumber === 1 ? 10_000 : 0);
   });
@@ -43,11 +46,15 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
-  project = await target.deploy({ "main.ts": MAIN });
+  project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
-afterAll(() => target.close());
+afterAll(async () => {
+  gates.close();
+  await target.close();
+});
 
 const outcomes = (executions: readonly Execution[]) =>
   executions.map(({ attemptNumber, outcome }) => [attemptNumber, outcome]);
@@ -102,7 +109,7 @@ describe.concurrent("attempts", () => {
     const waits = waitsOf(executions);
     for (const [i, atLeast] of [100, 200, 300].entries()) {
       expect(waits[i]).toBeGreaterThanOrEqual(atLeast);
-      expect(waits[i]).toBeLessThan(atLeast + 1_500);
+      expect(waits[i]).toBeLessThan(atLeast + LATE_MS);
     }
   });
 
@@ -111,19 +118,19 @@ describe.concurrent("attempts", () => {
     const { executions } = await untilTerminated(fn, await fn.start(4));
     for (const wait of waitsOf(executions)) {
       expect(wait).toBeGreaterThanOrEqual(100);
-      expect(wait).toBeLessThan(200 + 1_500);
+      expect(wait).toBeLessThan(200 + LATE_MS);
     }
   });
 
   test("without a delay the next attempt comes at once", async () => {
     const fn = project.fn("retried");
     const { executions } = await untilTerminated(fn, await fn.start(3));
-    for (const wait of waitsOf(executions)) expect(wait).toBeLessThan(1_500);
+    for (const wait of waitsOf(executions)) expect(wait).toBeLessThan(LATE_MS);
   });
 
   test("a lost worker is a failed attempt, and is retried", async () => {
     const fn = project.fn("dies");
-    const ended = await untilTerminated(fn, await fn.start());
+    const ended = await untilTerminated(fn, await fn.start(gates.place()));
     expect(ended).toMatchObject({ status: "SUCCEEDED", numFailedAttempts: 1 });
     expect(outcomes(ended.executions)).toEqual([
       [1, "FAILED"],
@@ -157,9 +164,8 @@ describe.concurrent("attempts", () => {
 
   test("a killed process is gone", async () => {
     const fn = project.fn("dies");
-    const id = await fn.start();
-    const { result } = await untilState(fn, id, (state) => state.result !== undefined);
-    await untilTerminated(fn, id);
-    expect(isAlive(Number(result))).toBe(false);
+    const line = gates.place();
+    await untilState(fn, await fn.start(line), ({ terminated }) => terminated);
+    expect(await gates.holders(line)).toEqual({ now: 0, ever: 2 });
   });
 });

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CLI_ENVIRONMENT } from "../harness/cli_program.js";
 import { type Files, writeProject } from "../harness/connected_target.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -112,7 +113,7 @@ interface Failure {
 /** Runs a command that must fail. */
 async function failing(...args: readonly string[]): Promise<Failure> {
   const { apiUrl: MULTINODE_API_URL, apiKey: MULTINODE_API_KEY } = target;
-  const env = { PATH: process.env["PATH"], MULTINODE_HOME: home, MULTINODE_API_URL, MULTINODE_API_KEY };
+  const env = { ...CLI_ENVIRONMENT, MULTINODE_HOME: home, MULTINODE_API_URL, MULTINODE_API_KEY };
   try {
     await run(process.execPath, [CLI, ...args, "--json"], { env, timeout: TIMEOUT_MS });
   } catch (error) {

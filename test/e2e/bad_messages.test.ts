@@ -98,12 +98,12 @@ it("refuses metadata above the limit", async () => {
   expect(await withMetadata(16_000)).toBe("OK");
   const { metadataBytes } = LIMITS;
   expect(await withMetadata(metadataBytes)).toBe(`RESOURCE_EXHAUSTED ResourceExhausted limit=${metadataBytes}`);
-  // HTTP/2 itself breaks off a stream with more than about 100 kB.
-  expect(await withMetadata(MIB)).toBe("INTERNAL");
+  // HTTP/2 itself breaks off a stream with more than about 100 kB, in Node with one code, in nginx with another.
+  expect(await withMetadata(MIB)).toBeOneOf(["INTERNAL", "RESOURCE_EXHAUSTED"]);
   expect(await scene.goodCall()).toBe("OK");
 });
 
-/** An installation of its own, whose memory is looked at. */
+/** An installation of its own, whose processes' memory is looked at: of processes of this machine, whatever the shared one is. */
 let own: RunningTarget;
 let plain: RawConnection;
 let gzip: RawConnection;

@@ -5,6 +5,7 @@ import { LogServiceDefinition } from "../../gen/multinode/invocation/v1/log_serv
 import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
 import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/registry_service.pb.js";
 import { SchedulerServiceDefinition } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
+import { WorkerServiceDefinition } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { FUNCTION_NAME_RULE, PROJECT_NAME_RULE } from "../../sdk/typescript/src/protocol/names.js";
 import {
   badFields,
@@ -110,11 +111,13 @@ export function badPages(request: object = {}): Row[] {
 export class BadRequestScene {
   readonly target = openTarget();
   readonly #raw = connectRaw(this.target.apiUrl);
+  readonly #rawOfWorkers = connectRaw(this.target.workerUrl);
 
   /** Sends messages with these fields. `requests` is one message, or those of a stream. */
   async send(service: RawService, method: RawMethod, requests: object | object[], headers?: Headers): Promise<Outcome> {
     const messages = [requests].flat().map((request) => encodePartial(method, request));
-    return await this.#raw.send(pathOf(service, method), messages, headers ?? this.asKey);
+    const raw = service === WorkerServiceDefinition ? this.#rawOfWorkers : this.#raw;
+    return await raw.send(pathOf(service, method), messages, headers ?? this.asKey);
   }
 
   async sendBytes(path: string, messages: readonly Uint8Array[], headers?: Headers): Promise<Outcome> {
@@ -133,6 +136,7 @@ export class BadRequestScene {
 
   async close(): Promise<void> {
     this.#raw.close();
+    this.#rawOfWorkers.close();
     await this.target.close();
   }
 }

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { CLI_PROGRAM } from "../harness/cli_program.js";
+import { CLI_ENVIRONMENT, CLI_PROGRAM } from "../harness/cli_program.js";
 import { writeProject } from "../harness/connected_target.js";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { eventually, untilStatus, untilTerminated } from "../harness/observe.js";
 import { openTarget, type Target } from "../harness/target.js";
 
@@ -31,7 +31,7 @@ let home: string;
 let projectName: string;
 let versionId: string;
 const folders: string[] = [];
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   home = mkdtempSync(join(tmpdir(), "multinode-home-"));
@@ -42,7 +42,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const path of [home, ...folders]) rmSync(path, { recursive: true, force: true });
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -54,7 +54,7 @@ async function folder(version: string): Promise<string> {
 
 function run(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
   return new Promise((resolve) => {
-    const options = { env: { PATH: process.env["PATH"], MULTINODE_HOME: home, ...env }, timeout: 30_000 };
+    const options = { env: { ...CLI_ENVIRONMENT, MULTINODE_HOME: home, ...env }, timeout: 30_000 };
     execFile(process.execPath, [CLI_PROGRAM, ...args], options, (error, stdout, stderr) => {
       resolve({ exitStatus: error === null ? 0 : Number(error.code), stdout, stderr });
     });
@@ -120,7 +120,7 @@ describe("the command line", () => {
 
   test("cancel ends an invocation", async () => {
     const fn = target.fn(projectName, "held");
-    const id = await fn.start(gates.path());
+    const id = await fn.start(gates.place());
     await untilStatus(fn, id, "RUNNING");
     expect((await multinode("cancel", "-i", id)).exitStatus).toBe(0);
     expect((await untilTerminated(fn, id)).status).toBe("CANCELLED");
@@ -157,7 +157,7 @@ describe("the command line", () => {
 
   test("undeploy removes the project with all that is in flight", async () => {
     const fn = target.fn(projectName, "held");
-    const id = await fn.start(gates.path());
+    const id = await fn.start(gates.place());
     await untilStatus(fn, id, "RUNNING");
     expect(await json("undeploy", "--project-name", projectName)).toMatchObject({ projectName });
     const gone = await eventually(

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MultinodeClient } from "../../sdk/typescript/src/client.js";
 import { resolveCredentials, writeLoginFile } from "../../sdk/typescript/src/credentials.js";
 import { getDeployedFunction } from "../../sdk/typescript/src/index.js";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { errorOf, eventually, untilState, untilStatus } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -38,13 +38,13 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -126,7 +126,7 @@ describe.concurrent("the token of an execution", () => {
 
   test("may not deploy, read logs, make keys or delete; its child has it as parent; it ends with its execution", async () => {
     const leak = project.fn<(gate: string) => { apiUrl: string; apiKey: string }>("leak");
-    const gate = gates.path();
+    const gate = gates.place();
     const id = await leak.start(gate);
     const { result } = await untilState(leak, id, (state) => state.result !== undefined);
     await using client = new MultinodeClient(result ?? {});

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { InvocationStatus, ListOptions } from "../../sdk/typescript/src/index.js";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { untilStatus, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -20,14 +20,14 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
   await target.client.registry.deleteProject({ projectName: project.projectName });
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -53,7 +53,7 @@ async function startMany(name: string, count: number, gate: string): Promise<str
 
 describe.concurrent("list", () => {
   test("newest first, 50 a page, and an offset where there are more", async () => {
-    const started = await startMany("queued", 120, gates.path());
+    const started = await startMany("queued", 120, gates.place());
     const newestFirst = started.toReversed();
     const first = await project.fn("queued").list();
     expect(first.invocationIds).toEqual(newestFirst.slice(0, 50));
@@ -67,7 +67,7 @@ describe.concurrent("list", () => {
   });
 
   test("while new invocations arrive none is listed twice and none is skipped", async () => {
-    const gate = gates.path();
+    const gate = gates.place();
     const started = await startMany("growing", 30, gate);
     const listed = await listAll("growing", { pageSize: 10 }, () => startMany("growing", 3, gate));
     expect(new Set(listed).size).toBe(listed.length);
@@ -103,7 +103,7 @@ describe.concurrent("list", () => {
 
 describe("filters", () => {
   test("by status, version, parent and time", async () => {
-    const gate = gates.path();
+    const gate = gates.place();
     const fn = project.fn<(fails: boolean, gate?: string) => void>("mixed");
     const succeeded = await fn.start(false);
     const failed = await fn.start(true);

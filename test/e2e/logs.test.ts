@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type LogLine, LogStream } from "../../gen/multinode/invocation/v1/log_service.pb.js";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { eventually, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -42,13 +42,13 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -112,7 +112,7 @@ describe.concurrent("logs", () => {
 
   test("follow sends the lines there are, then each new one, and ends when it is terminated", async () => {
     const fn = project.fn("slowly");
-    const gate = gates.path();
+    const gate = gates.place();
     const invocationId = await fn.start(gate);
     const texts: string[] = [];
     const signal = AbortSignal.timeout(20_000);
@@ -139,7 +139,7 @@ describe.concurrent("logs", () => {
 
   test("executions side by side in one worker do not mix their lines", async () => {
     const fn = project.fn("sideBySide");
-    const gate = gates.path();
+    const gate = gates.place();
     const ids = await Promise.all(["a", "b", "c"].map((me) => fn.start(gate, me)));
     await eventually(
       async () => (await Promise.all(ids.map((id) => linesOf(id)))).map(({ length }) => length),

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MultinodeError } from "../../sdk/typescript/src/index.js";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { errorOf, eventually, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -31,13 +31,13 @@ type Square = (x: number) => number;
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -72,7 +72,7 @@ describe.concurrent("map and starmap", () => {
 
   test("yields in input order however they end, or as completed if asked", async () => {
     const fn = project.fn<(x: number | string) => number | string>("late");
-    const gate = gates.path();
+    const gate = gates.place();
     const completed: (number | string)[] = [];
     for await (const result of fn.map([gate, 1, 2], { order: "completed" })) {
       completed.push(result);
@@ -81,7 +81,7 @@ describe.concurrent("map and starmap", () => {
     expect(new Set(completed.slice(0, 2))).toEqual(new Set([1, 2]));
     expect(completed[2]).toBe(gate);
 
-    const second = gates.path();
+    const second = gates.place();
     const ordered = fn.map([second, 1, 2]);
     const first = ordered.next();
     await eventually(
@@ -109,7 +109,7 @@ describe.concurrent("map and starmap", () => {
 
   test("no more than the window is in flight", async () => {
     const fn = project.fn<(gate: string) => void>("waits");
-    const gate = gates.path();
+    const gate = gates.place();
     let read = 0;
     const inputs = function* () {
       for (; read < 9; read += 1) yield gate;
@@ -159,7 +159,7 @@ describe.concurrent("map and starmap", () => {
 
   test("the rest is cancelled on an error if asked, and left running if not", async () => {
     const fn = project.fn<(gate: string) => string>("failsOrWaits");
-    const gate = gates.path();
+    const gate = gates.place();
     for (const cancelRest of [true, false]) {
       const createdFrom = new Date();
       await expect(collect(fn.map(["", gate, gate], { cancelRest }))).rejects.toMatchObject({ inputIndex: 0 });
@@ -175,7 +175,7 @@ describe.concurrent("map and starmap", () => {
 
   test("aborting the signal ends the iteration with its reason", async () => {
     const controller = new AbortController();
-    const results = project.fn<(gate: string) => string>("failsOrWaits").map([gates.path()], {
+    const results = project.fn<(gate: string) => string>("failsOrWaits").map([gates.place()], {
       signal: controller.signal,
       cancelRest: true,
     });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { eventually, untilState, untilStatus, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -66,7 +66,7 @@ const MAIN = `
       if (method === "map") for await (const _ of stubborn.map([gate])) ;
       if (method === "watch") for await (const _ of stubborn.watch(id)) ;
     } catch (error) {
-      note(notes, String(error instanceof InvocationCancelledError && error === getContext().signal.reason));
+      await note(notes, String(error instanceof InvocationCancelledError && error === getContext().signal.reason));
       throw error;
     }
   });
@@ -79,13 +79,13 @@ const sources = (version: string) => ({
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy(sources("one"));
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -109,7 +109,7 @@ describe.concurrent("nested calls", () => {
 
   test("the new invocation records its parent", async () => {
     const fn = project.fn<(gate: string) => string>("parent");
-    const id = await fn.start(gates.path());
+    const id = await fn.start(gates.place());
     const { result: childId = "" } = await untilState(fn, id, ({ result }) => result !== undefined);
     expect(await project.fn("child").get(childId)).toMatchObject({ parentInvocationId: id });
     expect((await project.fn("child").list({ parent: id })).invocationIds).toEqual([childId]);
@@ -118,7 +118,7 @@ describe.concurrent("nested calls", () => {
 
   test("a sibling is called in the same version, also after an upgrade", async () => {
     const first = await target.deploy(sources("first"));
-    const gate = gates.path();
+    const gate = gates.place();
     const id = await first.fn("inVersion").start(gate);
     await untilStatus(first.fn("inVersion"), id, "RUNNING");
     await target.deploy(sources("second"), { projectName: first.projectName });
@@ -136,9 +136,11 @@ describe.concurrent("nested calls", () => {
         arguments: { positional: { data: Buffer.from("[2]") } },
         parentInvocationId,
       });
-    const parentId = await project.fn("square").start(1);
+    const gate = gates.place();
+    const parentId = await project.fn("child").start(gate);
     const { invocationId } = await start(parentId);
     expect(await project.fn("square").get(invocationId)).toMatchObject({ parentInvocationId: parentId });
+    gates.open(gate);
     await expect(start(`inv-${"0".repeat(26)}`)).rejects.toMatchObject({
       reason: "ParentInvocationDoesNotExist",
       code: 5,
@@ -149,7 +151,7 @@ describe.concurrent("nested calls", () => {
 describe.concurrent("the end of a parent", () => {
   test("cancelling it cancels its unfinished descendants, however deep", async () => {
     const fn = project.fn<(depth: number, gate: string) => string[]>("tree");
-    const root = await fn.start(3, gates.path());
+    const root = await fn.start(3, gates.place());
     const ids = [root];
     for (const id of ids) {
       const { result = [] } = await untilState(fn, id, ({ result: started }) => started !== undefined);
@@ -164,7 +166,7 @@ describe.concurrent("the end of a parent", () => {
   test("cancelling it leaves descendants that have finished as they are", async () => {
     const fn = project.fn<(gate: string) => string[]>("twins");
     const child = project.fn("child");
-    const id = await fn.start(gates.path());
+    const id = await fn.start(gates.place());
     const { result: [first = "", second = ""] = [] } = await untilState(fn, id, ({ result }) => result !== undefined);
     await child.cancel(first);
     const before = await untilTerminated(child, first);
@@ -179,7 +181,7 @@ describe.concurrent("the end of a parent", () => {
     ["times out", "TIMED_OUT"],
   ])("where it %s its children are left running", async (end, status) => {
     const fn = project.fn<(gate: string, end: string) => string>("parent");
-    const gate = gates.path();
+    const gate = gates.place();
     const id = await fn.start(gate, end);
     const ended = await untilTerminated(fn, id);
     expect(ended.status).toBe(status);
@@ -196,7 +198,7 @@ describe.concurrent("an interruption", () => {
     "makes a pending %s reject with its error",
     async (method) => {
       const fn = project.fn("pending");
-      const [gate, notes] = [gates.path(), gates.path()];
+      const [gate, notes] = [gates.place(), gates.place()];
       const id = await fn.start(method, gate, notes);
       // Children that are running and go on: none of them ends before the interruption has arrived.
       const count = method === "callRemote" || method === "map" ? 2 : 1;

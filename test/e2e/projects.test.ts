@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { eventually, untilState, untilStatus } from "../harness/observe.js";
 import { openTarget, type Target } from "../harness/target.js";
 
@@ -19,12 +19,12 @@ const FILES = {
 };
 
 let target: Target;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(() => {
   target = openTarget();
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -61,7 +61,7 @@ describe.concurrent("projects", () => {
   test("deleting refuses new versions and invocations at once, cancels all in flight, then removes the project", async () => {
     const { projectName, fn, versionId } = await target.deploy(FILES);
     const held = fn("held");
-    const gate = gates.path();
+    const gate = gates.place();
     const running = await held.start(gate);
     await untilStatus(held, running, "RUNNING");
     const queued = await held.start(gate);
@@ -104,7 +104,7 @@ describe.concurrent("projects", () => {
   test("the name of a removed project can be used again, without its past", async () => {
     const first = await target.deploy(FILES);
     const { projectName } = first;
-    const gate = gates.path();
+    const gate = gates.place();
     gates.open(gate);
     await first.fn("held").callRemote(gate);
     await target.client.registry.deleteProject({ projectName });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connectTarget, type DeployedProject, type Target } from "../harness/connected_target.js";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { untilStatus, untilTerminated } from "../harness/observe.js";
 import type { RunningTarget } from "../harness/running_target.js";
 import { startTarget } from "../harness/start_target.js";
@@ -22,22 +22,23 @@ const MAIN = `
 let running: RunningTarget;
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   await using shared = openTarget();
-  // One of its own: the others' invocations are not to be disturbed.
+  // One of its own: the others' invocations are not to be disturbed. Its workers are processes, which end with their server,
+  // whatever the shared one has; cluster/crash.test.ts is the counterpart for workers in containers.
   running = await startTarget(shared.kind);
   target = connectTarget(running);
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
   await running.stop();
 });
 
 test("a crash loses nothing that was answered: starts are stored, attempts are retried, waits go on", async () => {
-  const gate = gates.path();
+  const gate = gates.place();
   const [retried, once] = [
     project.fn<(gate: string) => number>("retried"),
     project.fn<(gate: string) => number>("once"),

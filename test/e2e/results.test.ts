@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { untilState, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -44,13 +44,13 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -68,12 +68,12 @@ describe.concurrent("results", () => {
 
   test("each yielded value is the result as it is yielded, for get and for watchers", async () => {
     const fn = project.fn("steps");
-    const paths = [gates.path(), gates.path(), gates.path()];
-    const id = await fn.start(paths);
-    for (const [index, path] of paths.entries()) {
+    const places = [gates.place(), gates.place(), gates.place()];
+    const id = await fn.start(places);
+    for (const [index, place] of places.entries()) {
       await untilState(fn, id, ({ result }) => result === `step ${index}`);
       expect(await fn.get(id)).toMatchObject({ status: "RUNNING", result: `step ${index}` });
-      gates.open(path);
+      gates.open(place);
     }
     expect(await fn.awaitResult(id)).toBe("step 2");
   });
@@ -81,7 +81,7 @@ describe.concurrent("results", () => {
   test("at the end the result is the value that the generator returned", async () => {
     const fn = project.fn("steps");
     expect(await fn.callRemote([], "the last")).toBe("the last");
-    const path = gates.path();
+    const path = gates.place();
     gates.open(path);
     expect(await fn.callRemote([path], "the last")).toBe("the last");
   });

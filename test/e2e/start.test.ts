@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { untilStatus, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -10,7 +10,7 @@ const MAIN = `
   export const echo = mn.function({ maxInvocationsPerWorker: Infinity }, (value: unknown) => value);
   export const other = mn.function({ maxInvocationsPerWorker: Infinity }, (value: unknown) => value);
   export const held = mn.function({ maxConcurrency: 1, gracePeriod: 0 }, async (gate: string, notes: string) => {
-    note(notes, getContext().invocationId);
+    await note(notes, getContext().invocationId);
     await passGate(gate);
     return "passed";
   });
@@ -18,13 +18,13 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -95,7 +95,7 @@ describe.concurrent("idempotency key", () => {
 describe("ttl", () => {
   test("what has not begun by then is TIMED_OUT, and no worker is provisioned", async () => {
     const fn = project.fn("held");
-    const [gate, notes] = [gates.path(), gates.path()];
+    const [gate, notes] = [gates.place(), gates.place()];
     const blocking = await fn.start(gate, notes);
     await untilStatus(fn, blocking, "RUNNING");
     const id = await fn.withOptions({ ttl: "200ms" }).start(gate, notes);
@@ -111,7 +111,7 @@ describe("ttl", () => {
 
   test("what has begun by then runs on", async () => {
     const fn = project.fn("held").withOptions({ ttl: "10s" });
-    const [gate, notes] = [gates.path(), gates.path()];
+    const [gate, notes] = [gates.place(), gates.place()];
     const id = await fn.start(gate, notes);
     const { expiresAt } = await untilStatus(fn, id, "RUNNING");
     expect(expiresAt).toBeInstanceOf(Date);

@@ -1,27 +1,27 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
-import { isAlive, untilState, untilStatus, untilTerminated } from "../harness/observe.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
+import { untilState, untilStatus, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
 const MAIN = `
   import { getContext, Multinode } from "multinode";
-  import { passGate } from "./gate.js";
+  import { holdLine, passGate } from "./gate.js";
   export const mn = new Multinode();
   const wait = async (gate: string, outcome?: string) => {
     await passGate(gate);
     if (outcome === "FAILED") throw new Error("as asked");
     return outcome;
   };
-  export const cleansUp = mn.function(async (gate: string) => {
+  export const cleansUp = mn.function(async (gate: string, never: string) => {
     const { signal } = getContext();
-    await passGate(gate + " never", signal).catch(() => undefined);
+    await passGate(never, signal).catch(() => undefined);
     await passGate(gate);
   });
   const one = { maxConcurrency: 1 };
   export const succeeds = mn.function(one, wait);
   export const others = mn.function(wait);
   export const timesOut = mn.function({ timeout: "300ms", gracePeriod: 0 }, wait);
-  export const pid = mn.function(() => process.pid);
+  export const held = mn.function(holdLine);
   export const context = mn.function(() => {
     const { signal, logger, ...rest } = getContext();
     return rest;
@@ -30,20 +30,20 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
 describe.concurrent("statuses", () => {
   test("PENDING while queued, RUNNING while running, then SUCCEEDED", async () => {
     const fn = project.fn<(gate: string) => string>("succeeds");
-    const [gate, blockingGate] = [gates.path(), gates.path()];
+    const [gate, blockingGate] = [gates.place(), gates.place()];
     const blocking = await fn.start(blockingGate);
     await untilStatus(fn, blocking, "RUNNING");
     const id = await fn.start(gate);
@@ -69,7 +69,7 @@ describe.concurrent("statuses", () => {
 
   test("FAILED with its error", async () => {
     const fn = project.fn("others");
-    const gate = gates.path();
+    const gate = gates.place();
     gates.open(gate);
     const ended = await untilTerminated(fn, await fn.start(gate, "FAILED"));
     expect(ended).toMatchObject({ status: "FAILED", error: "Error: as asked", numFailedAttempts: 1 });
@@ -78,8 +78,8 @@ describe.concurrent("statuses", () => {
 
   test("CANCELLING until the execution has ended, then CANCELLED", async () => {
     const fn = project.fn("cleansUp");
-    const gate = gates.path();
-    const id = await fn.start(gate);
+    const gate = gates.place();
+    const id = await fn.start(gate, gates.place());
     await untilStatus(fn, id, "RUNNING");
     await fn.cancel(id);
     const cancelling = await fn.get(id);
@@ -91,12 +91,12 @@ describe.concurrent("statuses", () => {
 
   test("TIMED_OUT after the timeout", async () => {
     const fn = project.fn("timesOut");
-    expect((await untilTerminated(fn, await fn.start(gates.path()))).status).toBe("TIMED_OUT");
+    expect((await untilTerminated(fn, await fn.start(gates.place()))).status).toBe("TIMED_OUT");
   });
 
   test("terminated is never true before a finished status, and becomes true after it", async () => {
     const fn = project.fn("others");
-    const gate = gates.path();
+    const gate = gates.place();
     gates.open(gate);
     const seen = [];
     for await (const { status, terminated } of fn.watch(await fn.start(gate), { until: "terminated" })) {
@@ -107,22 +107,22 @@ describe.concurrent("statuses", () => {
   });
 
   test("a terminated invocation holds no worker: its process is gone", async () => {
-    const fn = project.fn<() => number>("pid");
-    const ids = await Promise.all(Array.from({ length: 6 }, () => fn.start()));
-    const isAliveAtEnd = await Promise.all(
-      ids.map(async (id) => {
-        const { result } = await untilState(fn, id, ({ terminated }) => terminated);
-        return isAlive(result ?? process.pid);
+    const fn = project.fn("held");
+    const lines = Array.from({ length: 6 }, () => gates.place());
+    const holdersAtEnd = await Promise.all(
+      lines.map(async (line) => {
+        await untilState(fn, await fn.start(line), ({ terminated }) => terminated);
+        return gates.holders(line);
       }),
     );
-    expect(isAliveAtEnd).toEqual(ids.map(() => false));
+    expect(holdersAtEnd).toEqual(lines.map(() => ({ now: 0, ever: 1 })));
   });
 });
 
 describe.concurrent("get", () => {
   test("answers every attribute of an invocation, and of its executions", async () => {
     const fn = project.fn("others");
-    const gate = gates.path();
+    const gate = gates.place();
     gates.open(gate);
     const id = await fn.start(gate, "done");
     const invocation = await untilTerminated(fn, id);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WatchUntil } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { type Invocation, InvocationFailedError } from "../../sdk/typescript/src/index.js";
-import { GATE_SOURCE, GateFolder } from "../harness/gate.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import { errorOf, eventually, untilState, untilStatus, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
@@ -29,13 +29,13 @@ const MAIN = `
 
 let target: Target;
 let project: DeployedProject;
-const gates = new GateFolder();
+const gates = await Gates.open();
 beforeAll(async () => {
   target = openTarget();
   project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
 });
 afterAll(async () => {
-  gates.remove();
+  gates.close();
   await target.close();
 });
 
@@ -48,7 +48,7 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 describe.concurrent("watch", () => {
   test("the state now, then every change, ending after the finished state", async () => {
     const fn = project.fn<(gates: string[]) => string>("retried");
-    const paths = [gates.path(), gates.path()];
+    const paths = [gates.place(), gates.place()];
     const id = await fn.start(paths);
     const seen: Invocation<string>[] = [];
     for await (const state of fn.watch(id)) {
@@ -68,7 +68,7 @@ describe.concurrent("watch", () => {
 
   test("until terminated, if asked", async () => {
     const fn = project.fn("held");
-    const gate = gates.path();
+    const gate = gates.place();
     gates.open(gate);
     const states = await collect(fn.watch(await fn.start(gate), { until: "terminated" }));
     expect(states.at(-1)).toMatchObject({ status: "SUCCEEDED", terminated: true });
@@ -76,7 +76,7 @@ describe.concurrent("watch", () => {
 
   test("of a finished invocation it is its state, and ends", async () => {
     const fn = project.fn("held");
-    const gate = gates.path();
+    const gate = gates.place();
     gates.open(gate);
     const id = await fn.start(gate);
     await untilTerminated(fn, id);
@@ -93,7 +93,7 @@ describe.concurrent("watch", () => {
 
   test("goes on from the last revision", async () => {
     const fn = project.fn<(gate: string) => string>("held");
-    const gate = gates.path();
+    const gate = gates.place();
     const invocationId = await fn.start(gate);
     const { revision } = await untilStatus(fn, invocationId, "RUNNING");
     gates.open(gate);
@@ -109,7 +109,7 @@ describe.concurrent("watch", () => {
 
   test("one stream carries many invocations, and a refusal of one leaves the others", async () => {
     const fn = project.fn("held");
-    const gate = gates.path();
+    const gate = gates.place();
     const ids = await Promise.all(Array.from({ length: 5 }, () => fn.start(gate)));
     gates.open(gate);
     const unknown = `inv-${"0".repeat(26)}`;
@@ -133,7 +133,7 @@ describe.concurrent("watch", () => {
 describe.concurrent("awaitResult and callRemote", () => {
   test("answers the result of one that succeeds, and of one that has", async () => {
     const fn = project.fn("held");
-    const gate = gates.path();
+    const gate = gates.place();
     const id = await fn.start(gate);
     const waiting = fn.awaitResult(id);
     gates.open(gate);
@@ -144,7 +144,7 @@ describe.concurrent("awaitResult and callRemote", () => {
 
   test("throws InvocationFailedError with the error and the invocation", async () => {
     const fn = project.fn("held");
-    const gate = gates.path();
+    const gate = gates.place();
     gates.open(gate);
     for (const call of [fn.callRemote(gate, true), fn.awaitResult(await fn.start(gate, true))]) {
       const error = await errorOf(call);
@@ -156,12 +156,12 @@ describe.concurrent("awaitResult and callRemote", () => {
 
   test("throws InvocationCancelledError and InvocationTimedOutError", async () => {
     const fn = project.fn("held");
-    const id = await fn.start(gates.path());
+    const id = await fn.start(gates.place());
     const waiting = errorOf(fn.awaitResult(id));
     await untilStatus(fn, id, "RUNNING");
     await fn.cancel(id);
     expect(await waiting).toMatchObject({ reason: "InvocationCancelledError", invocation: { status: "CANCELLED" } });
-    const timedOut = project.fn("timesOut").callRemote(gates.path());
+    const timedOut = project.fn("timesOut").callRemote(gates.place());
     await expect(timedOut).rejects.toMatchObject({
       reason: "InvocationTimedOutError",
       invocation: { status: "TIMED_OUT" },
@@ -170,7 +170,7 @@ describe.concurrent("awaitResult and callRemote", () => {
 
   test("aborting its signal stops the waiting and leaves the invocation alone", async () => {
     const fn = project.fn("held");
-    const gate = gates.path();
+    const gate = gates.place();
     const id = await fn.start(gate);
     const controller = new AbortController();
     const waiting = errorOf(fn.awaitResult(id, { signal: controller.signal }));
@@ -184,7 +184,7 @@ describe.concurrent("awaitResult and callRemote", () => {
 
   test("with cancelOnAbort it cancels the invocation too", async () => {
     const fn = project.fn("held");
-    const id = await fn.start(gates.path());
+    const id = await fn.start(gates.place());
     const controller = new AbortController();
     const waiting = errorOf(fn.awaitResult(id, { signal: controller.signal, cancelOnAbort: true }));
     await untilStatus(fn, id, "RUNNING");
@@ -195,7 +195,7 @@ describe.concurrent("awaitResult and callRemote", () => {
 
   test("a watch ends with its signal's reason", async () => {
     const fn = project.fn("held");
-    const gate = gates.path();
+    const gate = gates.place();
     const id = await fn.start(gate);
     const controller = new AbortController();
     const watching = errorOf(collect(fn.watch(id, { signal: controller.signal })));

@@ -35,6 +35,10 @@ export interface Target extends AsyncDisposable {
   readonly kind: RunningTarget["kind"];
   readonly apiUrl: string;
   readonly apiKey: string;
+  /** Where workers come to. */
+  readonly workerUrl: string;
+  /** How many there are, each with workers of its own. */
+  readonly schedulers: number;
   readonly client: MultinodeClient;
   /** A project name that was not used before. */
   newProjectName(): string;
@@ -55,10 +59,20 @@ export interface TargetAddress {
   readonly apiUrl: string;
   readonly apiKey: string;
   readonly kind?: RunningTarget["kind"];
+  /** Default: `apiUrl`. */
+  readonly workerUrl?: string | undefined;
+  /** Default 1. */
+  readonly schedulers?: number | undefined;
 }
 
 /** Connects to an installation that is running already. */
-export function connectTarget({ apiUrl, apiKey, kind = "embedded" }: TargetAddress): Target {
+export function connectTarget({
+  apiUrl,
+  apiKey,
+  kind = "embedded",
+  workerUrl = apiUrl,
+  schedulers = 1,
+}: TargetAddress): Target {
   const client = new MultinodeClient({ apiUrl, apiKey });
   const fn = <F>(projectName: string, functionName: string, versionId?: string): DeployedFunction<F> =>
     getDeployedFunction<F>({ projectName, functionName, versionId, client });
@@ -66,6 +80,8 @@ export function connectTarget({ apiUrl, apiKey, kind = "embedded" }: TargetAddre
     kind,
     apiUrl,
     apiKey,
+    workerUrl,
+    schedulers,
     client,
     newProjectName,
     bundle: bundleFiles,

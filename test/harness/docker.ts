@@ -21,7 +21,7 @@ const LOG_CHARACTERS = 4_000;
 const FOLDER = "multinode-docker-";
 /** File of a folder that says whose it is. */
 const OWNER = "owner.json";
-const BASE_IMAGE = "multinode/node:24";
+export const BASE_IMAGE = "multinode/node:24";
 export const WORKER_IMAGE = "multinode/worker:test";
 
 export interface TestEngine {

@@ -48,7 +48,8 @@ export interface RawConnectionOptions {
 }
 
 export function connectRaw(apiUrl: string, { gzip = false }: RawConnectionOptions = {}): RawConnection {
-  const client = new Client(new URL(apiUrl).host, credentials.createInsecure(), {
+  const { host, protocol } = new URL(apiUrl);
+  const client = new Client(host, protocol === "https:" ? credentials.createSsl() : credentials.createInsecure(), {
     "grpc.max_send_message_length": -1,
     "grpc.max_receive_message_length": -1,
     "grpc.use_local_subchannel_pool": 1,

@@ -10,6 +10,10 @@ declare module "vitest" {
     readonly targetApiUrl: string;
     readonly targetApiKey: string;
     readonly targetKind: "embedded" | "services";
+    /** Where workers come to. Absent: to the address of the API. */
+    readonly targetWorkerUrl?: string;
+    /** How many schedulers there are, each with workers of its own. Absent: one. */
+    readonly targetSchedulers?: number;
   }
 }
 
@@ -17,5 +21,11 @@ export type { DeployedProject, DeployOptions, Files, Target } from "./connected_
 
 /** Connects to the installation of this vitest project. Close it at the end of the file. */
 export function openTarget(): Target {
-  return connectTarget({ apiUrl: inject("targetApiUrl"), apiKey: inject("targetApiKey"), kind: inject("targetKind") });
+  return connectTarget({
+    apiUrl: inject("targetApiUrl"),
+    apiKey: inject("targetApiKey"),
+    kind: inject("targetKind"),
+    workerUrl: inject("targetWorkerUrl"),
+    schedulers: inject("targetSchedulers"),
+  });
 }

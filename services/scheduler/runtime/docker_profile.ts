@@ -30,6 +30,11 @@ const WORKER_PIDS = 256; // threads count
 const HOLDER_PIDS = 8;
 const HOLDER_MEMORY_BYTES = 16 * MIB;
 const NANO = 1e9;
+/**
+ * Nobody answers there. The engine's own name server would ask those of the machine, for workers that reach none, and so
+ * carry what is asked to the world.
+ */
+const NO_NAME_SERVER = "127.0.0.1";
 /** The engine refuses less. */
 const LEAST_CPU = 0.01;
 
@@ -156,6 +161,8 @@ function hardened({ ociRuntime }: ContainerSettings, networkMode: string, pids: 
     AutoRemove: false,
     RestartPolicy: { Name: "no" },
     NetworkMode: networkMode,
+    // The network of a holder has the holder's.
+    ...(networkMode.startsWith("container:") ? {} : { Dns: [NO_NAME_SERVER] }),
     CapDrop: ["ALL"], // D1
     SecurityOpt: ["no-new-privileges"],
     ReadonlyRootfs: true,

@@ -263,6 +263,8 @@ export class FakeWorker {
         this.#isWelcome = true;
         this.send([...this.#session.resend(), this.#session.status(0)]);
         break;
+      case "prepare":
+        break;
       case "bind":
         if (this.#isBound) break;
         this.#isBound = true;

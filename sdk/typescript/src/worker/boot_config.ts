@@ -1,4 +1,4 @@
-import { fstatSync, readFileSync, rmSync } from "node:fs";
+import { fstatSync, lstatSync, readFileSync, rmSync } from "node:fs";
 import { Socket } from "node:net";
 
 /** What a worker must know to find its scheduler. User code must not see it: it holds the worker's token. */
@@ -20,11 +20,11 @@ export class BootConfigIsInvalidError extends Error {
   override readonly name = "BootConfigIsInvalidError";
 }
 
-/** Reads the configuration from a file, and removes the file where that is possible. */
+/** Reads the configuration from a file, and removes the file where that is possible; never what only leads to it, such as /dev/stdin. */
 export function readConfigFile(path: string): BootConfig {
   const text = readFileSync(path, "utf8");
   try {
-    rmSync(path);
+    if (lstatSync(path).isFile()) rmSync(path);
   } catch {
     // Mounted by the runtime, which removes it.
   }

@@ -44,6 +44,8 @@ export class Supervisor {
   #startTimer: NodeJS.Timeout | undefined;
   #fenceAfterMs: number = LIMITS.workerBootMs;
   #isBound = false;
+  /** What came of bundles, by digest: fetched once, before the worker is bound or then. */
+  readonly #bundles = new Map<string, Promise<BindMessage["code"]>>();
   #isDying = false;
   #takenYields = 0;
   #toMain: ToMain[] = [];
@@ -95,6 +97,9 @@ export class Supervisor {
   #onCommands(commands: readonly WorkerCommand[]): void {
     for (const { command } of commands) {
       switch (command?.$case) {
+        case "prepare":
+          void this.#fetchCode(command.value.digest);
+          break;
         case "bind":
           void this.#bind(command.value);
           break;
@@ -139,8 +144,19 @@ export class Supervisor {
 
   async #prepareCode(bind: BindWorker): Promise<BindMessage["code"]> {
     if (bind.code?.source?.$case !== "bundle") return { folder: this.#data.imageCodeFolder };
+    return await this.#fetchCode(bind.code.source.value.digest);
+  }
+
+  #fetchCode(digest: string): Promise<BindMessage["code"]> {
+    const known = this.#bundles.get(digest);
+    if (known !== undefined) return known;
+    const fetching = this.#fetchCodeNow(digest);
+    this.#bundles.set(digest, fetching);
+    return fetching;
+  }
+
+  async #fetchCodeNow(digest: string): Promise<BindMessage["code"]> {
     try {
-      const { digest } = bind.code.source.value;
       const { workerToken, bundleCacheDir } = this.#config;
       const fetch = (): Promise<Uint8Array> => fetchBundle(() => this.#connection.url, workerToken, digest);
       return { folder: await ensureCode(bundleCacheDir, digest, fetch) };

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { zipSync } from "fflate";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { createArchive } from "../bundle/archive.js";
 import { EXAMPLE_MAIN } from "./testing/example_main.js";
 import { FakeScheduler } from "./testing/fake_scheduler.js";
@@ -13,6 +13,7 @@ import { EXAMPLE, useWorker } from "./testing/worker_fixture.js";
 
 const fixture = useWorker();
 
+const WAIT = { timeout: 10_000, interval: 10 };
 const BROKEN_MAIN = `console.log("loading"); throw new SyntaxError("broken on purpose");`;
 
 describe("the code", () => {
@@ -29,6 +30,19 @@ describe("the code", () => {
     expect(fixture.scheduler.lines("e1")[0]?.text).toBe("loading");
     fixture.scheduler.assign("e2", [1, 2]);
     expect((await fixture.scheduler.outcome("e2")).error).toBe("SyntaxError: broken on purpose");
+  });
+
+  test("is fetched when it is prepared, and runs when it is bound", async () => {
+    const main = EXAMPLE_MAIN + '\nconsole.log("loading");';
+    const { bytes, digest } = createArchive(new Map([["main.mjs", { data: Buffer.from(main) }]]));
+    fixture.scheduler.bundles.set(digest, bytes);
+    fixture.scheduler.send({ $case: "prepare", value: { digest } });
+    await vi.waitFor(async () => expect(await readdir(fixture.cacheDir)).toContain(digest), WAIT);
+    fixture.scheduler.bundles.clear();
+    fixture.scheduler.assign("e1", [1, 2]);
+    fixture.scheduler.bind("add", digest);
+    expect((await fixture.scheduler.outcome("e1")).value).toBe(3);
+    expect(fixture.scheduler.authorizations).toHaveLength(2); // of the stream, and of one bundle
   });
 
   test("is refused where its digest is another", async () => {

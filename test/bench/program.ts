@@ -1,0 +1,30 @@
+/**
+ * A benchmark as a program: some measurements, one after the other.
+ *
+ * Exit status 0: every bound was kept; 1: one was not, or a measurement failed; 2: the arguments were wrong; 130: Ctrl-C.
+ */
+import { type Arguments, parseArguments } from "./arguments.js";
+import type { Measurement } from "./measurement.js";
+import { runBench } from "./run.js";
+
+export async function runProgram(measurements: readonly Measurement[]): Promise<never> {
+  const interruption = new AbortController();
+  process.once("SIGINT", () => interruption.abort());
+  process.once("SIGTERM", () => interruption.abort());
+
+  let chosen: Arguments | undefined;
+  try {
+    chosen = parseArguments(process.argv.slice(2), measurements);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+  }
+  if (chosen === undefined) process.exit(2);
+  try {
+    process.exitCode = (await runBench(chosen, interruption.signal)) ? 0 : 1;
+  } catch (error) {
+    console.error(interruption.signal.aborted ? "Interrupted." : error);
+    process.exitCode = interruption.signal.aborted ? 130 : 1;
+  }
+  // Clients of an interrupted measurement may still be connected.
+  process.exit();
+}
