@@ -22,11 +22,11 @@ function onPostgres() {
   return { extends: inherits, test: { ...test, globalSetup: ["test/harness/postgres_setup.ts"] } };
 }
 
-/** One file after the other: each starts an engine of its own, and engines of one machine share its firewall. */
-const docker = {
-  extends: true as const,
-  test: { ...project("docker", ["test/docker/**/*.test.ts"], 60_000).test, fileParallelism: false },
-};
+/** One file after the other: each starts engines of its own, and engines of one machine share its firewall. */
+function onEngines(name: "docker" | "swarm") {
+  const { extends: inherits, test } = project(name, [`test/${name}/**/*.test.ts`], 60_000);
+  return { extends: inherits, test: { ...test, fileParallelism: false } };
+}
 
 /** One file after the other: they kill services. */
 const cluster = {
@@ -71,7 +71,8 @@ export default defineConfig({
       project("nats", ["test/nats/**/*.test.ts"], 30_000),
       project("tls", ["test/tls/**/*.test.ts"], 60_000),
       onPostgres(),
-      docker,
+      onEngines("docker"),
+      onEngines("swarm"),
       project("python", ["test/python/**/*.test.ts"], 60_000),
     ],
   },

@@ -4,6 +4,8 @@ import { rmSync } from "node:fs";
 import { CLUSTER_FOLDER, composeCommand, hasSecrets, removeWorkers } from "./cluster.mjs";
 import { run, runScript } from "./toolchain.mjs";
 
+const ATTEMPTS = 4;
+
 await runScript(import.meta.url, async (args) => {
   const keepsData = args.includes("--keep-data");
   const unknown = args.filter((arg) => arg !== "--keep-data");
@@ -15,9 +17,14 @@ await runScript(import.meta.url, async (args) => {
   }
   // Schedulers first, while what they tell is still heard: they end their workers.
   await run(command, [...base, "stop", "-t", "30", "scheduler-1", "scheduler-2"]);
-  await removeWorkers();
-  const { ok, detail } = await run(command, [...base, "down", "--remove-orphans", ...(keepsData ? [] : ["--volumes"])]);
-  if (!ok) throw new Error(`${command} down failed (${detail})`);
+  const down = [...base, "down", "--remove-orphans", ...(keepsData ? [] : ["--volumes"])];
+  for (let attempt = 1; ; attempt += 1) {
+    // The engine may still carry out what a scheduler asked for last, and a network with a container in it cannot be removed.
+    await removeWorkers();
+    const { ok, detail } = await run(command, down);
+    if (ok && (await removeWorkers()) === 0) break;
+    if (attempt === ATTEMPTS) throw new Error(`${command} down failed (${ok ? "containers are left" : detail})`);
+  }
   if (!keepsData) rmSync(CLUSTER_FOLDER, { recursive: true, force: true });
   console.log(`cluster: down${keepsData ? "; what it stored is kept" : ""}`);
   return 0;

@@ -20,7 +20,7 @@ import { runScript } from "./toolchain.mjs";
 const DEFAULT_TAG = "multinode/node:24";
 const PATH = "/usr/local/bin:/usr/bin:/bin";
 /** What images and containers run, beside node. `ls` and `test` are used by deploy/worker/Dockerfile. */
-const PROGRAMS = ["sh", "sleep", "mkdir", "timeout", "ls", "test", "cat", "env", "true"];
+const PROGRAMS = ["sh", "sleep", "mkdir", "timeout", "ls", "test", "cat", "env", "true", "setpriv"];
 /** Loaded by name at run time, so that no program lists them: DNS and names of users. */
 const NAME_SERVICE = ["libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2"];
 const CERTIFICATES = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];

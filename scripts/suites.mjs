@@ -39,6 +39,12 @@ const CONTAINERS = {
   probe: ["unshare", "--mount", "--net", "true"],
 };
 
+/** Tunnels between the nodes of a Swarm. */
+const VXLAN = {
+  enable: "use a kernel with VXLAN",
+  probe: ["unshare", "--net", "ip", "link", "add", "probe", "type", "vxlan", "id", "1", "dstport", "4789", "dev", "lo"],
+};
+
 const COMPOSE = {
   debian: "docker-compose",
   probe: ["sh", "-c", "docker compose version || docker-compose version"],
@@ -97,6 +103,15 @@ const SUITES = [
     project: "docker",
     within: OWN_NETWORK,
     needs: [DOCKER, CONTAINERS],
+    boundMs: 300_000,
+  },
+  // A Swarm of two nodes, each with a network of its own.
+  {
+    name: "swarm",
+    source: "test/swarm",
+    project: "swarm",
+    within: OWN_NETWORK,
+    needs: [DOCKER, CONTAINERS, VXLAN],
     boundMs: 300_000,
   },
   // The same tests as the other e2e- ones, on the cluster of docker-compose.yml with workers in containers; then what is of it alone.

@@ -17,6 +17,7 @@ import { encode, encodeArguments } from "../../sdk/typescript/src/codec.js";
 import { openTestDatabase } from "../../test/harness/test_database.js";
 import { MemoryBus } from "../platform/bus/memory.js";
 import type { Clock } from "../platform/clock.js";
+import { Refusal } from "../platform/errors.js";
 import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
 import { localClient } from "../platform/rpc/local_client.js";
@@ -43,6 +44,9 @@ export class TestCatalog {
   projectId: string;
   versionId: string;
   readonly functions = new Map<string, FunctionSpec>();
+  readonly usedBundles = new Set<string>();
+  /** Archives by digest. */
+  readonly bundles = new Map<string, Uint8Array>([["d", new Uint8Array()]]);
   /** Thrown in place of every answer. */
   failure: Error | undefined;
   readonly #ids: IdSource;
@@ -54,14 +58,14 @@ export class TestCatalog {
   }
 
   /** Options of a function are fixed in a version: other ones are another version. */
-  add(functionName: string, options: Partial<FunctionOptions> = {}): void {
+  add(functionName: string, options: Partial<FunctionOptions> = {}, contextDigest?: string): void {
     if (this.functions.has(functionName)) this.versionId = this.#ids.next("ver");
-    this.functions.set(functionName, FunctionSpec.fromPartial({ functionName, options }));
+    this.functions.set(functionName, FunctionSpec.fromPartial({ functionName, options, contextDigest }));
   }
 
   client(): Pick<
     CatalogServiceClient,
-    "resolveFunctions" | "resolveProject" | "getCode" | "downloadBundle" | "listStandingFunctions"
+    "resolveFunctions" | "resolveProject" | "getCode" | "downloadBundle" | "findUsedBundles" | "listStandingFunctions"
   > {
     const { projectName } = this;
     const answer = async <T>(make: () => T): Promise<T> => {
@@ -84,15 +88,19 @@ export class TestCatalog {
       resolveProject: () => answer(() => ({ projectId: this.projectId })),
       getCode: () =>
         answer(() => ({ code: { source: { $case: "bundle", value: { digest: "d" } }, environment: {} } as const })),
-      downloadBundle: async function* () {
-        yield { chunk: new Uint8Array() };
-      },
+      downloadBundle: ({ digest = "" }) => bundleOf(this.bundles.get(digest), digest),
+      findUsedBundles: () => answer(() => ({ digests: [...this.usedBundles] })),
       listStandingFunctions: () =>
         answer(() => ({
           functions: [...this.functions.values()].filter(({ options }) => (options?.minWorkers ?? 0) > 0).map(resolved),
         })),
     };
   }
+}
+
+async function* bundleOf(bundle: Uint8Array | undefined, digest: string): AsyncGenerator<{ chunk: Uint8Array }> {
+  if (bundle === undefined) throw new Refusal("BundleDoesNotExist", `bundle ${digest} does not exist`);
+  yield { chunk: bundle };
 }
 
 /** `wrap` may put something between the service and its database. */

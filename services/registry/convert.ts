@@ -18,7 +18,7 @@ export function toVersion(
 /** Environment values are write-only. */
 function withoutValues(code: Code): Code {
   const names = Object.keys(code.environment);
-  return { source: code.source, environment: Object.fromEntries(names.map((name) => [name, ""])) };
+  return { ...code, environment: Object.fromEntries(names.map((name) => [name, ""])) };
 }
 
 export function toApiKey({ keyId, displayName, createTimeMs, revokeTimeMs }: ApiKeyRecord): ApiKey {

@@ -1,16 +1,17 @@
 /** Requests of the registry as checked commands. Each is refused for all of its bad fields at once. */
 import { z } from "zod";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import { functionNameField, idField, projectNameField, text, versionIdField } from "../platform/rpc/validation.js";
+import {
+  digestField,
+  functionNameField,
+  idField,
+  projectNameField,
+  text,
+  versionIdField,
+} from "../platform/rpc/validation.js";
 
-const DIGEST = /^[0-9a-f]{64}$/;
 /** Neither control characters, nor line ends, nor invisible or unassigned ones. */
 const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]*$/u;
-
-/** 64 lower-case hexadecimal digits. */
-export const digestField: z.ZodType<string> = z
-  .string()
-  .refine((digest) => DIGEST.test(digest), "is not a SHA-256: 64 lower-case hexadecimal digits");
 
 export const projectRequest = z.object({ projectName: projectNameField });
 
@@ -25,6 +26,8 @@ export const functionRequest = z.object({
 export const codeRequest = z.object({ versionId: idField("ver") });
 
 export const bundleRequest = z.object({ digest: digestField });
+
+export const usedBundlesRequest = z.object({ digests: z.array(digestField).max(LIMITS.maxPageSize) });
 
 export const uploadChunk = z.object({
   chunk: z

@@ -3,7 +3,7 @@ import type { FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.j
 import { type CreateVersionRequest, ProjectPolicy } from "../../gen/multinode/registry/v1/registry_service.pb.js";
 import type { Reason } from "../../sdk/typescript/src/protocol/reasons.js";
 import type { EventBody } from "../platform/bus/bus.js";
-import { functionNamed, imageCode, openTestRegistry, type TestRegistry } from "./test_registry.js";
+import { archiveOf, functionNamed, imageCode, openTestRegistry, type TestRegistry } from "./test_registry.js";
 
 const ABSENT_VERSION = `ver-${"0".repeat(26)}`;
 
@@ -284,6 +284,55 @@ describe("versions", () => {
   it("are refused without their bundle", async () => {
     const code = { source: { $case: "bundle", value: { digest: "0".repeat(64) } }, environment: {} };
     expect(await refusal(deploy(newName(), undefined, { code }))).toBe("BundleDoesNotExist");
+  });
+});
+
+describe("the context of an image", () => {
+  const upload = async (text: string) => {
+    const { digest, bytes } = archiveOf(text);
+    await test.registry.uploadBundle(
+      (async function* () {
+        yield { digest, chunk: Buffer.from(bytes) };
+      })(),
+    );
+    return digest;
+  };
+
+  it("is told with the code of the version and with each of its functions, and is in use", async () => {
+    const digest = await upload("code");
+    const contextDigest = await upload("context");
+    const code = { source: { $case: "bundle", value: { digest } }, environment: {}, contextDigest } as const;
+    const forged = functionNamed("f", { contextDigest: "f".repeat(64) });
+    const projectName = newName();
+    const { version } = await deploy(projectName, [forged], { code });
+    expect(version?.code).toEqual(code);
+    expect(version?.functions[0]?.contextDigest).toBe(contextDigest);
+    expect((await test.registry.getFunction({ projectName, functionName: "f" })).function?.contextDigest).toBe(
+      contextDigest,
+    );
+    const asked = [digest, contextDigest, "f".repeat(64)];
+    expect(new Set((await test.catalog.findUsedBundles({ digests: asked })).digests)).toEqual(
+      new Set(asked.slice(0, 2)),
+    );
+    expect(
+      (await deploy(newName(), [forged], { code: { ...code, contextDigest: undefined } })).version?.functions[0],
+    ).not.toHaveProperty("contextDigest", expect.any(String));
+  });
+
+  it("must be there, well named, and beside a bundle", async () => {
+    const source = { $case: "bundle", value: { digest: await upload("code") } } as const;
+    const refused = (code: object) => deploy(newName(), undefined, { code: { environment: {}, ...code } });
+    const contextDigest = "0".repeat(64);
+    await expect(refused({ source, contextDigest })).rejects.toMatchObject({
+      reason: "BundleDoesNotExist",
+      details: { metadata: { digest: contextDigest } },
+    });
+    for (const bad of ["", "x", "A".repeat(64)]) {
+      await expect(refused({ source, contextDigest: bad })).rejects.toThrow("code.context_digest:");
+    }
+    const image = { $case: "image", value: { image: "app" } };
+    await expect(refused({ source: image, contextDigest })).rejects.toThrow("code.context_digest:");
+    expect(await refusal(test.catalog.findUsedBundles({ digests: ["x"] }))).toBe("ParameterValidationError");
   });
 });
 

@@ -19,6 +19,7 @@ import { createProject } from "./rpc/create_project.js";
 import { createVersion } from "./rpc/create_version.js";
 import { deleteProject } from "./rpc/delete_project.js";
 import { downloadBundle } from "./rpc/download_bundle.js";
+import { findUsedBundles } from "./rpc/find_used_bundles.js";
 import { getCode } from "./rpc/get_code.js";
 import { getFunction } from "./rpc/get_function.js";
 import { getProject } from "./rpc/get_project.js";
@@ -97,6 +98,7 @@ export function createRegistry(settings: RegistrySettings): RegistryService {
       listStandingFunctions: listStandingFunctions(context),
       getCode: getCode(context),
       downloadBundle: downloadBundle(context),
+      findUsedBundles: findUsedBundles(context),
       verifyApiKey: verifyApiKey(context),
     },
     apiKeys: {

@@ -168,9 +168,12 @@ export function testRegistryStore(open: () => Promise<{ readonly db: Db; close()
 
     it("say which bundles they use", async () => {
       const digest = "a".repeat(64);
+      const contextDigest = "c".repeat(64);
       const code = { source: { $case: "bundle", value: { digest } }, environment: {} } as const;
       await store.createVersion(newVersion(newName(), { code }), create);
-      expect(await store.usedBundles([digest, "b".repeat(64)])).toEqual(new Set([digest]));
+      expect(await store.usedBundles([digest, "b".repeat(64), contextDigest])).toEqual(new Set([digest]));
+      await store.createVersion(newVersion(newName(), { code: { ...code, contextDigest } }), create);
+      expect(await store.usedBundles([digest, contextDigest])).toEqual(new Set([digest, contextDigest]));
       expect(await store.usedBundles([])).toEqual(new Set());
     });
 

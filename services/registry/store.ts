@@ -86,7 +86,7 @@ export interface VersionStore {
   listVersions(projectId: string, beforeNumber: number | undefined, count: number): Promise<VersionRecord[]>;
   /** Functions of latest versions with warm workers, without projects that are being deleted. */
   listStandingFunctions(): Promise<StandingFunction[]>;
-  /** Those of the digests that a version uses. */
+  /** Those of the digests that a version uses, as its code or as the context of its image. */
   usedBundles(digests: readonly string[]): Promise<Set<string>>;
 }
 

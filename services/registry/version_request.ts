@@ -6,6 +6,7 @@ import { CreateVersionRequest, ProjectPolicy as Wire } from "../../gen/multinode
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { badRequest } from "../platform/errors.js";
 import {
+  digestField,
   functionNameField,
   mapKey,
   parseAsync,
@@ -15,7 +16,6 @@ import {
 } from "../platform/rpc/validation.js";
 import type { ProjectPolicy } from "./domain/version_decision.js";
 import { functionOptions } from "./options.js";
-import { digestField } from "./requests.js";
 import { createSchemaCheck, type SchemaCheck } from "./schema_check.js";
 
 export interface VersionCommand {
@@ -62,7 +62,10 @@ export async function parseVersionRequest(message: CreateVersionRequest): Promis
     requestId,
     requestDigest: createHash("sha256").update(encoded).digest("hex"),
     code,
-    functions,
+    functions:
+      code.contextDigest === undefined
+        ? functions
+        : functions.map((spec) => ({ ...spec, contextDigest: code.contextDigest })),
   };
 }
 
@@ -99,7 +102,7 @@ const environment = z
   })
   .transform((variables) => Object.fromEntries(Object.entries(variables).toSorted(([a], [b]) => compare(a, b))));
 
-const code: z.ZodType<Code> = z.object({
+const codeFields = z.object({
   source: z.discriminatedUnion("$case", [
     z.object({ $case: z.literal("bundle"), value: z.object({ digest: digestField }) }),
     z.object({
@@ -108,6 +111,13 @@ const code: z.ZodType<Code> = z.object({
     }),
   ]),
   environment,
+  contextDigest: digestField.optional(),
+});
+
+const code: z.ZodType<Code> = codeFields.superRefine(({ source, contextDigest }, context) => {
+  if (contextDigest === undefined || source.$case === "bundle") return;
+  const message = "is for code in a bundle, and this is code in an image";
+  context.addIssue({ code: "custom", path: ["contextDigest"], input: contextDigest, message });
 });
 
 function functions(checkSchema: SchemaCheck): z.ZodType<FunctionSpec[]> {

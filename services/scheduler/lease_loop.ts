@@ -111,13 +111,19 @@ export class LeaseLoop {
     await Promise.all([...this.#leasing, this.#renewing]);
   }
 
-  /** Asks for as much as the plan has room for, unless it is asking already for about as much. */
-  offer(plan: Plan, waiting: readonly Run[]): void {
+  /**
+   * Asks for as much as the plan has room for, unless it is asking already for about as much.
+   *
+   * @param waiting what has no worker yet
+   * @param imageless what can have none until its image is there
+   */
+  offer(plan: Plan, waiting: readonly Run[], imageless: readonly Run[]): void {
     const count = Math.min(plan.room - (plan.roomForOthers ? waiting.length : 0), LIMITS.executionsPerLease);
     if (count < Math.max(1, 2 * this.#asked) || this.#stopping.signal.aborted) return;
-    const excludedQueues = plan.roomForOthers
-      ? []
-      : [...new Set(waiting.map(({ leased }) => `${leased.projectId}/${leased.function?.functionName}`))];
+    const excluded = plan.roomForOthers ? imageless : [...waiting, ...imageless];
+    const excludedQueues = [
+      ...new Set(excluded.map(({ leased }) => `${leased.projectId}/${leased.function?.functionName}`)),
+    ];
     this.#asked = count;
     const leasing = this.#try(() => this.#lease(count, excludedQueues)).finally(() => {
       this.#leasing.delete(leasing);

@@ -6,9 +6,13 @@
  *     function.
  * P3. The execution that has waited longest is placed first. Where no worker is on its way to it, an idle one of another
  *     function gives way, and where none is idle, one that is used again and again takes nothing more until it is.
+ *     The same for a spare, which is of use only to functions of its kind.
  * P4. Nothing that waits gives way to a worker that is only to be kept warm, and warm workers do not replace each other.
+ * P5. Spares are kept of one kind only. Of another one a worker is started for what needs it.
  */
-export interface FunctionShape {
+import { SPARE, type WorkerKind, WorkerKinds } from "./worker_kind.js";
+
+export interface FunctionShape extends WorkerKind {
   /** "versionId/functionName". */
   readonly key: string;
   readonly workerConcurrency: number;
@@ -17,7 +21,7 @@ export interface FunctionShape {
   readonly idleTimeoutMs: number;
 }
 
-export interface WorkerView {
+export interface WorkerView extends WorkerKind {
   readonly id: string;
   readonly phase: "starting" | "spare" | "active" | "draining" | "stopping";
   /** Present in a worker that is active or draining. */
@@ -46,6 +50,8 @@ export interface Situation {
   readonly standing: readonly StandingFunction[];
   readonly maxWorkers: number;
   readonly spareWorkers: number;
+  /** The size of spares, or ANY_SIZE: then a worker serves functions of all sizes. */
+  readonly spareSize: string;
 }
 
 export interface Plan {
@@ -53,10 +59,10 @@ export interface Plan {
   readonly assign: readonly { readonly executionId: string; readonly workerId: string }[];
   /** Spares to bind to functions that keep warm workers. */
   readonly warm: readonly { readonly workerId: string; readonly shape: FunctionShape }[];
-  /** Workers to start, for which something waits. */
-  readonly start: number;
-  /** Spares to start beside them, for what comes later. */
-  readonly refill: number;
+  /** Of what kind the workers to start are, one for each, for which something waits. */
+  readonly start: readonly WorkerKind[];
+  /** The same of spares to start beside them, for what comes later. */
+  readonly refill: readonly WorkerKind[];
   readonly stop: readonly string[];
   /** Executions that could be placed if they were leased now. */
   readonly room: number;
@@ -80,17 +86,22 @@ interface Place {
 }
 
 export function plan(situation: Situation): Plan {
-  const { workers, waiting, standing, maxWorkers, spareWorkers, now } = situation;
+  const { workers, waiting, standing, maxWorkers, spareWorkers, spareSize, now } = situation;
+  const kinds = new WorkerKinds(spareSize);
   const places = new Map<string, Place[]>();
-  const spares: string[] = [];
+  const spares = new Map<string, string[]>();
   const stop: string[] = [];
-  let starting = 0;
+  const starting = new Map<string, number>();
+  let spareCount = 0;
   let stopping = 0;
   let bound = 0;
   for (const worker of workers) {
-    if (worker.phase === "starting") starting += 1;
-    else if (worker.phase === "spare") spares.push(worker.id);
-    else bound += 1;
+    const kind = kinds.of(worker);
+    if (worker.phase === "starting") starting.set(kind, (starting.get(kind) ?? 0) + 1);
+    else if (worker.phase === "spare") {
+      spares.set(kind, [...(spares.get(kind) ?? []), worker.id]);
+      spareCount += 1;
+    } else bound += 1;
     if (worker.phase === "stopping") stopping += 1;
     if (worker.shape === undefined || (worker.phase !== "active" && worker.phase !== "draining")) continue;
     const { shape, running, taken } = worker;
@@ -108,16 +119,16 @@ export function plan(situation: Situation): Plan {
   }
 
   const roomToStart = maxWorkers - workers.length;
-  const onTheWay = starting + stopping + stop.length + Math.max(roomToStart, 0);
-  const spareCount = spares.length;
+  const freed = stopping + stop.length + Math.max(roomToStart, 0);
   const minWorkers = new Map(standing.map(({ shape, minWorkers }) => [shape.key, minWorkers]));
   const assign: { executionId: string; workerId: string }[] = [];
   const assigned = new Set<string>();
-  const unplaced = new Unplaced();
+  const unplaced = new Unplaced(kinds, starting);
   const evicted: string[] = [];
+  let evictedSpares = 0;
   let canGiveWay = true;
   for (const { executionId, shape } of waiting) {
-    const place = takePlace(places, shape) ?? bindSpare(places, spares, shape, now);
+    const place = takePlace(places, shape) ?? bindSpare(places, spares, kinds, shape, now);
     if (place !== undefined) {
       place.free -= 1;
       assign.push({ executionId, workerId: place.id });
@@ -125,8 +136,14 @@ export function plan(situation: Situation): Plan {
       continue;
     }
     unplaced.add(shape);
-    if (!canGiveWay || unplaced.workers <= onTheWay + evicted.length) continue;
+    if (!canGiveWay || unplaced.missing <= freed + evicted.length) continue;
     // P3: at once, so that no younger execution takes the place.
+    const spare = spareToStop(spares, kinds, kinds.of(shape), waiting);
+    if (spare !== undefined) {
+      evicted.push(spare);
+      evictedSpares += 1;
+      continue;
+    }
     const idle = idleToStop(places, assigned, minWorkers);
     if (idle === undefined) {
       canGiveWay = false;
@@ -136,24 +153,33 @@ export function plan(situation: Situation): Plan {
       remove(places, idle);
     }
   }
+  const warm = warmUp(standing, places, spares, kinds, now);
+  for (const kind of warm.missing) {
+    unplaced.addWorker(kind);
+    const spare = unplaced.missing > freed + evicted.length ? spareToStop(spares, kinds, kind, waiting) : undefined;
+    if (spare === undefined) continue;
+    evicted.push(spare);
+    evictedSpares += 1;
+  }
   stop.push(...evicted);
-
-  const warm = warmUp(standing, places, spares, now);
   const { expired, nextIdleAt } = idleWorkers(places, assigned, minWorkers, now);
   stop.push(...expired);
 
-  const needed = warm.missing + unplaced.workers;
-  const start = clamp(needed - starting, roomToStart);
-  const all = clamp(needed + spareWorkers - spares.length - starting, roomToStart);
+  const needed = unplaced.kinds;
+  const left = [...spares.values()].flat().length;
+  const kept: string[] = Array.from({ length: spareWorkers }, () => SPARE);
+  const all = toStart([...needed, ...kept], starting, spares).slice(0, Math.max(roomToStart, 0));
+  const start = all.slice(0, toStart(needed, starting, spares).length);
+  for (const [kind, ids] of spares) if (kind !== SPARE) stop.push(...ids); // P5
 
   let room = 0;
   for (const list of places.values()) for (const { free } of list) room += free;
-  const newWorkers = Math.max(0, maxWorkers - bound - (spareCount - spares.length) - needed);
+  const newWorkers = Math.max(0, maxWorkers - bound - (spareCount - left - evictedSpares) - needed.length);
   return {
     assign,
     warm: warm.bind,
-    start,
-    refill: Math.max(0, all - start),
+    start: start.map((kind) => kinds.get(kind)),
+    refill: all.slice(start.length).map((kind) => kinds.get(kind)),
     stop,
     room: room + newWorkers * ROOM_PER_NEW_WORKER,
     roomForOthers: newWorkers > 0,
@@ -161,20 +187,50 @@ export function plan(situation: Situation): Plan {
   };
 }
 
-function clamp(count: number, room: number): number {
-  return Math.max(0, Math.min(count, room));
+/** Workers that are wanted and not there: those that executions without a place would fill, and such as are kept warm. */
+class Unplaced {
+  /** Their kinds, one for each, the most urgent first. */
+  readonly kinds: string[] = [];
+  /** How many of them are not on their way. */
+  missing = 0;
+  readonly #counts = new Map<string, number>();
+  readonly #known: WorkerKinds;
+  readonly #starting: Map<string, number>;
+
+  constructor(known: WorkerKinds, starting: ReadonlyMap<string, number>) {
+    this.#known = known;
+    this.#starting = new Map(starting);
+  }
+
+  add(shape: FunctionShape): void {
+    const { key, workerConcurrency, maxInvocationsPerWorker } = shape;
+    const count = this.#counts.get(key) ?? 0;
+    this.#counts.set(key, count + 1);
+    if (count % Math.min(workerConcurrency, maxInvocationsPerWorker) !== 0) return;
+    this.addWorker(this.#known.of(shape));
+  }
+
+  addWorker(kind: string): void {
+    this.kinds.push(kind);
+    if (!takeOne(this.#starting, kind)) this.missing += 1;
+  }
 }
 
-/** Executions without a place, and how many more workers they would fill. */
-class Unplaced {
-  workers = 0;
-  readonly #counts = new Map<string, number>();
+/** Of the workers that are wanted, those that are neither on their way nor there. */
+function toStart(
+  wanted: readonly string[],
+  starting: ReadonlyMap<string, number>,
+  spares: ReadonlyMap<string, readonly string[]>,
+): string[] {
+  const there = new Map(starting);
+  for (const [kind, { length }] of spares) there.set(kind, (there.get(kind) ?? 0) + length);
+  return wanted.filter((kind) => !takeOne(there, kind));
+}
 
-  add({ key, workerConcurrency, maxInvocationsPerWorker }: FunctionShape): void {
-    const count = this.#counts.get(key) ?? 0;
-    if (count % Math.min(workerConcurrency, maxInvocationsPerWorker) === 0) this.workers += 1;
-    this.#counts.set(key, count + 1);
-  }
+function takeOne(counts: Map<string, number>, key: string): boolean {
+  const count = counts.get(key) ?? 0;
+  if (count > 0) counts.set(key, count - 1);
+  return count > 0;
 }
 
 function takePlace(places: ReadonlyMap<string, Place[]>, shape: FunctionShape): Place | undefined {
@@ -188,11 +244,12 @@ function takePlace(places: ReadonlyMap<string, Place[]>, shape: FunctionShape): 
 
 function bindSpare(
   places: Map<string, Place[]>,
-  spares: string[],
+  spares: ReadonlyMap<string, string[]>,
+  kinds: WorkerKinds,
   shape: FunctionShape,
   now: number,
 ): Place | undefined {
-  const id = spares.shift();
+  const id = spares.get(kinds.of(shape))?.shift();
   if (id === undefined) return undefined;
   const free = Math.min(shape.workerConcurrency, shape.maxInvocationsPerWorker);
   const place = { id, shape, free, running: 0, reusable: true, idleSince: now };
@@ -203,16 +260,17 @@ function bindSpare(
 function warmUp(
   standing: readonly StandingFunction[],
   places: Map<string, Place[]>,
-  spares: string[],
+  spares: ReadonlyMap<string, string[]>,
+  kinds: WorkerKinds,
   now: number,
-): { bind: { workerId: string; shape: FunctionShape }[]; missing: number } {
+): { bind: { workerId: string; shape: FunctionShape }[]; missing: string[] } {
   const bind = [];
-  let missing = 0;
+  const missing: string[] = [];
   for (const { shape, minWorkers } of standing) {
     let count = places.get(shape.key)?.length ?? 0;
     for (; count < minWorkers; count++) {
-      const place = bindSpare(places, spares, shape, now);
-      if (place === undefined) missing += 1;
+      const place = bindSpare(places, spares, kinds, shape, now);
+      if (place === undefined) missing.push(kinds.of(shape));
       else bind.push({ workerId: place.id, shape });
     }
   }
@@ -242,6 +300,19 @@ function idleWorkers(
     }
   }
   return { expired, nextIdleAt };
+}
+
+/** A spare that is of no use to functions of this kind, and to nothing else that waits if there is such a one. */
+function spareToStop(
+  spares: ReadonlyMap<string, string[]>,
+  kinds: WorkerKinds,
+  kind: string,
+  waiting: readonly WaitingView[],
+): string | undefined {
+  const others = [...spares.keys()].filter((other) => other !== kind && (spares.get(other)?.length ?? 0) > 0);
+  const unwanted = others.find((other) => waiting.every(({ shape }) => kinds.of(shape) !== other));
+  const [chosen] = unwanted === undefined ? others : [unwanted];
+  return chosen === undefined ? undefined : spares.get(chosen)?.pop();
 }
 
 /** Of the workers that idle, the one to give way: first those above what is kept warm, and the longest idle first. */

@@ -9,6 +9,7 @@ import {
   type WaitingView,
   type WorkerView,
 } from "./plan.js";
+import { ANY_SIZE, STANDARD_IMAGE } from "./worker_kind.js";
 
 type Worker = { -readonly [K in keyof WorkerView]: WorkerView[K] };
 
@@ -22,16 +23,18 @@ class World {
   readonly maxWorkers: number;
   readonly spareWorkers: number;
   standing: readonly StandingFunction[] = [];
+  readonly spareSize: string;
 
-  constructor(maxWorkers: number, spareWorkers: number) {
+  constructor(maxWorkers: number, spareWorkers: number, spareSize = ANY_SIZE) {
+    this.spareSize = spareSize;
     this.maxWorkers = maxWorkers;
     this.spareWorkers = spareWorkers;
   }
 
   act(): Plan {
-    const { now, waiting, standing, maxWorkers, spareWorkers } = this;
+    const { now, waiting, standing, maxWorkers, spareWorkers, spareSize } = this;
     const workers = [...this.workers.values()];
-    const decided = plan({ now, workers, waiting, standing, maxWorkers, spareWorkers });
+    const decided = plan({ now, workers, waiting, standing, maxWorkers, spareWorkers, spareSize });
     const oldestOf = new Set<string>();
     for (const { workerId, shape } of decided.warm) this.#bind(this.#worker(workerId), shape);
     for (const { executionId, workerId } of decided.assign) {
@@ -60,11 +63,12 @@ class World {
       worker.phase = "stopping";
       this.stopped += 1;
     }
-    for (let i = 0; i < decided.start; i++) {
+    for (const kind of decided.start) {
       const id = `w${++this.started}`;
       this.workers.set(id, {
         id,
         phase: "starting",
+        ...kind,
         shape: undefined,
         running: 0,
         taken: 0,
@@ -91,7 +95,8 @@ class World {
   }
 
   #bind(worker: Worker, shape: FunctionShape): void {
-    expect(worker.phase).toBe("spare");
+    const { image, size } = shape;
+    expect(worker).toMatchObject({ phase: "spare", image, size: this.spareSize === ANY_SIZE ? ANY_SIZE : size });
     worker.phase = "active";
     worker.shape = shape;
   }
@@ -115,6 +120,8 @@ const shapes = fc.uniqueArray(
     workerConcurrency: fc.integer({ min: 1, max: 3 }),
     maxInvocationsPerWorker: fc.constantFrom(1, 2, 5, Number.POSITIVE_INFINITY),
     idleTimeoutMs: fc.constantFrom(0, 10, 1_000),
+    size: fc.constantFrom("usual", "usual", "big"),
+    image: fc.constantFrom(STANDARD_IMAGE, STANDARD_IMAGE, "own", "other"),
   }),
   { selector: ({ key }) => key, minLength: 1 },
 );
@@ -122,6 +129,7 @@ const worlds = fc.record({
   shapes,
   maxWorkers: fc.integer({ min: 1, max: 5 }),
   spareWorkers: fc.integer({ min: 0, max: 3 }),
+  spareSize: fc.constantFrom(ANY_SIZE, "usual"),
   minWorkers: fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 3, maxLength: 3 }),
 });
 const moves = fc.array(
@@ -134,10 +142,10 @@ const moves = fc.array(
 );
 
 function play(
-  { shapes, maxWorkers, spareWorkers, minWorkers }: typeof worlds extends fc.Arbitrary<infer W> ? W : never,
+  { shapes, maxWorkers, spareWorkers, spareSize, minWorkers }: typeof worlds extends fc.Arbitrary<infer W> ? W : never,
   sequence: typeof moves extends fc.Arbitrary<infer M> ? M : never,
 ): World {
-  const world = new World(maxWorkers, spareWorkers);
+  const world = new World(maxWorkers, spareWorkers, spareSize);
   world.standing = shapes.map((shape, index) => ({ shape, minWorkers: minWorkers[index] ?? 0 }));
   let count = 0;
   world.act();
@@ -190,6 +198,8 @@ it("places an execution although another function never stops asking", () => {
     workerConcurrency: 3,
     maxInvocationsPerWorker: Number.POSITIVE_INFINITY,
     idleTimeoutMs: 1_000,
+    size: "usual",
+    image: key === "rare" ? "own" : STANDARD_IMAGE,
   });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 4 }), fc.infiniteStream(fc.nat(20)), (maxWorkers, picks) => {

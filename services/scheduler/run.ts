@@ -7,6 +7,7 @@ import type {
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { FunctionShape } from "./plan.js";
+import { STANDARD_IMAGE, sizeOf } from "./worker_kind.js";
 
 export interface Run {
   readonly ref: ExecutionRef;
@@ -51,9 +52,14 @@ export function shapeOf(versionId: string, fn: LeasedExecution["function"]): Fun
   const most = options?.maxInvocationsPerWorker ?? OPTION_LIMITS.maxInvocationsPerWorker.default;
   return {
     key: `${versionId}/${fn?.functionName ?? ""}`,
+    size: sizeOf({
+      cpu: options?.cpu ?? OPTION_LIMITS.cpu.default,
+      memoryBytes: options?.memoryBytes ?? OPTION_LIMITS.memoryBytes.default,
+    }),
     workerConcurrency: options?.workerConcurrency ?? OPTION_LIMITS.workerConcurrency.default,
     maxInvocationsPerWorker: most === 0 ? Number.POSITIVE_INFINITY : most,
     idleTimeoutMs: options?.idleTimeoutMs ?? OPTION_LIMITS.idleTimeoutMs.default,
+    image: fn?.contextDigest ?? STANDARD_IMAGE,
   };
 }
 

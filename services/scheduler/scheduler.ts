@@ -18,24 +18,29 @@ import type { Bus } from "../platform/bus/bus.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import { Deliveries } from "./deliveries.js";
+import { ImageBuilds } from "./image_builds.js";
+import { ImageSweeper } from "./image_sweeper.js";
 import { LeaseLoop } from "./lease_loop.js";
-import { type Plan, plan, type StandingFunction } from "./plan.js";
+import { type FunctionShape, type Plan, plan, type StandingFunction } from "./plan.js";
+import { Provisioner } from "./provisioner.js";
 import { Reporter } from "./reporter.js";
 import { type Run, threw } from "./run.js";
-import { isShared, type Runtime, type WorkerExit } from "./runtime/runtime.js";
-import { SpareRefill } from "./spare_refill.js";
+import { isShared, type Runtime } from "./runtime/runtime.js";
 import { StandingFunctions } from "./standing_functions.js";
-import { StartBackoff } from "./start_backoff.js";
 import { Strangers } from "./strangers.js";
 import { Takeover } from "./takeover.js";
-import { type PooledWorker, WorkerPool } from "./worker_pool.js";
+import { ANY_SIZE, sizeOf, WorkerKinds } from "./worker_kind.js";
+import { type PoolExit, type PooledWorker, WorkerPool } from "./worker_pool.js";
 import type { WorkerTokens } from "./worker_token.js";
 import { WorkerTraffic } from "./worker_traffic.js";
 
 export interface SchedulerSettings {
   readonly schedulerId: string;
   readonly dispatch: DispatchServiceClient;
-  readonly catalog: Pick<CatalogServiceClient, "getCode" | "downloadBundle" | "listStandingFunctions">;
+  readonly catalog: Pick<
+    CatalogServiceClient,
+    "getCode" | "downloadBundle" | "findUsedBundles" | "listStandingFunctions"
+  >;
   readonly runtime: Runtime;
   readonly bus: Bus;
   readonly ids: IdSource;
@@ -67,12 +72,15 @@ export class Scheduler {
   readonly reporter: Reporter;
   readonly traffic: WorkerTraffic;
   readonly leases: LeaseLoop;
+  readonly builds: ImageBuilds;
   /** Present where workers outlive their scheduler. */
   readonly takeover: Takeover | undefined;
   readonly monotonic: () => number;
   readonly #deliveries: Deliveries;
   readonly #strangers: Strangers;
   readonly #standing: StandingFunctions;
+  readonly #provisioner: Provisioner;
+  readonly #imageSweeper: ImageSweeper | undefined;
   #waiting: Run[] = [];
   #planned = false;
   #stopped = false;
@@ -80,11 +88,10 @@ export class Scheduler {
   #silenceTimer: NodeJS.Timeout | undefined;
   #strangerTimer: NodeJS.Timeout | undefined;
   #silenceLookedAt = 0;
-  readonly #refill = new SpareRefill(() => this.wake());
-  readonly #backoff = new StartBackoff(() => this.wake());
 
   constructor(settings: SchedulerSettings) {
-    const { runtime, dispatch, tokens, ids, log, schedulerUrl, otherUrls = [] } = settings;
+    const { runtime, dispatch, catalog, bus, tokens, ids, log, schedulerUrl, otherUrls = [] } = settings;
+    const { images } = runtime;
     this.settings = settings;
     const { monotonic = () => performance.now() } = settings;
     this.monotonic = monotonic;
@@ -102,9 +109,12 @@ export class Scheduler {
     this.traffic = new WorkerTraffic(this);
     this.leases = new LeaseLoop(this);
     this.takeover = isShared(runtime) ? new Takeover(this, runtime) : undefined;
+    this.builds = new ImageBuilds({ images, catalog, log });
+    this.#provisioner = new Provisioner(this, this.builds);
+    this.#imageSweeper = images === undefined ? undefined : new ImageSweeper({ images, catalog, bus, log });
     this.#deliveries = new Deliveries(this);
     this.#strangers = new Strangers(this);
-    this.#standing = new StandingFunctions(settings.catalog, settings.bus, log, () => this.wake());
+    this.#standing = new StandingFunctions(catalog, bus, log, () => this.wake());
   }
 
   async start(): Promise<void> {
@@ -115,6 +125,7 @@ export class Scheduler {
     // It may wait long for the invocation service, and be stopped meanwhile.
     if (this.#stopped) return;
     this.#standing.start();
+    this.#imageSweeper?.start();
     this.#silenceTimer = setInterval(() => this.#endSilentWorkers(), SILENCE_LOOK_MS);
     this.#silenceLookedAt = this.monotonic();
     const { strangersIntervalMs = STRANGERS_INTERVAL_MS } = this.settings;
@@ -129,8 +140,9 @@ export class Scheduler {
     clearInterval(this.#strangerTimer);
     clearTimeout(this.#idleTimer);
     this.#standing.stop();
-    this.#refill.stop();
-    await this.leases.stop();
+    this.#provisioner.stop();
+    this.builds.stop();
+    await Promise.all([this.leases.stop(), this.#imageSweeper?.stop()]);
     this.takeover?.handOver();
     for (const worker of this.pool.workers.values()) this.pool.stop(worker);
     await this.settings.runtime.close();
@@ -251,11 +263,14 @@ export class Scheduler {
   }
 
   /** A worker is gone: what it ran has failed, and the slots that it held are free. */
-  exited(exit: WorkerExit): void {
+  exited(exit: PoolExit): void {
     const worker = this.pool.workers.get(exit.workerId);
     this.pool.workers.delete(exit.workerId);
     worker?.session?.close();
-    if (worker?.phase === "starting" && !this.#stopped) this.#startFailed(exit);
+    if (worker?.phase === "starting" && !this.#stopped) {
+      if (exit.imageIsMissing === true) this.#provisioner.failed(worker.image);
+      else this.#startFailed(worker, exit.description);
+    }
     for (const run of this.runs.values()) {
       if (run.workerId !== exit.workerId) continue;
       if (run.ended) {
@@ -275,7 +290,7 @@ export class Scheduler {
   /** A worker said hello, and what it holds: it can be given work. */
   connected(worker: PooledWorker, held: ReadonlySet<string>): void {
     if (worker.phase === "starting") worker.phase = "spare";
-    this.#backoff.succeeded();
+    this.#provisioner.succeeded(worker.image);
     if (worker.bound !== undefined) this.#deliveries.sendCode(worker, worker.bound);
     for (const executionId of worker.running) {
       const run = held.has(executionId) ? undefined : this.runs.get(executionId);
@@ -284,17 +299,27 @@ export class Scheduler {
     this.wake();
   }
 
+  get #spareSize(): string {
+    const { fixedResources } = this.settings.runtime;
+    return fixedResources === undefined ? ANY_SIZE : sizeOf(fixedResources);
+  }
+
   #plan(): Plan {
     const { maxWorkers, spareWorkers } = this.settings;
-    const waiting = this.#waiting.map(({ ref, shape }) => ({ executionId: ref.executionId, shape }));
-    const standing: readonly StandingFunction[] = this.#standing.shapes();
+    const workers = this.pool.views();
+    // What has no image yet is no reason for another worker to give way.
+    const isReady = ({ shape }: { shape: FunctionShape }) => this.#provisioner.prepare(shape.image);
+    const waiting = this.#waiting.filter(isReady).map(({ ref, shape }) => ({ executionId: ref.executionId, shape }));
+    const isKept = (fn: StandingFunction) => workers.some(({ shape }) => shape?.key === fn.shape.key);
+    const standing = this.#standing.shapes().filter((fn) => isReady(fn) || isKept(fn));
     return plan({
       now: Date.now(),
-      workers: this.pool.views(),
+      workers,
       waiting,
       standing,
       maxWorkers,
       spareWorkers,
+      spareSize: this.#spareSize,
     });
   }
 
@@ -317,11 +342,10 @@ export class Scheduler {
       const worker = this.pool.workers.get(workerId);
       if (worker !== undefined) this.pool.stop(worker);
     }
-    if (!this.#backoff.isWaiting) {
-      const count = decided.start + this.#refill.take(decided.refill);
-      for (let i = 0; i < count; i++) this.pool.start((exit) => this.exited(exit));
-    }
-    this.leases.offer(decided, this.#waiting);
+    this.#provisioner.start(decided);
+    const isReady = ({ shape }: Run) => this.#provisioner.isReady(shape.image);
+    const imageless = this.#waiting.filter((run) => !isReady(run));
+    this.leases.offer(decided, imageless.length === 0 ? this.#waiting : this.#waiting.filter(isReady), imageless);
     clearTimeout(this.#idleTimer);
     if (decided.nextIdleAt !== undefined) {
       this.#idleTimer = setTimeout(() => this.wake(), Math.min(Math.max(decided.nextIdleAt - Date.now(), 1), 60_000));
@@ -343,16 +367,21 @@ export class Scheduler {
     if (worker !== undefined) this.endWorker(worker, () => !run.ended);
   }
 
-  #startFailed(exit: Pick<WorkerExit, "workerId" | "description">): void {
-    this.#backoff.failed();
-    this.settings.log.error(
-      { workerId: exit.workerId, description: exit.description },
-      "a worker could not be provisioned",
-    );
-    const [oldest] = this.#waiting;
-    if (oldest === undefined) return;
-    const error = `ProvisioningError: the worker ${exit.description}`;
-    this.end(oldest, { ...threw(error, true), released: true }, undefined);
+  #startFailed(worker: PooledWorker, description: string): void {
+    this.#provisioner.failed(worker.image);
+    this.settings.log.error({ workerId: worker.id, description }, "a worker could not be provisioned");
+    const kinds = new WorkerKinds(this.#spareSize);
+    const oldest = this.#waiting.find(({ shape }) => kinds.of(shape) === kinds.of(worker));
+    if (oldest !== undefined) this.#fail(oldest, `ProvisioningError: the worker ${description}`);
+  }
+
+  /** Ends all executions that wait for a worker in this image. */
+  failWaiting(image: string, error: string): void {
+    for (const run of this.#waiting.filter(({ shape }) => shape.image === image)) this.#fail(run, error);
+  }
+
+  #fail(run: Run, error: string): void {
+    this.end(run, { ...threw(error, true), released: true }, undefined);
   }
 
   #endSilentWorkers(): void {
@@ -366,7 +395,7 @@ export class Scheduler {
     }
     for (const worker of this.pool.silent()) {
       if (worker.phase === "starting") {
-        this.#startFailed({ workerId: worker.id, description: "did not connect in time" });
+        this.#startFailed(worker, "did not connect in time");
       }
       this.settings.log.warn({ workerId: worker.id, phase: worker.phase }, "a worker fell silent and is stopped");
       this.endWorker(worker, () => this.pool.silent().includes(worker));
@@ -374,7 +403,7 @@ export class Scheduler {
   }
 }
 
-function lossOf(run: Run, exit: WorkerExit): string {
+function lossOf(run: Run, exit: PoolExit): string {
   if (run.killed) {
     const what =
       run.interrupt?.reason === InterruptReason.TIMED_OUT ? "InvocationTimedOutError" : "InvocationCancelledError";

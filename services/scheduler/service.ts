@@ -6,7 +6,7 @@ import { WorkerState } from "../../gen/multinode/scheduler/v1/scheduler_service.
 import type { WorkerServiceImplementation } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { permissionDenied, Refusal } from "../platform/errors.js";
 import type { Caller } from "../platform/rpc/principal.js";
-import { idField, parse } from "../platform/rpc/validation.js";
+import { digestField, idField, parse } from "../platform/rpc/validation.js";
 import { Scheduler, type SchedulerSettings } from "./scheduler.js";
 import type { PooledWorker } from "./worker_pool.js";
 
@@ -18,6 +18,7 @@ export interface SchedulerService {
   stop(signal: AbortSignal): Promise<void>;
 }
 
+const buildRequest = z.object({ contextDigest: digestField });
 const drainRequest = z.object({ workerId: idField("wrk") });
 
 const STATE: Record<PooledWorker["phase"], WorkerState> = {
@@ -44,6 +45,10 @@ export function createSchedulerService(settings: SchedulerSettings): SchedulerSe
       async listWorkers() {
         const workers = [...scheduler.pool.workers.values()].reverse();
         return { workers: workers.map((worker) => toMessage(worker, settings.runtime.name)) };
+      },
+      async *buildImage(message, { signal }) {
+        const { contextDigest } = parse(buildRequest, message);
+        for await (const output of scheduler.builds.follow(contextDigest, signal)) yield { output };
       },
       async drainWorker(message) {
         const { workerId } = parse(drainRequest, message);

@@ -7,6 +7,7 @@ import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { openTestInvocations, type TestInvocations } from "../invocation/test_invocation.js";
 import type { Db } from "../platform/store/db.js";
 import { type FakeExecution, FakeRuntime } from "./runtime/fake.js";
+import type { FakeImages } from "./runtime/fake_images.js";
 import type { SchedulerSettings } from "./scheduler.js";
 import { createSchedulerService, type SchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
@@ -22,6 +23,7 @@ export interface TestScheduler {
 
 export interface TestSchedulerOptions extends Partial<SchedulerSettings> {
   readonly run?: (execution: FakeExecution) => void;
+  readonly images?: FakeImages;
 }
 
 /** What all schedulers of a test have in common. */
@@ -43,8 +45,9 @@ export function testSettings({ bus, ids, log, catalog }: Pick<TestInvocations, "
 /** Its `start` must be called; its workers come to it at once. */
 export function createTestScheduler(invocations: TestInvocations, options: TestSchedulerOptions = {}): TestScheduler {
   const { ids, dispatch } = invocations;
-  const { run, ...more } = options;
+  const { run, images, ...more } = options;
   const runtime = new FakeRuntime({
+    images,
     ...(run === undefined ? {} : { run }),
     connect: async function* (token, requests: AsyncIterable<ConnectRequest>, signal) {
       const principal = await TOKENS.authority(token);

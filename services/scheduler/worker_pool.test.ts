@@ -5,6 +5,7 @@ import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
 import { shapeOf } from "./run.js";
 import type { Runtime, WorkerResources } from "./runtime/runtime.js";
+import { ANY_SIZE, STANDARD_IMAGE } from "./worker_kind.js";
 import { type PooledWorker, WorkerPool } from "./worker_pool.js";
 import { WorkerSession } from "./worker_session.js";
 import { WorkerTokens } from "./worker_token.js";
@@ -62,7 +63,7 @@ beforeEach(() => {
 });
 
 function startOne(exited = vi.fn()): PooledWorker {
-  pool.start(exited);
+  pool.start(exited, { image: STANDARD_IMAGE, size: ANY_SIZE });
   const [worker] = pool.workers.values();
   if (worker === undefined) throw new Error("there is no worker");
   return worker;
@@ -133,7 +134,7 @@ describe("the limits of a worker", () => {
   const options = { cpu: 1, memoryBytes: 1 << 28 };
   const of = (more: object = {}) => ({ ...bound, spec: { ...bound.spec, options: { ...options, ...more } } as never });
   const started = async () => {
-    pool.start(vi.fn());
+    pool.start(vi.fn(), { image: STANDARD_IMAGE, size: ANY_SIZE });
     const worker = [...pool.workers.values()].at(-1);
     if (worker === undefined) throw new Error("there is no worker");
     await vi.waitFor(() => expect(worker.runtimeRef).toBe("ref"), WAIT);

@@ -4,7 +4,8 @@ import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import type { FunctionShape, WorkerView } from "./plan.js";
-import type { Runtime, WorkerExit, WorkerResources } from "./runtime/runtime.js";
+import { ImageIsMissingError, type Runtime, type WorkerExit, type WorkerResources } from "./runtime/runtime.js";
+import { ANY_SIZE, resourcesOf, type WorkerKind } from "./worker_kind.js";
 import type { WorkerSession } from "./worker_session.js";
 import type { WorkerTokens } from "./worker_token.js";
 
@@ -19,7 +20,7 @@ export interface BoundFunction {
   readonly spec: FunctionSpec;
 }
 
-export interface PooledWorker {
+export interface PooledWorker extends WorkerKind {
   readonly id: string;
   readonly createdAt: number;
   phase: WorkerView["phase"];
@@ -40,6 +41,12 @@ export interface PooledWorker {
   idleSince: number;
   /** Monotonic time of its last message. */
   heardAt: number;
+}
+
+/** The end of a worker, or of a start without one. */
+export interface PoolExit extends WorkerExit {
+  /** Whether it could not start because its image is not there any more. */
+  readonly imageIsMissing?: boolean;
 }
 
 export interface PoolSettings {
@@ -64,13 +71,18 @@ export class WorkerPool {
     this.#settings = settings;
   }
 
-  /** Starts a spare. It is `starting` until it says hello; a start that fails is an exit. */
-  start(exited: (exit: WorkerExit) => void): void {
+  /**
+   * Starts a spare. It is `starting` until it says hello; a start that fails is an exit.
+   *
+   * @param imageName what the runtime calls the image; absent: the standard one
+   */
+  start(exited: (exit: PoolExit) => void, kind: WorkerKind, imageName?: string): void {
     const { runtime, tokens, ids, schedulerUrl, otherUrls } = this.#settings;
     const id = ids.next("wrk");
-    const worker = this.#add(id, "starting");
+    const worker = this.#add(id, "starting", kind);
     const boot = { schedulerUrl: schedulerUrl(), otherUrls, workerId: id, workerToken: tokens.issue(id) };
-    runtime.start({ workerId: id, boot }).then(
+    const image = imageName === undefined ? {} : { image: imageName };
+    runtime.start({ workerId: id, boot, ...image, resources: resourcesOf(kind.size) }).then(
       (ref) => {
         worker.runtimeRef = ref;
         this.#anticipate(worker);
@@ -78,26 +90,30 @@ export class WorkerPool {
       (error: unknown) => {
         // It may exist all the same (R1).
         this.#end(id);
-        exited({ workerId: id, description: `could not be started: ${String(error)}`, outOfMemory: false });
+        const imageIsMissing = error instanceof ImageIsMissingError;
+        const description = `could not be started: ${String(error)}`;
+        exited({ workerId: id, description, outOfMemory: false, imageIsMissing });
       },
     );
   }
 
   /** Takes a worker that was another scheduler's: it finishes what it runs, and holds its slots until it is gone. */
   adopt(id: string, bound: BoundFunction): PooledWorker {
-    const worker = this.#add(id, "draining");
+    const worker = this.#add(id, "draining", bound.shape);
     worker.taken = Number.POSITIVE_INFINITY;
     this.bind(worker, bound);
     worker.phase = "draining";
     return worker;
   }
 
-  #add(id: string, phase: PooledWorker["phase"]): PooledWorker {
+  #add(id: string, phase: PooledWorker["phase"], { image, size }: WorkerKind): PooledWorker {
     const { monotonic, now } = this.#settings;
     const worker: PooledWorker = {
       id,
       createdAt: now(),
+      image,
       phase,
+      size,
       runtimeRef: "",
       bound: undefined,
       anticipated: undefined,
@@ -147,7 +163,8 @@ export class WorkerPool {
    */
   #anticipate(worker: PooledWorker): void {
     const resources = this.#lastBound;
-    if (resources === undefined || resources.cpu < LEAST_BOOT_CPU || worker.phase !== "starting") return;
+    if (resources === undefined || resources.cpu < LEAST_BOOT_CPU) return;
+    if (worker.size !== ANY_SIZE || worker.phase !== "starting") return;
     const isSet = this.#settings.runtime.limit(worker.id, resources).then(
       () => true,
       () => false, // it may be bound to another function
@@ -177,6 +194,8 @@ export class WorkerPool {
     return [...this.workers.values()].map((worker) => ({
       id: worker.id,
       phase: worker.phase,
+      image: worker.image,
+      size: worker.size,
       shape: worker.bound?.shape,
       running: worker.running.size,
       taken: worker.taken,

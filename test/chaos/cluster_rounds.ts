@@ -7,8 +7,8 @@ import type { ChaosSettings } from "./rounds.js";
 import { FUNCTION_NAMES, planStarts } from "./workload.js";
 
 /** Longest time between two deaths, and from a death to the next start. */
-const LIFE_MS = 3_000;
-const DEATH_MS = 1_500;
+const LIFE_MS = 2_000;
+const DEATH_MS = 1_000;
 /** Invocations that are looked at after each death. */
 const LOOKS = 200;
 /** Of each scheduler. */

@@ -16,7 +16,7 @@ const DEATH_MS = [0, 800] as const;
 /** How much longer than its lease a scheduler stands still. */
 const PAST_LEASE_MS = [1_000, 4_000] as const;
 /** Deaths after one that stood still has been woken. */
-const DEATHS_AFTER = 2;
+const DEATHS_AFTER = 1;
 
 /** `rounds`: how often a scheduler stands still. Answers the complaints. */
 export async function runLimits(settings: ChaosSettings): Promise<string[]> {

@@ -25,7 +25,8 @@ const VICTIMS: readonly MemberName[] = [
 /** `rounds`: generations of functions over which the deaths are spread. `invocations`: of each. Answers the complaints. */
 export async function runTakeover(settings: ChaosSettings): Promise<string[]> {
   const { invocations, rounds } = settings;
-  const options = { runtime: "docker", maxWorkers: invocations + 2, spareWorkers: 2 } as const;
+  // Without spare ones: those of a scheduler that dies are nobody's for a while, which another test waits for.
+  const options = { runtime: "docker", maxWorkers: invocations, spareWorkers: 0 } as const;
   return await onCluster(settings, options, [FUNCTION], async (scene) => {
     const share = Math.ceil(VICTIMS.length / rounds);
     for (let first = 0; first < VICTIMS.length; first += share) {

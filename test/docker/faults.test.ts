@@ -1,17 +1,13 @@
 /** An engine that is killed, restarted, or hangs: it delays, and nothing is lost or left. */
 import { randomBytes } from "node:crypto";
-import { cp, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../../services/platform/log.js";
 import { DockerRuntime } from "../../services/scheduler/runtime/docker.js";
 import { LABELS } from "../../services/scheduler/runtime/docker_profile.js";
 import type { WorkerExit } from "../../services/scheduler/runtime/runtime.js";
 import { startEngine, type TestEngine } from "../harness/docker.js";
+import { buildTestWorker, TEST_WORKER_IMAGE } from "../harness/test_worker.js";
 
-const IMAGE = "multinode/test-worker:1";
 /** An engine takes seconds to come back. */
 const WAIT = { timeout: 40_000, interval: 50 };
 
@@ -22,16 +18,12 @@ let printed: string[];
 
 async function open(liveRestore: boolean): Promise<void> {
   engine = await startEngine({ liveRestore });
-  const folder = await mkdtemp(join(tmpdir(), "multinode-test-worker-"));
-  await cp(fileURLToPath(new URL("test_worker.mjs", import.meta.url)), join(folder, "worker.js"));
-  await cp(fileURLToPath(new URL("package.json", import.meta.url)), join(folder, "package.json"));
-  await engine.buildImage(IMAGE, folder);
-  await rm(folder, { recursive: true });
+  await buildTestWorker(engine);
   runtime = new DockerRuntime({
     socketPath: engine.socketPath,
     installationId: randomBytes(6).toString("hex"),
     schedulerId: "sch-1",
-    image: IMAGE,
+    image: TEST_WORKER_IMAGE,
     network: "multinode-test",
     readyNetworks: 1,
     compareIntervalMs: 300,

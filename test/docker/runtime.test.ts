@@ -1,11 +1,7 @@
 /** The Docker runtime on a real engine: the contract of runtimes, what `docker inspect` shows of a worker, how workers end. */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../../services/platform/log.js";
 import { DockerRuntime } from "../../services/scheduler/runtime/docker.js";
@@ -21,8 +17,9 @@ import type { WorkerBoot, WorkerExit } from "../../services/scheduler/runtime/ru
 import { testRuntime, WAIT } from "../contract/runtime.contract.js";
 import { BEYOND_ADDRESSES, BEYOND_PORT, openBeyond } from "../harness/beyond.js";
 import { startEngine, type TestEngine } from "../harness/docker.js";
+import { isAlive, processStatus } from "../harness/process_status.js";
+import { buildTestWorker, TEST_WORKER_IMAGE } from "../harness/test_worker.js";
 
-const IMAGE = "multinode/test-worker:1";
 const NETWORK = "multinode-test";
 const MIB = 1024 * 1024;
 
@@ -30,11 +27,7 @@ let engine: TestEngine;
 
 beforeAll(async () => {
   engine = await startEngine();
-  const folder = await mkdtemp(join(tmpdir(), "multinode-test-worker-"));
-  await cp(fileURLToPath(new URL("test_worker.mjs", import.meta.url)), join(folder, "worker.js"));
-  await cp(fileURLToPath(new URL("package.json", import.meta.url)), join(folder, "package.json"));
-  await engine.buildImage(IMAGE, folder);
-  await rm(folder, { recursive: true });
+  await buildTestWorker(engine);
 }, 120_000);
 
 afterAll(async () => {
@@ -55,7 +48,7 @@ function openRuntime(overrides: { schedulerId?: string; installationId?: string;
     socketPath: engine.socketPath,
     installationId: randomBytes(6).toString("hex"),
     schedulerId: "sch-1",
-    image: IMAGE,
+    image: TEST_WORKER_IMAGE,
     network: NETWORK,
     readyNetworks: 2,
     compareIntervalMs: 500,
@@ -275,17 +268,3 @@ describe("a worker container", () => {
     await test.runtime.removeHoldersOf("sch-2");
   });
 });
-
-async function processStatus(pid: number): Promise<Record<string, string>> {
-  const lines = (await readFile(`/proc/${pid}/status`, "utf8")).split("\n");
-  return Object.fromEntries(lines.map((line) => line.split(":\t"))) as Record<string, string>;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

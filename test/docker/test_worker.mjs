@@ -38,6 +38,15 @@ switch (boot.workerToken) {
     report({});
 }
 
+const file = /^reads (\S+)$/.exec(boot.workerToken)?.[1];
+if (file !== undefined) {
+  try {
+    process.stdout.write(`readable: ${readFileSync(file, "utf8")}\n`);
+  } catch ({ code }) {
+    process.stdout.write(`unreadable: ${code}\n`);
+  }
+}
+
 const target = /^connects to (\S+):(\d+)$/.exec(boot.workerToken);
 if (target !== null) {
   const socket = connect({ host: target[1], port: Number(target[2]), timeout: 1_500 });

@@ -87,6 +87,25 @@ describe.concurrent("API keys", () => {
     );
     expect(start).toBe("ApiKeyIsInvalid");
   });
+
+  test("starts that never pause, and so share one open stream, are refused as well once their key is revoked", async () => {
+    const { apiKey, secret } = await target.client.apiKeys.createApiKey({ displayName: "e2e stream" });
+    await using client = new MultinodeClient({ apiUrl: target.apiUrl, apiKey: secret });
+    const fn = getDeployedFunction({ projectName: project.projectName, functionName: "echo", client });
+    let started = 0;
+    let isRevoked = false;
+    const startUntilRefused = async () => {
+      for (;;) {
+        await fn.start(started);
+        started += 1;
+        if (isRevoked || started < 10) continue;
+        isRevoked = true;
+        await target.client.apiKeys.revokeApiKey({ keyId: apiKey?.keyId ?? "" });
+      }
+    };
+    await expect(startUntilRefused()).rejects.toMatchObject({ reason: "ApiKeyIsInvalid" });
+    expect(isRevoked).toBe(true);
+  });
 });
 
 describe.concurrent("where credentials come from", () => {

@@ -146,8 +146,9 @@ describe.concurrent("awaitResult and callRemote", () => {
     const fn = project.fn("held");
     const gate = gates.place();
     gates.open(gate);
-    for (const call of [fn.callRemote(gate, true), fn.awaitResult(await fn.start(gate, true))]) {
-      const error = await errorOf(call);
+    const waited = async () => await fn.awaitResult(await fn.start(gate, true));
+    for (const call of [() => fn.callRemote(gate, true), waited]) {
+      const error = await errorOf(call());
       expect(error).toBeInstanceOf(InvocationFailedError);
       expect(error).toMatchObject({ invocation: { status: "FAILED", error: "Error: as asked" } });
       expect(String(error)).toContain("Error: as asked");

@@ -27,6 +27,8 @@ export const WORKER_IMAGE = "multinode/worker:test";
 export interface TestEngine {
   readonly socketPath: string;
   readonly docker: Docker;
+  /** A process of its network namespace; undefined where that is the one of the tests. */
+  readonly networkPid: number | undefined;
   /** SIGKILL. Containers live on. */
   kill(): Promise<void>;
   /** Starts it again after `kill`. */
@@ -42,8 +44,14 @@ export interface TestEngine {
   stop(): Promise<void>;
 }
 
-/** @param liveRestore whether containers survive a restart of the engine */
-export async function startEngine({ liveRestore = true }: { liveRestore?: boolean } = {}): Promise<TestEngine> {
+export interface EngineOptions {
+  /** Whether containers survive a restart of the engine. A node of a Swarm may not. Default: true. */
+  readonly liveRestore?: boolean;
+  /** Whether it is in a network namespace beside that of the tests, as another machine is. */
+  readonly ownNetwork?: boolean;
+}
+
+export async function startEngine({ liveRestore = true, ownNetwork = false }: EngineOptions = {}): Promise<TestEngine> {
   refuseSharedNetwork();
   await sweep();
   const folder = await mkdtemp(join(tmpdir(), FOLDER));
@@ -51,11 +59,15 @@ export async function startEngine({ liveRestore = true }: { liveRestore?: boolea
   const socketPath = join(folder, "docker.sock");
   const docker = new Docker({ socketPath, host: undefined });
   const containerd = spawnContainerd(folder);
+  const network = ownNetwork
+    ? spawnLogged(folder, "unshare", [["--net", "tail", "-f", join(folder, OWNER)]])
+    : undefined;
+  const within = network === undefined ? [] : ["nsenter", `--net=/proc/${network.pid}/ns/net`];
   let daemon: ChildProcess | undefined;
   let drivers = ["overlay2", "vfs"];
   const launch = async () => {
     for (const driver of drivers) {
-      daemon = spawnDaemon(folder, driver, liveRestore);
+      daemon = spawnDaemon(folder, driver, liveRestore, within);
       if (await answers(docker, daemon)) {
         drivers = [driver];
         return;
@@ -68,6 +80,7 @@ export async function startEngine({ liveRestore = true }: { liveRestore?: boolea
     await removeContainers(docker).catch(() => {}); // what this leaves is swept
     if (daemon !== undefined) await end(daemon, "SIGTERM");
     await end(containerd, "SIGTERM");
+    if (network !== undefined) await end(network, "SIGTERM");
     await takeAway(folder);
   };
   try {
@@ -80,6 +93,7 @@ export async function startEngine({ liveRestore = true }: { liveRestore?: boolea
   return {
     socketPath,
     docker,
+    networkPid: network?.pid,
     kill: async () => {
       if (daemon !== undefined) await end(daemon, "SIGKILL");
     },
@@ -129,8 +143,10 @@ function spawnContainerd(folder: string): ChildProcess {
   ]);
 }
 
-function spawnDaemon(folder: string, driver: string, liveRestore: boolean): ChildProcess {
-  return spawnLogged(folder, "dockerd", [
+function spawnDaemon(folder: string, driver: string, liveRestore: boolean, within: readonly string[]): ChildProcess {
+  const [command, ...args] = [...within, "dockerd"];
+  return spawnLogged(folder, command, [
+    args,
     ["--host", `unix://${join(folder, "docker.sock")}`],
     ["--containerd", containerdSocket(folder)],
     ["--data-root", join(folder, "data")],

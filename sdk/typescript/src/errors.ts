@@ -110,6 +110,10 @@ export class InvocationIsAlreadyTerminated extends refusal("InvocationIsAlreadyT
 export class ExecutionHasAlreadyFinished extends refusal("ExecutionHasAlreadyFinished") {}
 /** A write by an attempt that has been replaced. */
 export class ExecutionIsNotCurrent extends refusal("ExecutionIsNotCurrent") {}
+/** The server runs functions without containers, or builds no images. */
+export class ImagesAreNotSupported extends refusal("ImagesAreNotSupported") {}
+/** The image could not be built; the message says what the build ended with. */
+export class ImageBuildFailed extends refusal("ImageBuildFailed") {}
 /** Too much at once; `retryDelayMs` says when to try again. */
 export class ResourceExhausted extends refusal("ResourceExhausted") {}
 /** The server could not be reached, or is going away. Safe to try again. */
@@ -142,6 +146,8 @@ export const ERROR_CLASSES: Readonly<
   InvocationIsAlreadyTerminated,
   ExecutionHasAlreadyFinished,
   ExecutionIsNotCurrent,
+  ImagesAreNotSupported,
+  ImageBuildFailed,
   ResourceExhausted,
   Unavailable,
 };

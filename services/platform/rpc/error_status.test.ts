@@ -66,6 +66,7 @@ it("reaches the caller, however much is wrong", async () => {
     resolveFunctions: refuse,
     resolveProject: refuse,
     listStandingFunctions: refuse,
+    findUsedBundles: refuse,
     getCode: refuse,
     verifyApiKey: refuse,
     downloadBundle: async function* () {
@@ -100,6 +101,7 @@ it("is an error of the server where a handler throws anything else, and tells no
     resolveFunctions: fail,
     resolveProject: fail,
     listStandingFunctions: fail,
+    findUsedBundles: fail,
     getCode: fail,
     verifyApiKey: fail,
     downloadBundle: async function* () {

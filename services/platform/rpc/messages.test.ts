@@ -3,7 +3,7 @@ import { HealthDefinition } from "nice-grpc-server-health";
 import { describe, expect, it } from "vitest";
 import { RegistryServiceDefinition } from "../../../gen/multinode/registry/v1/registry_service.pb.js";
 import { Refusal } from "../errors.js";
-import { readStrictly, wellFormed } from "./messages.js";
+import { readStrictly, untilAborted, wellFormed } from "./messages.js";
 
 const { requestType } = readStrictly(RegistryServiceDefinition).methods.createProject;
 const GOOD = new BinaryWriter().uint32(10).string("née 🌍").finish();
@@ -43,6 +43,47 @@ describe("a message", () => {
     };
     await expect(read()).rejects.toThrow("is not a well-formed message: premature EOF");
     expect(seen).toEqual([{ projectName: "née 🌍" }]);
+  });
+});
+
+describe("a stream of messages", () => {
+  it("ends with its signal, for a reader that waits and for one that comes later", async () => {
+    const abort = new AbortController();
+    const never = new Promise<never>(() => {});
+    const source = (async function* () {
+      yield 1;
+      yield await never;
+    })();
+    const messages = untilAborted(source, abort.signal);
+    const seen: number[] = [];
+    const read = async () => {
+      for await (const message of messages) {
+        seen.push(message);
+        setImmediate(() => abort.abort());
+      }
+    };
+    await read();
+    expect(seen).toEqual([1]);
+    await read();
+    expect(seen).toEqual([1]);
+  });
+
+  it("tells its source when its reader goes, and its reader when its source fails", async () => {
+    let isClosed = false;
+    const source = async function* () {
+      try {
+        yield 1;
+        throw new Error("cut");
+      } finally {
+        isClosed = true;
+      }
+    };
+    for await (const message of untilAborted(source(), new AbortController().signal)) if (message === 1) break;
+    expect(isClosed).toBe(true);
+    const read = async () => {
+      for await (const _ of untilAborted(source(), new AbortController().signal));
+    };
+    await expect(read()).rejects.toThrow("cut");
   });
 });
 

@@ -41,6 +41,26 @@ async function* wellFormedItems<T>(messages: AsyncIterable<T>): AsyncGenerator<T
   for await (const message of messages) yield wellFormedItem(message);
 }
 
+/** The same messages, which end when `signal` aborts: also for a handler that waits for the next one and looks at no signal. */
+export function untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
+  return { [Symbol.asyncIterator]: () => endedBy(messages[Symbol.asyncIterator](), signal) };
+}
+
+function endedBy<T>(messages: AsyncIterator<T>, signal: AbortSignal): AsyncIterator<T> {
+  const ended: IteratorResult<T> = { done: true, value: undefined };
+  let endWaiting: (() => void) | undefined;
+  signal.addEventListener("abort", () => endWaiting?.(), { once: true });
+  return {
+    next: () =>
+      new Promise((resolve, reject) => {
+        endWaiting = () => resolve(ended);
+        if (signal.aborted) endWaiting();
+        else messages.next().then(resolve, reject);
+      }),
+    return: async () => (await messages.return?.()) ?? ended,
+  };
+}
+
 function wellFormedItem<T>(message: T): T {
   if (!(message instanceof MalformedMessage)) return message;
   throw badRequest([{ field: "request", description: `is not a well-formed message: ${message.problem}` }]);

@@ -14,7 +14,7 @@ import { sentWhole } from "../../../sdk/typescript/src/protocol/whole_messages.j
 import { apiKeyIsInvalid, permissionDenied, Refusal } from "../errors.js";
 import type { Logger } from "../log.js";
 import { internalError, toServerError } from "./error_status.js";
-import { readStrictly, wellFormed } from "./messages.js";
+import { readStrictly, untilAborted, wellFormed } from "./messages.js";
 import type { Authority, Caller, Principal, PrincipalKind } from "./principal.js";
 
 export interface ServerSettings {
@@ -61,8 +61,9 @@ function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
       if (!call.responseStream) return yield* call.next(request, { ...context, principal });
       const credential = watchCredential(settings, call.method.path, context);
       const signal = AbortSignal.any([context.signal, settings.stopping, credential.lost]);
+      const requests = call.requestStream ? untilAborted(request as AsyncIterable<never>, signal) : request;
       try {
-        yield* call.next(request, { ...context, signal, principal });
+        yield* call.next(requests, { ...context, signal, principal });
       } finally {
         credential.stop();
       }

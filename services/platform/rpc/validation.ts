@@ -55,6 +55,13 @@ export function idField(prefix: IdPrefix): z.ZodType<string> {
   return z.string().refine((id) => isId(prefix, id), `is not an identifier: "${prefix}-" and 26 characters`);
 }
 
+const DIGEST = /^[0-9a-f]{64}$/;
+
+/** 64 lower-case hexadecimal digits. */
+export const digestField: z.ZodType<string> = z
+  .string()
+  .refine((digest) => DIGEST.test(digest), "is not a SHA-256: 64 lower-case hexadecimal digits");
+
 /** An explicit version, or what means the newest: empty, or "latest" in any case. */
 export const versionIdField: z.ZodType<string> = z
   .string()

@@ -17,9 +17,9 @@ export function createVersion(context: RegistryContext) {
   return async (request: CreateVersionRequest): Promise<CreateVersionResponse> => {
     const command = await parseVersionRequest(request);
     const { projectName, code, functions, requestId, requestDigest } = command;
-    if (code.source?.$case === "bundle") {
-      const { digest } = code.source.value;
-      if ((await bundles.keep(digest)) === undefined) throw bundleDoesNotExist(digest);
+    const bundle = code.source?.$case === "bundle" ? code.source.value.digest : undefined;
+    for (const digest of [bundle, code.contextDigest]) {
+      if (digest !== undefined && (await bundles.keep(digest)) === undefined) throw bundleDoesNotExist(digest);
     }
     const nowMs = clock.now();
     const version: NewVersion = {

@@ -51,4 +51,12 @@ const first: Migration = {
   ],
 };
 
-export const registryMigrations: readonly Migration[] = [first];
+const second: Migration = {
+  name: "registry-2",
+  statements: () => [
+    `ALTER TABLE versions ADD COLUMN context_digest TEXT`,
+    `CREATE INDEX versions_context ON versions (context_digest) WHERE context_digest IS NOT NULL`,
+  ],
+};
+
+export const registryMigrations: readonly Migration[] = [first, second];

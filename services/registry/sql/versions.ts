@@ -92,8 +92,11 @@ export function createVersionStore(db: Db): VersionStore {
         const used = new Set<string>();
         for (let start = 0; start < digests.length; start += DIGESTS_PER_QUERY) {
           const part = digests.slice(start, start + DIGESTS_PER_QUERY);
-          const sql = `SELECT DISTINCT bundle_digest FROM versions WHERE bundle_digest IN (${placeholders(part.length)})`;
-          for (const row of await tx.all<{ readonly bundle_digest: string }>(sql, ...part)) used.add(row.bundle_digest);
+          const list = placeholders(part.length);
+          const sql = `SELECT bundle_digest AS digest FROM versions WHERE bundle_digest IN (${list})
+            UNION SELECT context_digest AS digest FROM versions WHERE context_digest IN (${list})`;
+          const rows = await tx.all<{ readonly digest: string }>(sql, ...part, ...part);
+          for (const { digest } of rows) used.add(digest);
         }
         return used;
       }),
@@ -112,14 +115,15 @@ async function insertVersion(tx: WriteTransaction, projectId: string, version: N
     projectId,
   );
   await tx.run(
-    `INSERT INTO versions (version_id, project_id, project_name, number, code, bundle_digest, create_time_ms)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO versions (version_id, project_id, project_name, number, code, bundle_digest, context_digest, create_time_ms)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     versionId,
     projectId,
     projectName,
     project?.version_count ?? 0,
     Code.encode(code).finish(),
     code.source?.$case === "bundle" ? code.source.value.digest : null,
+    code.contextDigest ?? null,
     createTimeMs,
   );
   await tx.runMany(

@@ -15,14 +15,23 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ContainerInfo, ContainerInspectInfo } from "dockerode";
 import type { Logger } from "../../platform/log.js";
 import { DockerContainers } from "./docker_containers.js";
-import { backOff, DockerEngine, isOutage } from "./docker_engine.js";
+import { backOff, DockerEngine, isMissingImage, isOutage } from "./docker_engine.js";
 import { type ContainerEvent, followEvents } from "./docker_events.js";
 import { describeExit } from "./docker_exit.js";
 import { DockerHolders } from "./docker_holders.js";
+import { DockerImages } from "./docker_images.js";
 import { readOutput } from "./docker_output.js";
 import { type ContainerSettings, LABELS } from "./docker_profile.js";
 import { EngineTurns } from "./docker_turns.js";
-import type { FoundWorker, SharedRuntime, WorkerBoot, WorkerExit, WorkerResources, WorkerSpec } from "./runtime.js";
+import {
+  type FoundWorker,
+  ImageIsMissingError,
+  type SharedRuntime,
+  type WorkerBoot,
+  type WorkerExit,
+  type WorkerResources,
+  type WorkerSpec,
+} from "./runtime.js";
 
 export interface DockerRuntimeSettings extends ContainerSettings {
   readonly socketPath: string;
@@ -32,6 +41,10 @@ export interface DockerRuntimeSettings extends ContainerSettings {
   readonly callTimeoutMs?: number;
   /** How often the engine's containers are compared with what is known here, in milliseconds. Default 5 s. */
   readonly compareIntervalMs?: number;
+  /** Network of the steps of projects' Dockerfiles: one of the engine's, or "none". Absent: no images are built. */
+  readonly buildNetwork?: string | undefined;
+  /** How long an image that is not used is kept, in milliseconds. Default `imageGraceMs`. */
+  readonly imageGraceMs?: number;
   readonly log: Logger;
 }
 
@@ -68,6 +81,7 @@ const CLOSE_HOLDERS_MS = 5_000;
 export class DockerRuntime implements SharedRuntime {
   readonly name = "docker";
   readonly survivesRestart = true;
+  readonly images: DockerImages | undefined;
   readonly #settings: DockerRuntimeSettings;
   readonly #engine: DockerEngine;
   readonly #containers: DockerContainers;
@@ -89,6 +103,8 @@ export class DockerRuntime implements SharedRuntime {
     const engine = new DockerEngine(settings);
     this.#settings = settings;
     this.#engine = engine;
+    const { buildNetwork } = settings;
+    this.images = buildNetwork === undefined ? undefined : new DockerImages(engine, { ...settings, buildNetwork });
     this.#containers = new DockerContainers(engine, settings);
     this.#holders = new DockerHolders(engine, this.#containers, settings, readyNetworks, log, this.#turns);
     const handlers = { onEvent: (event: ContainerEvent) => this.#hint(event), onConnected: () => void this.#compare() };
@@ -97,9 +113,9 @@ export class DockerRuntime implements SharedRuntime {
   }
 
   /** Waits while the engine is away; rejects with what the engine refuses, or when the worker is stopped meanwhile. */
-  async start({ workerId, boot }: WorkerSpec): Promise<string> {
+  async start({ workerId, boot, image = this.#settings.image }: WorkerSpec): Promise<string> {
     const worker = this.#track(workerId);
-    const starting = this.#start(worker, boot);
+    const starting = this.#start(worker, boot, image);
     worker.started = starting.then(
       () => {},
       () => {},
@@ -187,7 +203,7 @@ export class DockerRuntime implements SharedRuntime {
     await Promise.race([holdersClosed, delay(CLOSE_HOLDERS_MS, undefined, { ref: false })]);
   }
 
-  async #start(worker: TrackedWorker, boot: WorkerBoot): Promise<string> {
+  async #start(worker: TrackedWorker, boot: WorkerBoot, image: string): Promise<string> {
     const stop = worker.stopping.signal;
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -196,7 +212,7 @@ export class DockerRuntime implements SharedRuntime {
         const networkMode = this.#holders.take(this.#workers.size);
         worker.networkMode = networkMode;
         const { id, output } = await this.#turns.start(() =>
-          this.#containers.start(worker.id, boot, networkMode, stop),
+          this.#containers.start(worker.id, boot, networkMode, stop, image),
         );
         this.#read(worker, output);
         return id;
@@ -204,6 +220,8 @@ export class DockerRuntime implements SharedRuntime {
         this.#network = undefined;
         if (stop.aborted) throw new Error("it was stopped before it had started", { cause: error });
         const isHoldersFault = await this.#leaveHolder(worker, error);
+        if (image !== this.#settings.image && isMissingImage(error))
+          throw new ImageIsMissingError(String(error), { cause: error });
         if (!isHoldersFault && !isOutage(error)) throw error;
         await backOff(attempt, stop);
         // What became of the attempt is not known: another one begins from nothing.

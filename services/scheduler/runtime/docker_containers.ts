@@ -36,8 +36,9 @@ export class DockerContainers {
     boot: WorkerBoot,
     networkMode: string,
     stop: AbortSignal,
+    image = this.#settings.image,
   ): Promise<{ readonly id: string; readonly output: Readable }> {
-    const container = await this.#create(workerId, networkMode, stop);
+    const container = await this.#create(workerId, image, networkMode, stop);
     const streams = { stream: true, stdin: true, stdout: true, stderr: true, hijack: true };
     const attached = await this.#engine.call((_, abortSignal) => container.attach({ ...streams, abortSignal }), stop);
     const output = attached as Duplex;
@@ -121,9 +122,9 @@ export class DockerContainers {
     }
   }
 
-  async #create(workerId: string, networkMode: string, stop: AbortSignal): Promise<Container> {
+  async #create(workerId: string, image: string, networkMode: string, stop: AbortSignal): Promise<Container> {
     const name = nameOf(this.#settings.installationId, workerId);
-    const options = { name, ...workerContainer(this.#settings, workerId, networkMode) };
+    const options = { name, ...workerContainer({ ...this.#settings, image }, workerId, networkMode) };
     try {
       return await this.#engine.call(
         (docker, abortSignal) => docker.createContainer({ ...options, abortSignal }),

@@ -89,6 +89,10 @@ export function isOutage(error: unknown): boolean {
   return status === 503 || (status === 500 && OUTAGE_TEXT.test(String(error)));
 }
 
+export function isMissingImage(error: unknown): boolean {
+  return statusOf(error) === 404 && /no such image/i.test(String(error));
+}
+
 /** What `request` answers, or undefined where the engine knows no such thing. */
 export function orNothing<T>(request: EngineRequest<T>): EngineRequest<T | undefined> {
   return async (docker, abortSignal) => {

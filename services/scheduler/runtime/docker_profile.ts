@@ -12,9 +12,9 @@ import type { WorkerBoot, WorkerResources } from "./runtime.js";
 const MIB = 1024 * 1024;
 
 /** User and group nobody, by number: an image need not name them. */
-const NOBODY = 65_534;
+export const NOBODY = 65_534;
 /** Where bundles are unpacked. */
-const CODE_FOLDER = "/code";
+export const CODE_FOLDER = "/code";
 
 /**
  * What a spare may take until it is bound: enough to boot. Its CPU has no limit then: it runs nothing but our own program,
@@ -27,17 +27,19 @@ const SPARE_MEMORY_BYTES = 64 * MIB;
  */
 export const WORKER_OVERHEAD_BYTES = 128 * MIB;
 /** Unpacked bundles: above the largest that a version may have. */
-const CODE_BYTES = 512 * MIB;
-const TMP_BYTES = 64 * MIB;
-const WORKER_PIDS = 256; // threads count
+export const CODE_BYTES = 512 * MIB;
+export const TMP_BYTES = 64 * MIB;
+export const WORKER_PIDS = 256; // threads count
 const HOLDER_PIDS = 8;
 const HOLDER_MEMORY_BYTES = 16 * MIB;
 const NANO = 1e9;
+export const OPEN_FILES = [{ Name: "nofile", Soft: 1024, Hard: 4096 }];
+export const LOGS = { driver: "local", options: { "max-size": "10m", "max-file": "2" } };
 /**
  * Nobody answers there. The engine's own name server would ask those of the machine, for workers that reach none, and so
  * carry what is asked to the world.
  */
-const NO_NAME_SERVER = "127.0.0.1";
+export const NO_NAME_SERVER = "127.0.0.1";
 /** The engine refuses less. */
 const LEAST_CPU = 0.01;
 
@@ -112,7 +114,7 @@ export function workerContainer(
         // Native addons are mapped as code.
         [CODE_FOLDER]: tmpfs(CODE_BYTES, "exec"),
       },
-      LogConfig: { Type: "local", Config: { "max-size": "10m", "max-file": "2" } },
+      LogConfig: { Type: LOGS.driver, Config: LOGS.options },
     },
   };
 }
@@ -176,13 +178,13 @@ function hardened({ ociRuntime }: ContainerSettings, networkMode: string, pids: 
     PidMode: "",
     IpcMode: "private",
     PidsLimit: pids,
-    Ulimits: [{ Name: "nofile", Soft: 1024, Hard: 4096 }],
+    Ulimits: OPEN_FILES,
     ...(ociRuntime === undefined ? {} : { Runtime: ociRuntime }),
   };
 }
 
-function labelsOf(
-  { installationId, schedulerId }: ContainerSettings,
+export function labelsOf(
+  { installationId, schedulerId }: Pick<ContainerSettings, "installationId" | "schedulerId">,
   role: "worker" | "holder",
 ): Record<string, string> {
   return { [LABELS.installation]: installationId, [LABELS.scheduler]: schedulerId, [LABELS.role]: role };

@@ -11,7 +11,16 @@ import type {
 } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { encode } from "../../../sdk/typescript/src/codec.js";
 import { Session } from "../../../sdk/typescript/src/worker/session.js";
-import type { FoundWorker, Runtime, SharedRuntime, WorkerExit, WorkerResources, WorkerSpec } from "./runtime.js";
+import type { FakeImages } from "./fake_images.js";
+import {
+  type FoundWorker,
+  ImageIsMissingError,
+  type Runtime,
+  type SharedRuntime,
+  type WorkerExit,
+  type WorkerResources,
+  type WorkerSpec,
+} from "./runtime.js";
 
 /** The scheduler's side of `WorkerService.Connect`, for a worker that showed its token. */
 export type Connect = (
@@ -28,6 +37,7 @@ export interface FakeRuntimeSettings {
   readonly engine?: FakeEngine;
   /** Who starts workers here. */
   readonly schedulerId?: string;
+  readonly images?: FakeImages | undefined;
 }
 
 /** What workers run on, which outlives its runtimes as a container engine does. */
@@ -66,6 +76,7 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
   readonly survivesRestart: boolean;
   readonly workers: FakeEngine["workers"];
   readonly history: FakeEngine["history"];
+  readonly images: FakeImages | undefined;
   /** Workers whose end is told here. */
   readonly #tracked = new Set<string>();
   /** Of those, the ones that are with another scheduler. */
@@ -82,6 +93,7 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
 
   constructor(settings: FakeRuntimeSettings) {
     this.#settings = settings;
+    this.images = settings.images;
     this.survivesRestart = settings.engine !== undefined;
     this.#engine = settings.engine ?? new FakeEngine();
     this.workers = this.#engine.workers;
@@ -98,9 +110,13 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
     return this.#engine.executions;
   }
 
-  async start({ workerId, boot }: WorkerSpec): Promise<string> {
+  async start({ workerId, boot, image }: WorkerSpec): Promise<string> {
     if (this.startError !== undefined) throw this.startError;
+    if (image !== undefined && ![...(this.images?.names.values() ?? [])].includes(image)) {
+      throw new ImageIsMissingError(`there is no ${image}`);
+    }
     const worker = new FakeWorker(workerId, boot.workerToken, this.#settings, (exit) => this.#engine.remove(exit));
+    worker.image = image;
     this.#tracked.add(workerId);
     this.#engine.add(worker);
     if (this.boot === "connects") worker.connect();
@@ -159,6 +175,8 @@ export class FakeWorker {
   readonly schedulerId: string;
   readonly commands: NonNullable<WorkerCommand["command"]>[] = [];
   resources: WorkerResources | undefined;
+  /** Name of the image that it runs in; undefined: the standard one. */
+  image: string | undefined;
   exists = true;
   /** Whether the runtime was asked to stop it. */
   isStopping = false;

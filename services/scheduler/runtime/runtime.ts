@@ -13,6 +13,10 @@ export interface WorkerSpec {
   readonly workerId: string;
   /** What the worker needs to come to the scheduler. Secret: never in an environment variable or an argument. */
   readonly boot: WorkerBoot;
+  /** What `RuntimeImages` calls the image to run in. Absent: the standard one. */
+  readonly image?: string;
+  /** Its limits for life, where the runtime asks for that (`fixedResources`). */
+  readonly resources?: WorkerResources | undefined;
 }
 
 export interface WorkerBoot {
@@ -36,11 +40,44 @@ export interface WorkerExit {
   readonly outOfMemory: boolean;
 }
 
+/** `start` was asked for a worker in an image that is not there any more. Nothing exists then. */
+export class ImageIsMissingError extends Error {
+  override readonly name = "ImageIsMissingError";
+}
+
+/** The build ended without an image, for a reason that lies in what is built. */
+export class ImageBuildError extends Error {
+  override readonly name = "ImageBuildError";
+}
+
+/** Images beside the standard one, each built of a context: an archive of a folder with a Dockerfile, named by its digest. */
+export interface RuntimeImages {
+  /** Name of the image of a context, which this keeps from `removeUnused` for a while. Undefined: there is none. */
+  find(contextDigest: string, stop: AbortSignal): Promise<string | undefined>;
+  /**
+   * Builds it, whole or not at all, and answers its name. `context` is the archive, a zip file.
+   * @throws ImageBuildError
+   */
+  build(contextDigest: string, context: Uint8Array, print: (text: string) => void, stop: AbortSignal): Promise<string>;
+  /** Removes images that were not asked for lately, whose contexts `findUsed` does not answer, and that no worker runs in. */
+  removeUnused(
+    findUsed: (contextDigests: readonly string[]) => Promise<ReadonlySet<string>>,
+    stop: AbortSignal,
+  ): Promise<void>;
+}
+
 export interface Runtime {
   /** "process", "docker", "swarm", "fake". */
   readonly name: string;
   /** Whether workers outlive their server: then it is a `SharedRuntime`. */
   readonly survivesRestart: boolean;
+  /** Absent: workers run in the standard image, or in none. */
+  readonly images?: RuntimeImages | undefined;
+  /**
+   * Present where a worker keeps the limits that it was started with, so that it serves only functions of that size: the
+   * size of spares that are started for nobody. Elsewhere any spare serves any function, and `limit` sets its limits.
+   */
+  readonly fixedResources?: WorkerResources;
   /** Starts a spare worker; answers what the runtime calls it. */
   start(spec: WorkerSpec): Promise<string>;
   /** Gives a worker the limits of the function that it is bound to, as far as the runtime can. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readSettings } from "../../platform/config.js";
-import { installationIdOf, RUNTIME_SETTINGS } from "./runtime_settings.js";
+import { createLogger } from "../../platform/log.js";
+import { installationIdOf, openRuntime, RUNTIME_SETTINGS } from "./runtime_settings.js";
 
 describe("the settings of the runtime", () => {
   it("choose processes where nothing is said", () => {
@@ -18,9 +19,35 @@ describe("the settings of the runtime", () => {
     ["MULTINODE_WORKER_NETWORK", "-x"],
     ["MULTINODE_READY_NETWORKS", "-1"],
     ["MULTINODE_WORKER_OCI_RUNTIME", ""],
+    ["MULTINODE_IMAGE_BUILDS", "no"],
+    ["MULTINODE_BUILD_NETWORK", "container:other"],
   ])("refuse %s=%s by its name", (name, value) => {
     expect(() => readSettings(RUNTIME_SETTINGS, { [name]: value })).toThrow(`${name} is wrong`);
   });
+
+  it("refuse on a Swarm what it cannot do", async () => {
+    const settings = readSettings(RUNTIME_SETTINGS, {
+      MULTINODE_RUNTIME: "swarm",
+      MULTINODE_DOCKER_SOCKET: "/nobody/listens",
+      MULTINODE_WORKER_OCI_RUNTIME: "runsc",
+    });
+    const context = { folder: "/", schedulerId: "sch-1", log: createLogger("test", "silent") };
+    const open = (more: object) => openRuntime({ ...settings, MULTINODE_SERVICE_TOKEN: "t", ...more }, context);
+    expect(() => open({})).toThrow("MULTINODE_WORKER_OCI_RUNTIME is wrong");
+    const runtime = open({ MULTINODE_WORKER_OCI_RUNTIME: undefined });
+    expect(runtime.name).toBe("swarm");
+    await runtime.close();
+  });
+
+  it("build images on Docker, unless they are told not to", async () => {
+    const context = { folder: "/nowhere", schedulerId: "sch-1", log: createLogger("test", "silent") };
+    const open = (env: Record<string, string>) =>
+      openRuntime({ ...readSettings(RUNTIME_SETTINGS, env), MULTINODE_SERVICE_TOKEN: "token" }, context);
+    const docker = { MULTINODE_RUNTIME: "docker", MULTINODE_DOCKER_SOCKET: "/nowhere/docker.sock" };
+    const runtimes = [open(docker), open({ ...docker, MULTINODE_IMAGE_BUILDS: "false" })];
+    expect(runtimes.map(({ images }) => images !== undefined)).toEqual([true, false]);
+    await Promise.all(runtimes.map((runtime) => runtime.close()));
+  }, 30_000);
 
   it("name an installation by what its services share, without telling it", () => {
     const token = "a token of thirty-two characters.";

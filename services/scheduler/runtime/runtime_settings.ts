@@ -6,12 +6,13 @@ import { packageFile } from "../../platform/package_files.js";
 import { DockerRuntime } from "./docker.js";
 import { ProcessRuntime } from "./process.js";
 import type { Runtime } from "./runtime.js";
+import { SwarmRuntime } from "./swarm.js";
 
 const INSTALLATION_CHARACTERS = 12;
 
 export const RUNTIME_SETTINGS = {
-  MULTINODE_RUNTIME: z.enum(["process", "docker"]).default("process"),
-  /** The engine's Unix socket. Whoever holds it is root on its machine: only schedulers do. */
+  MULTINODE_RUNTIME: z.enum(["process", "docker", "swarm"]).default("process"),
+  /** The engine's Unix socket, on a Swarm that of a manager. Whoever holds it is root on its machine: only schedulers do. */
   MULTINODE_DOCKER_SOCKET: z.string().startsWith("/", "an absolute path is needed").default("/var/run/docker.sock"),
   MULTINODE_WORKER_IMAGE: z
     .string()
@@ -24,6 +25,13 @@ export const RUNTIME_SETTINGS = {
     .default("multinode-workers"),
   /** Networks that are kept open for workers to come. */
   MULTINODE_READY_NETWORKS: z.coerce.number().int().min(0).max(1_000).default(4),
+  /** Whether projects' Dockerfiles are built here. Their steps run as root of containers that are not hardened. */
+  MULTINODE_IMAGE_BUILDS: z.enum(["true", "false"]).default("true"),
+  /** What these steps reach. */
+  MULTINODE_BUILD_NETWORK: z
+    .string()
+    .regex(/^[a-zA-Z0-9][\w.-]{0,62}$/, 'the name of a network is needed, or "none"')
+    .default("bridge"),
   /** OCI runtime of workers, such as "runsc". Default: the engine's. */
   MULTINODE_WORKER_OCI_RUNTIME: z
     .string()
@@ -56,10 +64,25 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         image: settings.MULTINODE_WORKER_IMAGE,
         network: settings.MULTINODE_WORKER_NETWORK,
         readyNetworks: settings.MULTINODE_READY_NETWORKS,
+        ...(settings.MULTINODE_IMAGE_BUILDS === "true" ? { buildNetwork: settings.MULTINODE_BUILD_NETWORK } : {}),
         ...(ociRuntime === undefined ? {} : { ociRuntime }),
         log,
       });
     }
+    case "swarm":
+      if (settings.MULTINODE_WORKER_OCI_RUNTIME !== undefined) {
+        throw new Error(
+          "MULTINODE_WORKER_OCI_RUNTIME is wrong: a Swarm takes none; set the default of each node's engine",
+        );
+      }
+      return new SwarmRuntime({
+        socketPath: settings.MULTINODE_DOCKER_SOCKET,
+        installationId: installationIdOf(settings.MULTINODE_SERVICE_TOKEN),
+        schedulerId,
+        image: settings.MULTINODE_WORKER_IMAGE,
+        network: settings.MULTINODE_WORKER_NETWORK,
+        log,
+      });
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Archive, type ArchiveFile, createArchive } from "./archive.js";
+import { archiveContext } from "./build_context.js";
 import { type CarriedPackage, carryPackages } from "./carried_packages.js";
 import { ArchiveIsInvalidError, checkArchive } from "./check_archive.js";
 import { readEnvironmentFile } from "./environment_file.js";
@@ -12,6 +13,8 @@ export interface ProjectBundle {
   /** Name of the main file, such as "main.ts". */
   readonly mainName: string;
   readonly archive: Archive;
+  /** What the image of its workers is built of. Undefined: the folder has no Dockerfile. */
+  readonly context: Archive | undefined;
   readonly functions: readonly InspectedFunction[];
   /** Packages in node_modules beside the bundle, because they hold native code or package.json lists them. */
   readonly carried: readonly CarriedPackage[];
@@ -44,7 +47,8 @@ export async function bundleProject(folder: string, options: BundleProjectOption
     const hint = "Make one with the Multinode object, and export it: export const f = mn.function(...).";
     throw new ProjectError(`${found.mainName} exports no function.`, hint);
   }
-  return { mainName: found.mainName, archive, functions, carried: packages, environment, warnings };
+  const context = await archiveContext(found.directory);
+  return { mainName: found.mainName, archive, context, functions, carried: packages, environment, warnings };
 }
 
 function checkSize(bytes: Uint8Array, packages: readonly CarriedPackage[]): void {

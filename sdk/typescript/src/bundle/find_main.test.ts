@@ -20,11 +20,6 @@ test("a folder without a main, a file, and nothing at all are refused", async ()
   await expect(findMain(`${project.directory}/nothing`)).rejects.toThrow("does not exist");
 });
 
-test("a Dockerfile is refused", async () => {
-  await using project = await makeProject({ "main.ts": "", Dockerfile: "FROM scratch" });
-  await expect(findMain(project.directory)).rejects.toThrow("images are built on a cluster");
-});
-
 test(".env is read, and may be missing", async () => {
   await using project = await makeProject({ ".env": '# comment\nA=1\nB="two words"\nexport C=3\n' });
   expect(await readEnvironmentFile(project.directory)).toEqual({ A: "1", B: "two words", C: "3" });

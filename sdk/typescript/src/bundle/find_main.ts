@@ -12,7 +12,7 @@ export interface ProjectFolder {
   readonly mainName: string;
 }
 
-/** Finds the main file of a project folder. Throws a ProjectError where there is none, or where the folder asks for what bundles cannot do. */
+/** Finds the main file of a project folder. Throws a ProjectError where there is none. */
 export async function findMain(folder: string): Promise<ProjectFolder> {
   const directory = resolve(folder);
   const kind = await kindOf(directory);
@@ -21,12 +21,6 @@ export async function findMain(folder: string): Promise<ProjectFolder> {
   }
   if (kind === "file") {
     throw new ProjectError(`${folder} is a file, not a folder.`, "Give the folder that holds it.");
-  }
-  if ((await kindOf(join(directory, "Dockerfile"))) === "file") {
-    throw new ProjectError(
-      `${folder} has a Dockerfile, and images are built on a cluster, not here.`,
-      "Remove the Dockerfile to deploy main.ts and its packages as a bundle.",
-    );
   }
   for (const mainName of MAIN_NAMES) {
     if ((await kindOf(join(directory, mainName))) === "file") return { directory, mainName };

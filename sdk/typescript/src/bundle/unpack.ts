@@ -46,6 +46,23 @@ export async function unpackArchive(bytes: Uint8Array, folder: string, signal?: 
   if (failure !== undefined) throw failure.reason;
 }
 
+export interface ArchivedFile {
+  readonly path: string;
+  readonly isExecutable: boolean;
+  /** @throws ArchiveIsInvalidError where the content is not what the archive promised */
+  readonly read: () => Promise<Uint8Array>;
+}
+
+/** Checks an archive and answers its files, without writing anything. @throws ArchiveIsInvalidError */
+export function readArchive(bytes: Uint8Array): ArchivedFile[] {
+  const files = checkArchive(bytes).filter((entry) => !entry.isDirectory);
+  return files.map((entry) => ({
+    path: entry.path,
+    isExecutable: entry.isExecutable,
+    read: () => unpackEntry(bytes, entry),
+  }));
+}
+
 async function unpackEntry(bytes: Uint8Array, entry: ArchiveEntry): Promise<Uint8Array> {
   const packed = bytes.subarray(entry.dataStart, entry.dataStart + entry.packedBytes);
   const content = entry.isDeflated ? await inflateEntry(packed, entry) : packed;

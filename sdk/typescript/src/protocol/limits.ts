@@ -66,6 +66,17 @@ export const LIMITS = {
   uploadChunkBytes: MIB,
   downloadChunkBytes: 256 * KIB,
 
+  /** Build of an image: how long it may take, what is shown of its output in characters, and what each step may use. */
+  imageBuildMs: 15 * MINUTE_MS,
+  imageBuildOutputLength: MIB,
+  imageBuildMemoryBytes: 2 * GIB,
+  imageBuildCpus: 2,
+  /** Builds of one scheduler: running, and in all. */
+  imageBuildsAtOnce: 2,
+  imageBuildsWaiting: 32,
+  /** How long an image that no version uses is kept after it was last asked for. */
+  imageGraceMs: 10 * MINUTE_MS,
+
   /** Items of a listing where none is asked for, and at most. */
   pageSize: 50,
   maxPageSize: 1_000,

@@ -27,6 +27,8 @@ export const REASON_STATUS = {
   InvocationIsAlreadyTerminated: Status.FAILED_PRECONDITION,
   ExecutionHasAlreadyFinished: Status.FAILED_PRECONDITION,
   ExecutionIsNotCurrent: Status.FAILED_PRECONDITION,
+  ImagesAreNotSupported: Status.FAILED_PRECONDITION,
+  ImageBuildFailed: Status.FAILED_PRECONDITION,
   ResourceExhausted: Status.RESOURCE_EXHAUSTED,
   Unavailable: Status.UNAVAILABLE,
 } as const;

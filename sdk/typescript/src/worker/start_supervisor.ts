@@ -35,8 +35,17 @@ export function startSupervisor(mainUrl: string): SupervisorLink {
   // Without its supervisor the worker could be neither reached nor stopped.
   supervisor.on("error", killOwnGroup);
   supervisor.on("exit", killOwnGroup);
-  for (const name of Object.keys(process.env)) if (!KEPT_VARIABLES.has(name)) delete process.env[name];
+  // In an image of the project's own, its variables are for user code: whatever is there that is not the worker's.
+  const isProjects = process.env["MULTINODE_KEEP_ENVIRONMENT"] === "true";
+  for (const name of Object.keys(process.env)) {
+    const isKept = isProjects ? !isWorkers(name) : KEPT_VARIABLES.has(name);
+    if (!isKept) delete process.env[name];
+  }
   return { port: port1, exitFlag };
+}
+
+function isWorkers(name: string): boolean {
+  return name.startsWith("MULTINODE_") || name === "NODE_COMPILE_CACHE" || name === "HOSTNAME";
 }
 
 function supervisorUrl(mainUrl: string): URL {

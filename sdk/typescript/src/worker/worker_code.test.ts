@@ -71,19 +71,26 @@ describe("the code", () => {
     expect((await fixture.scheduler.outcome("e1")).error).toMatch(/^CodeIsUnavailableError: .*BundleDoesNotExist/);
   });
 
-  test("is in the image where the worker runs in a container", async () => {
+  test.each([
+    ["in a container", { GREETING: "hello" }, {}],
+    [
+      "in an image of the project's own, whose variables it sees",
+      { GREETING: "hello", NODE_COMPILE_CACHE: "/dev/null/nowhere", HOSTNAME: "h", MULTINODE_KEEP_ENVIRONMENT: "true" },
+      { GREETING: "hello" },
+    ],
+  ])("is in the image where the worker runs %s", async (_, environment, seen) => {
     const folder = await mkdtemp(join(tmpdir(), "multinode-image-"));
     const configFile = join(folder, "config.json");
     await writeFile(join(folder, "main.mjs"), EXAMPLE_MAIN);
     const scheduler = new FakeScheduler();
     await scheduler.start();
     const config = { schedulerUrl: scheduler.url, bundleCacheDir: fixture.cacheDir };
-    const worker = await spawnInContainer(fixture.workerFile, config, { configFile, codeFolder: folder });
+    const worker = await spawnInContainer(fixture.workerFile, config, { configFile, codeFolder: folder }, environment);
     try {
       const source = { $case: "image", value: { image: "image" } } as const;
       scheduler.send({ $case: "bind", value: { function: { functionName: "environment" }, code: { source } } });
       scheduler.assign("e1");
-      expect((await scheduler.outcome("e1")).value).toEqual({ env: {}, cwd: folder, main: join(folder, "main.mjs") });
+      expect((await scheduler.outcome("e1")).value).toEqual({ env: seen, cwd: folder, main: join(folder, "main.mjs") });
       expect(await readdir(folder)).toEqual(["main.mjs"]);
     } finally {
       worker.kill();

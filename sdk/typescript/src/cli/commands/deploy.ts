@@ -1,9 +1,10 @@
 import { relative } from "node:path";
 import type { Command } from "commander";
 import type { ProjectBundle } from "../../bundle/bundle_project.js";
-import { ProjectAlreadyExists, ProjectDoesNotExist } from "../../errors.js";
+import { ImageBuildFailed, ImagesAreNotSupported, ProjectAlreadyExists, ProjectDoesNotExist } from "../../errors.js";
 import { CommandError } from "../command_error.js";
 import type { CommandContext } from "../context.js";
+import { buildOutput } from "../output/build_output.js";
 import { formatBytes, formatDuration } from "../output/format.js";
 import { functionJson, functionTable } from "../output/functions.js";
 import { type Paint, paintFor } from "../output/paint.js";
@@ -59,15 +60,21 @@ async function deploy(
   const paint = paintFor(io.stdout, io.env);
   if (json !== true) writeLines(io, bundleLines(bundle, folder, bundledMs, paint));
 
-  const versionId = await uploadVersion(client, bundle, { projectName, demand, signal: io.signal }).catch(
-    (error: unknown) => {
+  const build = buildOutput(io, { json: json === true });
+  const onBuildOutput = build.write;
+  let builtMs: number | undefined;
+  const versionId = await uploadVersion(client, bundle, { projectName, demand, signal: io.signal, onBuildOutput })
+    .catch((error: unknown) => {
       throw explained(error, folder, projectName);
-    },
-  );
+    })
+    .finally(() => {
+      builtMs = build.end();
+    });
   const durationMs = Math.round(performance.now() - startedAt);
   if (json === true) return writeJson(io, deployJson(bundle, { projectName, versionId, durationMs }));
   const next = functionToTry(bundle);
   writeLines(io, [
+    ...(builtMs === undefined ? [] : [`${paint.dim("image")}   built in ${formatDuration(builtMs)}`]),
     "",
     `${paint.green("✔")} ${paint.bold(projectName)} is now at version ${paint.bold(versionId)} ${paint.dim(`(${formatDuration(durationMs)})`)}`,
     `  ${paint.dim("try")}  multinode start --project-name ${projectName} --function-name ${next} --watch`,
@@ -81,7 +88,7 @@ function functionToTry({ functions }: ProjectBundle): string {
 }
 
 function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, paint: Paint): string[] {
-  const { archive, carried, environment, functions, warnings } = bundle;
+  const { archive, carried, context, environment, functions, warnings } = bundle;
   const names = Object.keys(environment).toSorted();
   const direct = carried.map(
     ({ name, version, bytes }) => `${name}${version && ` ${version}`} (${formatBytes(bytes)})`,
@@ -96,6 +103,7 @@ function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, p
         `${place}/${bundle.mainName} → ${formatBytes(archive.bytes.length)} ${paint.dim(`in ${formatDuration(bundledMs)}`)}`,
       ],
       [paint.dim("packages carried"), direct.length === 0 ? undefined : direct.join(", ")],
+      [paint.dim("Dockerfile"), context && `an image of ${formatBytes(context.bytes.length)} of the folder`],
       [paint.dim(".env"), names.length === 0 ? undefined : names.join(", ")],
     ]),
     ...warnings.map((warning) => `${paint.yellow("warning")} ${warning}`),
@@ -103,13 +111,14 @@ function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, p
 }
 
 function deployJson(
-  { archive, carried, environment, functions, warnings }: ProjectBundle,
+  { archive, carried, context, environment, functions, warnings }: ProjectBundle,
   outcome: { projectName: string; versionId: string; durationMs: number },
 ): Record<string, unknown> {
   return {
     ...outcome,
     functions: functions.map(functionJson),
     bundle: { digest: archive.digest, sizeBytes: archive.bytes.length },
+    ...(context && { image: { contextDigest: context.digest, contextBytes: context.bytes.length } }),
     packages: carried.map(({ name, version, path, bytes }) => ({ name, version, path, sizeBytes: bytes })),
     environment: Object.keys(environment).toSorted(),
     warnings,
@@ -124,6 +133,17 @@ function explained(error: unknown, folder: string, projectName: string): unknown
   if (error instanceof ProjectDoesNotExist) {
     const hint = `To make it: multinode deploy ${folder} --project-name ${projectName} (or upgrade with --deploy)`;
     return new CommandError(error.reason, `There is no project "${projectName}".`, hint, { cause: error });
+  }
+  if (error instanceof ImagesAreNotSupported) {
+    const hint =
+      "Deploy to a cluster that runs containers, or remove the Dockerfile to deploy main.ts and its packages alone.";
+    return new CommandError(error.reason, `${folder} has a Dockerfile, and this server builds no images.`, hint, {
+      cause: error,
+    });
+  }
+  if (error instanceof ImageBuildFailed) {
+    const hint = "Mend the Dockerfile and deploy again. Nothing has changed on the server.";
+    return new CommandError(error.reason, error.message, hint, { cause: error });
   }
   return error;
 }

@@ -127,11 +127,18 @@ async function describeVersion(
   const { version } = await client.registry.getVersion({ projectName, versionId }, { signal: io.signal });
   const source = version?.code?.source;
   const code = source?.$case === "bundle" ? `bundle ${source.value.digest}` : `image ${source?.value.image ?? ""}`;
+  const contextDigest = version?.code?.contextDigest;
   const environment = Object.keys(version?.code?.environment ?? {}).toSorted();
   const createdAt = new Date(version?.createTimeMs ?? 0);
   const functions = version?.functions ?? [];
   if (json === true) {
-    const shown = { versionId: version?.versionId, createdAt, code, environment };
+    const shown = {
+      versionId: version?.versionId,
+      createdAt,
+      code,
+      ...(contextDigest && { contextDigest }),
+      environment,
+    };
     return writeJson(io, { projectName, ...shown, functions: functions.map(functionJson) });
   }
   const paint = paintFor(io.stdout, io.env);
@@ -141,6 +148,7 @@ async function describeVersion(
       [paint.dim("project"), projectName],
       [paint.dim("created"), formatTime(createdAt)],
       [paint.dim("code"), code],
+      [paint.dim("image"), contextDigest && `of the context ${contextDigest}`],
       [paint.dim(".env"), environment.length === 0 ? undefined : environment.join(", ")],
     ]),
     "",

@@ -66,12 +66,13 @@ export async function spawnInContainer(
   workerFile: string,
   config: SpawnConfig,
   files: { readonly configFile: string; readonly codeFolder: string },
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<WorkerProcess> {
   await writeFile(files.configFile, configText(config));
   const child = spawn(process.execPath, [workerFile], {
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { MULTINODE_WORKER_CONFIG: files.configFile, MULTINODE_CODE_DIR: files.codeFolder },
+    env: { MULTINODE_WORKER_CONFIG: files.configFile, MULTINODE_CODE_DIR: files.codeFolder, ...environment },
   });
   return watch(child, () => {});
 }
