@@ -10,7 +10,7 @@ const DEFAULT_TAG = "multinode/services:latest";
 const DEFAULT_BASE = "node:24-slim";
 const SERVICES = ["registry", "invocation", "scheduler", "health"];
 /** Files of the package that services run or read. */
-const PACKAGE_FILES = /^(worker.*\.js|descriptors\.binpb)$/;
+const PACKAGE_FILES = /^(worker.*\.cjs|descriptors\.binpb)$/;
 /** Parts of dependencies that these ask for, and do without. */
 const OPTIONAL = ["pg-native", "cpu-features", "*.node"];
 const BANNER =
@@ -71,7 +71,7 @@ async function fill(context) {
     banner: { js: BANNER },
   });
   writeFileSync(join(program, "package.json"), '{ "type": "module" }\n');
-  if (!existsSync(join(dist, "worker.js"))) throw new Error("the package is not built: npm run build");
+  if (!existsSync(join(dist, "worker.cjs"))) throw new Error("the package is not built: npm run build");
   for (const name of readdirSync(dist).filter((file) => PACKAGE_FILES.test(file)))
     copyFileSync(join(dist, name), join(program, name));
   mkdirSync(join(context, "data"));

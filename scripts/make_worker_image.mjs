@@ -9,7 +9,7 @@ const DEFAULT_BASE = "node:24-slim";
 const CONTEXT = join(ROOT, "sdk/typescript/dist");
 
 await runScript(import.meta.url, async ([tag = DEFAULT_TAG, base = DEFAULT_BASE]) => {
-  if (!existsSync(join(CONTEXT, "worker.js"))) throw new Error("the package is not built: npm run build");
+  if (!existsSync(join(CONTEXT, "worker.cjs"))) throw new Error("the package is not built: npm run build");
   const file = join(ROOT, "deploy/worker/Dockerfile");
   const args = ["build", "--quiet", "--network", "none", "--build-arg", `BASE=${base}`, "-t", tag, "-f", file, CONTEXT];
   // The builder that every engine has; the other one asks a registry even about images that are here.

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { copyDeclarations } from "./declarations.mjs";
 import { ROOT, run, runScript } from "./toolchain.mjs";
+import { buildWorker } from "./worker_bundle.mjs";
 
 const PACKAGE = join(ROOT, "sdk/typescript");
 const DIST = join(PACKAGE, "dist");
@@ -21,14 +22,10 @@ const common = {
   logLevel: "warning",
 };
 
-/** CommonJS packages that are bundled into an ES module still call `require` for Node's own modules. */
-const REQUIRE_BANNER =
-  'import{createRequire as __multinodeCreateRequire}from"node:module";const require=__multinodeCreateRequire(import.meta.url);';
-
 await runScript(import.meta.url, async () => {
   const { dependencies } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8"));
   rmSync(DIST, { recursive: true, force: true });
-  await Promise.all([buildPackage(Object.keys(dependencies)), buildWorker()]);
+  await Promise.all([buildPackage(Object.keys(dependencies)), buildWorker({ source: SOURCE, outdir: DIST })]);
   markExecutable(join(DIST, "cli.js"));
   linkCommand();
   copyDeclarations({
@@ -57,18 +54,6 @@ async function buildPackage(dependencies) {
     splitting: true,
     external: dependencies.flatMap((name) => [name, `${name}/*`]),
   });
-}
-
-/**
- * A worker boots for nearly every execution, and resolving packages would be most of its boot: so all is in few files. The
- * entry is a small one, which starts the supervisor before it loads the rest; the supervisor is in one piece.
- */
-async function buildWorker() {
-  const options = { ...common, minifySyntax: true, minifyWhitespace: true, banner: { js: REQUIRE_BANNER } };
-  const entry = { worker: join(SOURCE, "worker/main.ts") };
-  const supervisor = { worker_supervisor: join(SOURCE, "worker/supervisor.ts") };
-  await build({ ...options, entryPoints: entry, splitting: true, chunkNames: "worker_[name]-[hash]" });
-  await build({ ...options, entryPoints: supervisor });
 }
 
 /** npm links the commands of a workspace only if they exist when it installs; so `npx multinode` gets its link here. */

@@ -107,7 +107,7 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   const teardown = localClient<TeardownServiceClient>(invocation.teardown);
 
   const tokens = new WorkerTokens(randomBytes(32));
-  const runtime = options.runtime ?? new ProcessRuntime({ folder: dataDir, workerProgram: packageFile("worker.js") });
+  const runtime = options.runtime ?? new ProcessRuntime({ folder: dataDir, workerProgram: packageFile("worker.cjs") });
   undo.push(() => runtime.close());
   let url = "";
   const scheduler = createSchedulerService({

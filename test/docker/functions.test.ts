@@ -19,7 +19,7 @@ export const mn = new Multinode();
 const options = { cpu: 1, memory: "64 MiB", timeout: "60s" };
 export const where = mn.function(options, async () => {
   const refusals: string[] = [];
-  for (const path of ["/code-of-mine", "/etc/passwd", "/opt/multinode/worker.js"]) {
+  for (const path of ["/code-of-mine", "/etc/passwd", "/opt/multinode/worker.cjs"]) {
     try { writeFileSync(path, "x"); } catch (error) { refusals.push((error as NodeJS.ErrnoException).code ?? ""); }
   }
   writeFileSync("/tmp/mine", "x");

@@ -3,7 +3,6 @@
  * Each of the two is looked for separately.
  */
 
-import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -67,7 +66,7 @@ export async function readLoginFile(env: NodeJS.ProcessEnv = process.env): Promi
 export async function writeLoginFile(credentials: Credentials, env: NodeJS.ProcessEnv = process.env): Promise<string> {
   const path = loginFilePath(env);
   await mkdir(multinodeHome(env), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${randomUUID()}`;
+  const temporary = `${path}.${crypto.randomUUID()}`;
   const { apiUrl, apiKey } = credentials;
   await writeFile(temporary, `${JSON.stringify({ apiUrl, apiKey }, undefined, 2)}\n`, { mode: 0o600 });
   await chmod(temporary, 0o600);

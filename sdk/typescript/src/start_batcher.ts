@@ -6,7 +6,6 @@
  * and many share one commit on the server. Each request has a random id, the same in all of its retries, so that none is
  * started twice.
  */
-import { randomUUID } from "node:crypto";
 import type { Client } from "nice-grpc";
 import type {
   InvocationServiceDefinition,
@@ -76,7 +75,10 @@ export class StartBatcher {
 
   /** Never throws: each sink is told. */
   async #sendBatch(batch: readonly PendingStart[]): Promise<void> {
-    const request = { requests: batch.map(({ request }) => startRequestToWire(request)), requestId: randomUUID() };
+    const request = {
+      requests: batch.map(({ request }) => startRequestToWire(request)),
+      requestId: crypto.randomUUID(),
+    };
     let outcomes: StartOutcome[];
     try {
       outcomes =

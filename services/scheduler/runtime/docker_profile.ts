@@ -63,7 +63,7 @@ export interface ContainerSettings {
   readonly ociRuntime?: string;
 }
 
-const WORKER_PROGRAM = "/opt/multinode/worker.js";
+const WORKER_PROGRAM = "/opt/multinode/worker.cjs";
 /**
  * V8 sizes its heap once, by the limit that a spare boots with, which is small; the container's limit is what counts.
  * A constant, because compiled code is cached for these flags only.

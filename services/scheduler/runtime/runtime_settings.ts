@@ -54,7 +54,11 @@ type Settings = z.infer<z.ZodObject<typeof RUNTIME_SETTINGS>> & {
 export function openRuntime(settings: Settings, { folder, schedulerId, log }: RuntimeContext): Runtime {
   switch (settings.MULTINODE_RUNTIME) {
     case "process":
-      return new ProcessRuntime({ folder, workerProgram: packageFile("worker.js"), caFile: settings.MULTINODE_TLS_CA });
+      return new ProcessRuntime({
+        folder,
+        workerProgram: packageFile("worker.cjs"),
+        caFile: settings.MULTINODE_TLS_CA,
+      });
     case "docker": {
       const { MULTINODE_WORKER_OCI_RUNTIME: ociRuntime } = settings;
       return new DockerRuntime({

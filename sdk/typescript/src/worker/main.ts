@@ -9,7 +9,8 @@ enableCompileCache();
 const { port, exitFlag } = startSupervisor(import.meta.url);
 
 // The rest, with the SDK, is loaded while the other thread is on its way.
-const { startRunner } = await import("./start_runner.js");
-startRunner(port, exitFlag);
-// Node writes its cache when a process exits, but workers are killed. Once it is there this does nothing.
-setImmediate(flushCompileCache);
+void import("./start_runner.js").then(({ startRunner }) => {
+  startRunner(port, exitFlag);
+  // Node writes its cache when a process exits, but workers are killed. Once it is there this does nothing.
+  setImmediate(flushCompileCache);
+});

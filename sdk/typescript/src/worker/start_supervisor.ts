@@ -14,7 +14,7 @@ export interface SupervisorLink {
 /**
  * Starts the supervisor thread and takes from the environment everything that is not for user code.
  *
- * @param mainUrl URL of the running entry: `worker.js` of the package or `main.js` of the plain build
+ * @param mainUrl URL of the running entry: `worker.cjs` of the package or `main.js` of the plain build
  */
 export function startSupervisor(mainUrl: string): SupervisorLink {
   const { port1, port2 } = new MessageChannel();
@@ -49,5 +49,5 @@ function isWorkers(name: string): boolean {
 }
 
 function supervisorUrl(mainUrl: string): URL {
-  return new URL(mainUrl.endsWith("/worker.js") ? "worker_supervisor.js" : "supervisor.js", mainUrl);
+  return new URL(mainUrl.endsWith("/worker.cjs") ? "worker_supervisor.cjs" : "supervisor.js", mainUrl);
 }

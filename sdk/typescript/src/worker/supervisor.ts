@@ -25,10 +25,10 @@ function readConfig(configFile: string | undefined): BootConfig | Promise<BootCo
   return configFile === undefined ? readLifeline(killOwnGroup) : readConfigFile(configFile);
 }
 
-process.on("uncaughtException", die);
-const data = workerData as SupervisorData;
-try {
+async function start(): Promise<void> {
+  const data = workerData as SupervisorData;
   new Supervisor(data, await readConfig(data.configFile)).start();
-} catch (error) {
-  die(error);
 }
+
+process.on("uncaughtException", die);
+start().catch(die);

@@ -6,29 +6,14 @@ import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { buildWorker as bundleWorker } from "../../../../../scripts/worker_bundle.mjs";
 
-const WORKER_FOLDER = fileURLToPath(new URL("..", import.meta.url));
-/** CommonJS packages that are bundled into an ES module still call `require` for modules of Node. */
-const BANNER = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
-
-/** Bundles the worker into a new temporary folder, as the package does, and answers the path of `worker.js`. */
+const SOURCE = fileURLToPath(new URL("../..", import.meta.url));
+/** Bundles the worker into a new temporary folder, as the package does, and answers the path of `worker.cjs`. */
 export async function buildWorker(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "multinode-worker-build-"));
-  await build({
-    entryPoints: { worker: join(WORKER_FOLDER, "main.ts"), worker_supervisor: join(WORKER_FOLDER, "supervisor.ts") },
-    outdir: folder,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node22",
-    keepNames: true,
-    minifySyntax: true,
-    minifyWhitespace: true,
-    banner: { js: BANNER },
-    logLevel: "error",
-  });
-  return join(folder, "worker.js");
+  const outdir = await mkdtemp(join(tmpdir(), "multinode-worker-build-"));
+  await bundleWorker({ source: SOURCE, outdir });
+  return join(outdir, "worker.cjs");
 }
 
 export interface WorkerProcess {

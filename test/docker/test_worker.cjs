@@ -1,7 +1,7 @@
 // Stands in for the worker program in a container: says what it was told, and does what its token asks for.
-import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+const { spawn } = require("node:child_process");
+const { readFileSync } = require("node:fs");
+const { connect, createServer } = require("node:net");
 
 const boot = JSON.parse(readFileSync("/dev/stdin", "utf8"));
 const report = (more) => process.stdout.write(`${JSON.stringify({ ...boot, env: process.env, ...more })}\n`);

@@ -1,0 +1,1 @@
+export function buildWorker(folders: { readonly source: string; readonly outdir: string }): Promise<void>;
