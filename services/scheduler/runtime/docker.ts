@@ -22,7 +22,6 @@ import { DockerHolders } from "./docker_holders.js";
 import { DockerImages } from "./docker_images.js";
 import { readOutput } from "./docker_output.js";
 import { type ContainerSettings, LABELS } from "./docker_profile.js";
-import { EngineTurns } from "./docker_turns.js";
 import {
   type FoundWorker,
   ImageIsMissingError,
@@ -86,7 +85,6 @@ export class DockerRuntime implements SharedRuntime {
   readonly #engine: DockerEngine;
   readonly #containers: DockerContainers;
   readonly #holders: DockerHolders;
-  readonly #turns = new EngineTurns();
   readonly #workers = new Map<string, TrackedWorker>();
   /** With another scheduler by now. */
   readonly #released = new Set<string>();
@@ -106,7 +104,7 @@ export class DockerRuntime implements SharedRuntime {
     const { buildNetwork } = settings;
     this.images = buildNetwork === undefined ? undefined : new DockerImages(engine, { ...settings, buildNetwork });
     this.#containers = new DockerContainers(engine, settings);
-    this.#holders = new DockerHolders(engine, this.#containers, settings, readyNetworks, log, this.#turns);
+    this.#holders = new DockerHolders(engine, this.#containers, settings, readyNetworks, log);
     const handlers = { onEvent: (event: ContainerEvent) => this.#hint(event), onConnected: () => void this.#compare() };
     void followEvents(engine, installationId, handlers, this.#closing.signal);
     this.#timer = setInterval(() => void this.#compare(), compareIntervalMs);
@@ -176,7 +174,7 @@ export class DockerRuntime implements SharedRuntime {
   /** Removes the holders of a scheduler that is gone for good, as far as no worker is in them. */
   async removeHoldersOf(schedulerId: string): Promise<void> {
     const settings = { ...this.#settings, schedulerId };
-    await new DockerHolders(this.#engine, this.#containers, settings, 0, settings.log, this.#turns).close();
+    await new DockerHolders(this.#engine, this.#containers, settings, 0, settings.log).close();
   }
 
   onExit(listener: (exit: WorkerExit) => void): void {
@@ -211,9 +209,7 @@ export class DockerRuntime implements SharedRuntime {
         await this.#network;
         const networkMode = this.#holders.take(this.#workers.size);
         worker.networkMode = networkMode;
-        const { id, output } = await this.#turns.start(() =>
-          this.#containers.start(worker.id, boot, networkMode, stop, image),
-        );
+        const { id, output } = await this.#containers.start(worker.id, boot, networkMode, stop, image);
         this.#read(worker, output);
         return id;
       } catch (error) {
@@ -310,7 +306,6 @@ export class DockerRuntime implements SharedRuntime {
     worker.stopping.abort();
     const info = seen ?? (await this.#inspectAtLast(worker.id));
     const endedByItself = info !== undefined && hasEnded(info);
-    await this.#turns.quiet();
     await this.#remove(worker.id, stop);
     await Promise.race([worker.output, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
     this.#forget(worker);

@@ -5,18 +5,19 @@
  *
  * H1. At most one worker at a time is in a holder's network.
  * H2. What is free is told by the engine's list, so nothing is lost with this process.
- * H3. There are as many as workers were there at once lately, so that the next burst finds them open.
+ * H3. There are as many as workers were there at once lately, up to a bound, so that the next burst finds them open.
  */
 import type { ContainerInfo } from "dockerode";
 import type { Logger } from "../../platform/log.js";
 import type { DockerContainers } from "./docker_containers.js";
 import { type DockerEngine, orNothing } from "./docker_engine.js";
 import { type ContainerSettings, holderContainer, LABELS } from "./docker_profile.js";
-import type { EngineTurns } from "./docker_turns.js";
 
 const NETWORK_OF = "container:";
 /** A holder above those kept ready goes when it was free for this long, and as long a burst is remembered (H3). */
 const IDLE_MS = 10 * 60_000;
+/** Free ones that are kept for the next burst at most: each takes a few MiB. */
+const MOST_FOR_BURST = 16;
 
 export class DockerHolders {
   readonly #engine: DockerEngine;
@@ -24,7 +25,6 @@ export class DockerHolders {
   readonly #settings: ContainerSettings;
   readonly #ready: number;
   readonly #log: Logger;
-  readonly #turns: EngineTurns;
   /** Free ones, by container id, and since when (monotonic), the longest free first. */
   readonly #free = new Map<string, number>();
   readonly #used = new Set<string>();
@@ -41,14 +41,12 @@ export class DockerHolders {
     settings: ContainerSettings,
     ready: number,
     log: Logger,
-    turns: EngineTurns,
   ) {
     this.#engine = engine;
     this.#containers = containers;
     this.#settings = settings;
     this.#ready = ready;
     this.#log = log;
-    this.#turns = turns;
   }
 
   /**
@@ -105,8 +103,8 @@ export class DockerHolders {
 
   /** How many are to be free now. */
   get #wanted(): number {
-    const isRecent = performance.now() - this.#peak.at < IDLE_MS;
-    return Math.max(this.#ready, isRecent && this.#ready > 0 ? this.#peak.workers - this.#used.size : 0);
+    if (this.#ready === 0 || performance.now() - this.#peak.at > IDLE_MS) return this.#ready;
+    return Math.max(this.#ready, Math.min(this.#peak.workers - this.#used.size, MOST_FOR_BURST));
   }
 
   /** Makes what is missing, one after the other, in the background. */
@@ -132,7 +130,6 @@ export class DockerHolders {
 
   async #make(): Promise<void> {
     while (!this.#isClosed && this.#free.size < this.#wanted) {
-      await this.#turns.quiet();
       const container = await this.#engine.call((docker, abortSignal) =>
         docker.createContainer({ ...holderContainer(this.#settings), abortSignal }),
       );
