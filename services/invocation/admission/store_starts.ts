@@ -15,20 +15,42 @@ import type { ResolvedStart } from "./resolve.js";
 
 type Started = string | Refusal;
 
+/** What starts are decided by. */
+export interface StartSurroundings {
+  readonly parents: ReadonlyMap<string, StoredInvocation>;
+  readonly room: QueueRoom;
+  readonly cancelled: ReadonlySet<string>;
+  readonly children: ChildCounter;
+}
+
+/** Reads what starts are decided by, and makes and locks their queues. */
+export async function openStarts(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  starts: readonly (ResolvedStart | Refusal)[],
+): Promise<StartSurroundings> {
+  const parentIds = parentIdsOf(starts);
+  // The queues are locked before their projects are looked at, so that none is stored in one whose cancellation has looked for
+  // what to cancel. Nothing is waited for in between.
+  const [parents, room, cancelled, children] = await together([
+    loadParents(deps, tx, parentIds),
+    QueueRoom.open(deps, tx, starts),
+    cancelledProjects(deps, tx, starts),
+    ChildCounter.load(deps, tx, parentIds),
+  ]);
+  return { parents, room, cancelled, children };
+}
+
+/** Decides, and stores what is started. `stored` is to be waited for, together with whatever else is stored. */
 export async function storeStarts(
   deps: InvocationDeps,
   tx: WriteTransaction,
   starts: readonly (ResolvedStart | Refusal)[],
+  { parents, room, cancelled, children }: StartSurroundings,
   principal: Principal,
   direct: DirectLease | undefined,
-): Promise<{ outcomes: Started[]; queued: boolean }> {
+): Promise<{ outcomes: Started[]; queued: boolean; stored: Promise<unknown> }> {
   const now = deps.clock.now();
-  const parents = await loadParents(deps, tx, starts);
-  // The queues are locked before their projects are looked at, so that none is stored in one whose cancellation has looked for
-  // what to cancel. Nothing is waited for in between.
-  const opening = QueueRoom.open(deps, tx, starts);
-  const [room, cancelled] = await together([opening, cancelledProjects(deps, tx, starts)]);
-  const children = await ChildCounter.load(deps, tx, [...parents.keys()]);
   const inserts: NewInvocation[] = [];
   const byKey = new Map<string, { id: string; bodyHash: Uint8Array }>();
   const started: Started[] = [];
@@ -87,12 +109,12 @@ export async function storeStarts(
     if (expiresAt !== null) deps.announcer.deadline(expiresAt);
     started.push(id);
   }
-  await together([
+  const stored = together([
     inserts.length > 0 ? deps.store.insert(tx, inserts) : undefined,
     direct?.holdScheduler(tx, now),
     children.flush(deps, tx),
   ]);
-  return { outcomes: started, queued };
+  return { outcomes: started, queued, stored };
 }
 
 /** A child that is started while its parent is being cancelled is cancelled with it, before any worker is provisioned. */
@@ -103,16 +125,20 @@ function firstLife(start: ResolvedStart, parent: StoredInvocation | undefined, n
   return typeof advanced === "string" ? life : advanced.life;
 }
 
-async function loadParents(
-  deps: InvocationDeps,
-  tx: WriteTransaction,
-  starts: readonly (ResolvedStart | Refusal)[],
-): Promise<Map<string, StoredInvocation>> {
+function parentIdsOf(starts: readonly (ResolvedStart | Refusal)[]): string[] {
   const ids = new Set<string>();
   for (const start of starts) {
     if (!(start instanceof Refusal) && start.command.parentId !== null) ids.add(start.command.parentId);
   }
-  const parents = ids.size === 0 ? [] : await deps.store.load(tx, [...ids]);
+  return [...ids];
+}
+
+async function loadParents(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  ids: readonly string[],
+): Promise<Map<string, StoredInvocation>> {
+  const parents = ids.length === 0 ? [] : await deps.store.load(tx, ids);
   return new Map(parents.map((parent) => [parent.identity.id, parent]));
 }
 
@@ -206,9 +232,8 @@ class ChildCounter {
 
   static async load(deps: InvocationDeps, tx: WriteTransaction, parentIds: readonly string[]): Promise<ChildCounter> {
     const counter = new ChildCounter();
-    for (const id of parentIds) {
-      counter.#counts.set(id, { stored: await deps.store.countChildren(tx, id), added: 0 });
-    }
+    const counts = await together(parentIds.map((id) => deps.store.countChildren(tx, id)));
+    for (const [index, id] of parentIds.entries()) counter.#counts.set(id, { stored: counts[index] ?? 0, added: 0 });
     return counter;
   }
 

@@ -12,10 +12,10 @@ import { badRequest, Refusal } from "../../platform/errors.js";
 import { toRpcStatus } from "../../platform/rpc/error_status.js";
 import type { Caller, Principal } from "../../platform/rpc/principal.js";
 import { parse, show } from "../../platform/rpc/validation.js";
-import type { WriteTransaction } from "../../platform/store/db.js";
+import { together, type WriteTransaction } from "../../platform/store/db.js";
 import { DirectLease } from "../admission/direct_lease.js";
 import { resolveStarts } from "../admission/resolve.js";
-import { storeStarts } from "../admission/store_starts.js";
+import { openStarts, storeStarts } from "../admission/store_starts.js";
 import type { InvocationDeps } from "../deps.js";
 import { parseStart, requestIdField, type StartCommand } from "../requests.js";
 
@@ -35,7 +35,9 @@ export function startHandlers(deps: InvocationDeps): Handlers {
       const [resolved] = await resolveStarts(deps, [command], signal);
       if (resolved === undefined || resolved instanceof Refusal) throw resolved;
       const [started] = await storing(deps, async (tx, direct) => {
-        const { outcomes, queued } = await storeStarts(deps, tx, [resolved], principal, direct);
+        const opened = await openStarts(deps, tx, [resolved]);
+        const { outcomes, queued, stored } = await storeStarts(deps, tx, [resolved], opened, principal, direct);
+        await stored;
         return { value: outcomes, queued };
       });
       if (started === undefined || started instanceof Refusal) throw started;
@@ -65,14 +67,13 @@ async function startBatch(
   checkCount(request.requests.length);
   const commands = parseAll(deps, request.requests, principal);
   const resolved = await resolveStarts(deps, commands, signal);
+  const once = requestId === "" ? undefined : new OnceOnly(deps, request, principal);
   return await storing(deps, async (tx, direct) => {
-    let queued = false;
-    const store = async () => {
-      const stored = await storeStarts(deps, tx, resolved, principal, direct);
-      queued = stored.queued;
-      return toOutcomes(stored.outcomes);
-    };
-    const value = requestId === "" ? await store() : await onceOnly(deps, tx, request, principal, store);
+    const [earlier, opened] = await together([once?.earlier(tx), openStarts(deps, tx, resolved)]);
+    if (earlier !== undefined) return { value: earlier, queued: false };
+    const { outcomes, queued, stored } = await storeStarts(deps, tx, resolved, opened, principal, direct);
+    const value = toOutcomes(outcomes);
+    await together([stored, once?.remember(tx, value)]);
     return { value, queued };
   });
 }
@@ -143,27 +144,37 @@ function toOutcomes(started: readonly Started[]): StartOutcome[] {
 }
 
 /** A request that comes again, because its answer was lost, is answered as it was the first time. */
-async function onceOnly(
-  deps: InvocationDeps,
-  tx: WriteTransaction,
-  request: BatchStartInvocationsRequest,
-  principal: Principal,
-  store: () => Promise<StartOutcome[]>,
-): Promise<StartOutcome[]> {
-  const { requestId } = request;
-  const earlier = await deps.store.findRequest(tx, requestId);
-  const bodyHash = hashOf(request, principal);
-  if (earlier !== undefined) {
-    if (!bodyHash.equals(earlier.bodyHash)) {
-      const message = `the request id ${show(requestId)} was used for another request`;
-      throw new Refusal("IdempotencyKeyReused", message, { metadata: { idempotencyKey: requestId } });
+class OnceOnly {
+  readonly #deps: InvocationDeps;
+  readonly #requestId: string;
+  readonly #bodyHash: Buffer;
+
+  constructor(deps: InvocationDeps, request: BatchStartInvocationsRequest, principal: Principal) {
+    this.#deps = deps;
+    this.#requestId = request.requestId;
+    this.#bodyHash = hashOf(request, principal);
+  }
+
+  async earlier(tx: WriteTransaction): Promise<StartOutcome[] | undefined> {
+    const earlier = await this.#deps.store.findRequest(tx, this.#requestId);
+    if (earlier === undefined) return undefined;
+    if (!this.#bodyHash.equals(earlier.bodyHash)) {
+      const message = `the request id ${show(this.#requestId)} was used for another request`;
+      throw new Refusal("IdempotencyKeyReused", message, { metadata: { idempotencyKey: this.#requestId } });
     }
     return BatchStartInvocationsResponse.decode(earlier.outcomes).outcomes;
   }
-  const outcomes = await store();
-  const encoded = BatchStartInvocationsResponse.encode({ outcomes }).finish();
-  await deps.store.putRequest(tx, { requestId, bodyHash, outcomes: encoded, createdAt: deps.clock.now() });
-  return outcomes;
+
+  async remember(tx: WriteTransaction, outcomes: StartOutcome[]): Promise<void> {
+    const encoded = BatchStartInvocationsResponse.encode({ outcomes }).finish();
+    const [requestId, bodyHash] = [this.#requestId, this.#bodyHash];
+    await this.#deps.store.putRequest(tx, {
+      requestId,
+      bodyHash,
+      outcomes: encoded,
+      createdAt: this.#deps.clock.now(),
+    });
+  }
 }
 
 function hashOf(request: BatchStartInvocationsRequest, principal: Principal): Buffer {
