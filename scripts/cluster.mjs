@@ -18,13 +18,27 @@ process.env.MULTINODE_TLS_FOLDER = TLS_FOLDER;
 export const PROJECT = "multinode";
 const LABEL = "dev.multinode.installation";
 
+/** @throws Error that says what to do. */
+export function refuseWithoutEngine() {
+  const { status, error, stderr } = spawnSync("docker", ["version"], { encoding: "utf8" });
+  if (error !== undefined) throw new Error("there is no command `docker`: install Docker, then try again");
+  if (status === 0) return;
+  throw new Error(
+    `no Docker engine answers (${stderr.trim()}): start it, and let this user use it; \`docker version\` must work`,
+  );
+}
+
+/** Where schedulers find the engine that this machine's `docker` speaks to. @throws Error that says what to set. */
+export function engineSocket() {
+  const host = process.env.DOCKER_HOST ?? "unix:///var/run/docker.sock";
+  const socket = process.env.MULTINODE_DOCKER_SOCKET ?? (host.startsWith("unix://") ? host.slice(7) : undefined);
+  if (socket !== undefined && existsSync(socket)) return socket;
+  const found = socket === undefined ? `DOCKER_HOST is ${host}` : `${socket} does not exist`;
+  throw new Error(`the engine's socket is not known (${found}): set MULTINODE_DOCKER_SOCKET to its path`);
+}
+
 /** "docker compose" where it is there, else "docker-compose". @throws Error that says what is missing. */
 export function composeCommand() {
-  if (spawnSync("docker", ["info"], { stdio: "ignore" }).status !== 0) {
-    throw new Error(
-      "no Docker engine answers: install Docker, start it, and let this user use it (`docker info` must work)",
-    );
-  }
   const files = ["docker-compose.yml", ...(usesTls() ? ["docker-compose.tls.yml"] : [])];
   const base = ["--env-file", ENV_FILE, "-p", PROJECT, ...files.flatMap((file) => ["-f", join(ROOT, file)])];
   if (spawnSync("docker", ["compose", "version"], { stdio: "ignore" }).status === 0)
