@@ -6,9 +6,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import {
   CA_FILE,
   composeCommand,
+  engineSocket,
   ensureCertificates,
   ensureSecrets,
-  engineSocket,
   output,
   PROJECT,
   refuseWithoutEngine,

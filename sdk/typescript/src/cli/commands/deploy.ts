@@ -87,10 +87,10 @@ function functionToTry({ functions }: ProjectBundle): string {
   return free === undefined ? `${functions[0]?.functionName ?? ""} ARG…` : free.functionName;
 }
 
-/** The arguments are one list. */
+/** The schema is one of the list of arguments. */
 function allowsNoArguments(inputSchema: string): boolean {
-  const { type, minItems = 0 } = JSON.parse(inputSchema) as { type?: unknown; minItems?: number };
-  return type === "array" && minItems === 0;
+  const { minItems = 0 } = JSON.parse(inputSchema) as { minItems?: number };
+  return minItems === 0;
 }
 
 function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, paint: Paint): string[] {
