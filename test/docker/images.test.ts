@@ -146,7 +146,7 @@ describe("a project with a Dockerfile", () => {
 
   it("runs each version in its own image, which goes with the project", async () => {
     const name = target.newProjectName();
-    expect((await deploy(await folderOf(PROJECT), name)).exitStatus).toBe(0);
+    expect(await deploy(await folderOf(PROJECT), name)).toMatchObject({ stderr: "", exitStatus: 0 });
     const first = (await target.client.registry.getVersion({ projectName: name })).version?.versionId;
     const changed = await deploy(await folderOf({ ...PROJECT, "words.txt": "second" }), name, "--json");
     expect(changed.exitStatus).toBe(0);
@@ -164,7 +164,7 @@ describe("a project with a Dockerfile", () => {
 
   it("whose build fails is refused with what went wrong, and the old version stays", async () => {
     const name = target.newProjectName();
-    expect((await deploy(await folderOf(PROJECT), name)).exitStatus).toBe(0);
+    expect(await deploy(await folderOf(PROJECT), name)).toMatchObject({ stderr: "", exitStatus: 0 });
     const broken = { ...PROJECT, Dockerfile: `${DOCKERFILE}RUN echo about to fail && cat /nowhere\n` };
     const failed = await deploy(await folderOf(broken), name, "--json");
     expect(failed).toMatchObject({ exitStatus: 1, stdout: "" });
@@ -228,7 +228,7 @@ describe("a project with a Dockerfile", () => {
 
   it("gets an image again that was taken from the engine, or was built on another one", async () => {
     const name = target.newProjectName();
-    expect((await deploy(await folderOf(PROJECT), name)).exitStatus).toBe(0);
+    expect(await deploy(await folderOf(PROJECT), name)).toMatchObject({ stderr: "", exitStatus: 0 });
     expect(await target.fn(name, "readsWords").callRemote()).toBe("first");
     await vi.waitFor(async () => {
       for (const image of await images()) await engine.docker.getImage(image).remove();

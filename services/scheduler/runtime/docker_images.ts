@@ -15,6 +15,7 @@ import { ArchiveIsInvalidError } from "../../../sdk/typescript/src/bundle/check_
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { buildContext, textContext } from "./docker_context.js";
 import { type DockerEngine, isOutage, orNothing, statusOf } from "./docker_engine.js";
+import { ImageUses } from "./docker_image_uses.js";
 import { readProgress } from "./docker_progress.js";
 import { ImageBuildError, type RuntimeImages } from "./runtime.js";
 
@@ -40,6 +41,7 @@ export class DockerImages implements RuntimeImages {
   readonly #engine: DockerEngine;
   readonly #settings: DockerImagesSettings;
   readonly #repository: string;
+  readonly #uses = new ImageUses();
 
   constructor(engine: DockerEngine, settings: DockerImagesSettings) {
     this.#engine = engine;
@@ -50,13 +52,15 @@ export class DockerImages implements RuntimeImages {
   async find(contextDigest: string, stop: AbortSignal): Promise<string | undefined> {
     const tag = tagOf(contextDigest, await this.#workerImage(stop));
     const name = `${this.#repository}:${tag}`;
-    const found = await this.#engine.call(
-      orNothing((docker) => docker.getImage(name).inspect()),
-      stop,
-    );
-    if (found === undefined) return undefined;
-    await this.#name(found.Id, tag, stop); // the time of this counts for `removeUnused`
-    return name;
+    return await this.#uses.use(async () => {
+      const found = await this.#engine.call(
+        orNothing((docker) => docker.getImage(name).inspect()),
+        stop,
+      );
+      // The time of this counts for `removeUnused`. Another scheduler may have removed it just now.
+      const isNamed = found !== undefined && (await this.#name(found.Id, tag, stop));
+      return isNamed ? name : undefined;
+    });
   }
 
   async build(
@@ -66,13 +70,15 @@ export class DockerImages implements RuntimeImages {
     stop: AbortSignal,
   ): Promise<string> {
     try {
-      const worker = await this.#workerImage(stop);
-      const project = await this.#buildProject(context, print, stop);
-      const id = await this.#addWorker(project, worker, stop);
-      await this.#refuseVolumes(id, stop);
-      const tag = tagOf(contextDigest, worker);
-      await this.#name(id, tag, stop); // M2
-      return `${this.#repository}:${tag}`;
+      return await this.#uses.use(async () => {
+        const worker = await this.#workerImage(stop);
+        const project = await this.#buildProject(context, print, stop);
+        const id = await this.#addWorker(project, worker, stop);
+        await this.#refuseVolumes(id, stop);
+        const tag = tagOf(contextDigest, worker);
+        if (!(await this.#name(id, tag, stop))) throw new ImageBuildError("its layers were removed meanwhile"); // M2
+        return `${this.#repository}:${tag}`;
+      });
     } catch (error) {
       if (error instanceof ArchiveIsInvalidError) throw new ImageBuildError(error.message, { cause: error });
       // What the engine refuses at once, such as a Dockerfile that it cannot read.
@@ -92,8 +98,12 @@ export class DockerImages implements RuntimeImages {
     );
     const names = images.flatMap(({ RepoTags }) => RepoTags ?? []).filter((name) => NAME.test(name));
     const used = await findUsed([...new Set(names.map(contextOf))]);
-    for (const name of names)
-      if (!used.has(contextOf(name)) && (await this.#isOld(name, stop))) await this.#remove(name, stop);
+    for (const name of names) {
+      if (used.has(contextOf(name))) continue;
+      await this.#uses.remove(async () => {
+        if (await this.#isOld(name, stop)) await this.#remove(name, stop);
+      });
+    }
   }
 
   /** Id of the standard worker image. */
@@ -169,9 +179,17 @@ export class DockerImages implements RuntimeImages {
     }
   }
 
-  async #name(id: string, tag: string, stop: AbortSignal): Promise<void> {
+  /** False: there is no such image. */
+  async #name(id: string, tag: string, stop: AbortSignal): Promise<boolean> {
     const options = { repo: this.#repository, tag };
-    await this.#engine.call((docker, abortSignal) => docker.getImage(id).tag({ ...options, abortSignal }), stop);
+    const answer = await this.#engine.call(
+      orNothing(async (docker, abortSignal) => {
+        await docker.getImage(id).tag({ ...options, abortSignal });
+        return true;
+      }),
+      stop,
+    );
+    return answer ?? false;
   }
 
   async #isOld(name: string, stop: AbortSignal): Promise<boolean> {

@@ -34,6 +34,11 @@ it.each([1_000, 1, 7])(
   },
 );
 
+it("prints lines as a step wrote them, without the paint of the engine", async () => {
+  const lines = [{ stream: "\u001b[91mno such file\n\u001b[0m" }, { stream: "about to fail\n" }];
+  expect((await read([...lines, ...BUILT])).printed).toMatch(/^no such file\nabout to fail\nStep/);
+});
+
 it("throws what the engine says went wrong", async () => {
   await expect(read([...BUILT, { error: "status 1", errorDetail: {} }])).rejects.toThrow(
     new ImageBuildError("status 1"),

@@ -1,5 +1,6 @@
 /** What an engine says while it builds: JSON objects, one a line. */
 import type { Readable } from "node:stream";
+import { stripVTControlCharacters } from "node:util";
 import { ImageBuildError } from "./runtime.js";
 
 interface Progress {
@@ -32,7 +33,8 @@ export async function readProgress(
   try {
     for await (const { stream: text, status, id, progressDetail, error, aux } of objectsOf(stream)) {
       if (error !== undefined) throw new ImageBuildError(error);
-      if (text !== undefined) print(text);
+      // It paints what a step says on its standard error, over the ends of lines.
+      if (text !== undefined) print(stripVTControlCharacters(text));
       if (status !== undefined && progressDetail?.total === undefined)
         print(`${id === undefined ? "" : `${id}: `}${status}\n`);
       image = aux?.ID ?? image;
