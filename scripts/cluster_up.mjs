@@ -128,7 +128,7 @@ async function start([command, ...args], socket) {
   const env = { MULTINODE_DOCKER_SOCKET: socket, MULTINODE_DOCKER_GROUP: String(statSync(socket).gid) };
   // Those of an earlier build are replaced.
   const { ok, detail } = await run(command, [...args, "up", "-d", "--remove-orphans"], { boundMs: 300_000, env });
-  if (!ok) throw new Error(`${command} up failed (${detail})`);
+  if (!ok) throw new Error(`${command} up failed (${detail}): mend what it names above, then try again`);
 }
 
 async function untilHealthy() {
