@@ -37,6 +37,21 @@ export function engineSocket() {
   throw new Error(`the engine's socket is not known (${found}): set MULTINODE_DOCKER_SOCKET to its path`);
 }
 
+/** Without its secrets, what is left of a cluster can be neither used nor taken away. @throws Error that says what to do. */
+export function refuseOthersRemains() {
+  if (hasSecrets()) return;
+  const filter = ["--filter", `label=com.docker.compose.project=${PROJECT}`];
+  const found = [
+    output("docker", ["ps", "-a", "--format", "{{.Names}}", ...filter]),
+    output("docker", ["volume", "ls", "--format", "{{.Name}}", ...filter]),
+  ].flatMap((text) => text.split("\n").filter(Boolean));
+  if (found.length === 0) return;
+  throw new Error(
+    `this machine has a cluster of another checkout, or of secrets that are gone from ${CLUSTER_FOLDER}: end it there by ` +
+      `npm run cluster:down, or remove it with \`docker rm -f\` and \`docker volume rm\`: ${found.join(" ")}`,
+  );
+}
+
 /** "docker compose" where it is there, else "docker-compose". @throws Error that says what is missing. */
 export function composeCommand() {
   const files = ["docker-compose.yml", ...(usesTls() ? ["docker-compose.tls.yml"] : [])];

@@ -11,6 +11,7 @@ import {
   ensureSecrets,
   output,
   PROJECT,
+  refuseOthersRemains,
   refuseWithoutEngine,
   removeCertificates,
   usesTls,
@@ -41,6 +42,7 @@ await runScript(import.meta.url, async (args) => {
   const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
   refuseWithoutEngine();
   const socket = engineSocket();
+  refuseOthersRemains();
   ensureSecrets();
   if (args.includes("--insecure")) removeCertificates();
   else ensureCertificates([hostname(), address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "")]);
