@@ -18,13 +18,42 @@ process.env.MULTINODE_TLS_FOLDER = TLS_FOLDER;
 export const PROJECT = "multinode";
 const LABEL = "dev.multinode.installation";
 
+/** @throws Error that says what to do. */
+export function refuseWithoutEngine() {
+  const { status, error, stderr } = spawnSync("docker", ["version"], { encoding: "utf8" });
+  if (error !== undefined) throw new Error("there is no command `docker`: install Docker, then try again");
+  if (status === 0) return;
+  throw new Error(
+    `no Docker engine answers (${stderr.trim()}): start it, and let this user use it; \`docker version\` must work`,
+  );
+}
+
+/** Where schedulers find the engine that this machine's `docker` speaks to. @throws Error that says what to set. */
+export function engineSocket() {
+  const host = process.env.DOCKER_HOST ?? "unix:///var/run/docker.sock";
+  const socket = process.env.MULTINODE_DOCKER_SOCKET ?? (host.startsWith("unix://") ? host.slice(7) : undefined);
+  if (socket !== undefined && existsSync(socket)) return socket;
+  const found = socket === undefined ? `DOCKER_HOST is ${host}` : `${socket} does not exist`;
+  throw new Error(`the engine's socket is not known (${found}): set MULTINODE_DOCKER_SOCKET to its path`);
+}
+
+/** Without its secrets, what is left of a cluster can be neither used nor taken away. @throws Error that says what to do. */
+export function refuseOthersRemains() {
+  if (hasSecrets()) return;
+  const filter = ["--filter", `label=com.docker.compose.project=${PROJECT}`];
+  const found = [
+    output("docker", ["ps", "-a", "--format", "{{.Names}}", ...filter]),
+    output("docker", ["volume", "ls", "--format", "{{.Name}}", ...filter]),
+  ].flatMap((text) => text.split("\n").filter(Boolean));
+  if (found.length === 0) return;
+  throw new Error(
+    `this machine has a cluster of another checkout, or of secrets that are gone from ${CLUSTER_FOLDER}: end it there by ` +
+      `npm run cluster:down, or remove it with \`docker rm -f\` and \`docker volume rm\`: ${found.join(" ")}`,
+  );
+}
+
 /** "docker compose" where it is there, else "docker-compose". @throws Error that says what is missing. */
 export function composeCommand() {
-  if (spawnSync("docker", ["info"], { stdio: "ignore" }).status !== 0) {
-    throw new Error(
-      "no Docker engine answers: install Docker, start it, and let this user use it (`docker info` must work)",
-    );
-  }
   const files = ["docker-compose.yml", ...(usesTls() ? ["docker-compose.tls.yml"] : [])];
   const base = ["--env-file", ENV_FILE, "-p", PROJECT, ...files.flatMap((file) => ["-f", join(ROOT, file)])];
   if (spawnSync("docker", ["compose", "version"], { stdio: "ignore" }).status === 0)

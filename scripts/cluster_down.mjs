@@ -1,7 +1,7 @@
 // `npm run cluster:down`: ends the cluster and removes all that it made and stored but its images. `-- --keep-data` keeps what is stored,
 // and the secrets that belong to it, for the next `npm run cluster:up`.
 import { rmSync } from "node:fs";
-import { CLUSTER_FOLDER, composeCommand, hasSecrets, removeWorkers } from "./cluster.mjs";
+import { CLUSTER_FOLDER, composeCommand, hasSecrets, refuseWithoutEngine, removeWorkers } from "./cluster.mjs";
 import { run, runScript } from "./toolchain.mjs";
 
 const ATTEMPTS = 4;
@@ -10,11 +10,12 @@ await runScript(import.meta.url, async (args) => {
   const keepsData = args.includes("--keep-data");
   const unknown = args.filter((arg) => arg !== "--keep-data");
   if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; only --keep-data is known`);
-  const [command, ...base] = composeCommand();
   if (!hasSecrets()) {
-    console.log("cluster: there is none of this checkout");
+    console.log("cluster: there is none of this checkout; npm run cluster:up starts one");
     return 0;
   }
+  refuseWithoutEngine();
+  const [command, ...base] = composeCommand();
   // Schedulers first, while what they tell is still heard: they end their workers.
   await run(command, [...base, "stop", "-t", "30", "scheduler-1", "scheduler-2"]);
   const down = [...base, "down", "--remove-orphans", ...(keepsData ? [] : ["--volumes"])];

@@ -6,10 +6,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import {
   CA_FILE,
   composeCommand,
+  engineSocket,
   ensureCertificates,
   ensureSecrets,
   output,
   PROJECT,
+  refuseOthersRemains,
+  refuseWithoutEngine,
   removeCertificates,
   usesTls,
 } from "./cluster.mjs";
@@ -37,13 +40,16 @@ await runScript(import.meta.url, async (args) => {
   const unknown = args.filter((arg) => !["--json", "--insecure"].includes(arg));
   if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; only --json and --insecure are known`);
   const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
+  refuseWithoutEngine();
+  const socket = engineSocket();
+  refuseOthersRemains();
   ensureSecrets();
   if (args.includes("--insecure")) removeCertificates();
   else ensureCertificates([hostname(), address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "")]);
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
   await step("the images", makeImages);
-  await step("the cluster", () => start(compose));
+  await step("the cluster", () => start(compose, socket));
   await step("its health", () => untilHealthy());
   const apiKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
   // Node warns of certificates that are asked for by an IP address.
@@ -59,10 +65,12 @@ await runScript(import.meta.url, async (args) => {
       "",
       `  address  ${url}`,
       `  API key  ${apiKey}`,
-      ...(usesTls() ? ["", `  export NODE_EXTRA_CA_CERTS=${CA_FILE}    before all that follows`] : []),
       "",
-      `  npx multinode login --api-url ${url}    asks for the key, and keeps both for later commands`,
-      "  npm run cluster:down                     ends it and removes all that it stored",
+      "Next:",
+      ...(usesTls() ? [`  export NODE_EXTRA_CA_CERTS=${CA_FILE}`] : []),
+      `  npx multinode login --api-url ${url}    # asks for the key, and keeps both`,
+      "  npx multinode deploy examples/tsp/tasks --project-name tsp",
+      "  npm run cluster:down    # ends it and removes all that it stored",
     ].join("\n"),
   );
   return 0;
@@ -74,9 +82,13 @@ async function step(name, work) {
   console.log(`cluster: ${name}${detail === undefined ? "" : `, ${detail}`} ${seconds(performance.now() - startedAt)}`);
 }
 
-async function script(name, args = []) {
-  const { ok, detail } = await run("node", [`scripts/${name}`, ...args], { boundMs: 600_000 });
+async function script(name, args = [], options = {}) {
+  const { ok, detail } = await run("node", [`scripts/${name}`, ...args], { boundMs: 600_000, ...options });
   if (!ok) throw new Error(`${name} failed (${detail})`);
+}
+
+async function makeImage(name, ...args) {
+  await script(name, args, { isQuiet: true });
 }
 
 async function makeImages() {
@@ -85,15 +97,15 @@ async function makeImages() {
   if (!(await isThere(BASE_IMAGE))) {
     base = OWN_BASE_IMAGE;
     detail = "the base made here, since no image registry is reached";
-    await script("make_base_image.mjs", [OWN_BASE_IMAGE]);
+    await makeImage("make_base_image.mjs", OWN_BASE_IMAGE);
   }
-  await script("make_worker_image.mjs", [process.env.MULTINODE_WORKER_IMAGE ?? "multinode/worker:latest", base]);
-  await script("make_service_image.mjs", [process.env.MULTINODE_SERVICES_IMAGE ?? "multinode/services:latest", base]);
+  await makeImage("make_worker_image.mjs", process.env.MULTINODE_WORKER_IMAGE ?? "multinode/worker:latest", base);
+  await makeImage("make_service_image.mjs", process.env.MULTINODE_SERVICES_IMAGE ?? "multinode/services:latest", base);
   for (const [setting, image] of Object.entries(PUBLIC_IMAGES)) {
     if (await isThere(process.env[setting] ?? image)) continue;
     if (process.env[setting] !== undefined)
       throw new Error(`${setting}: the image ${process.env[setting]} cannot be pulled`);
-    await script("make_standin_images.mjs");
+    await makeImage("make_standin_images.mjs");
     return "public ones made of Debian's packages, since no image registry is reached";
   }
   return detail;
@@ -105,6 +117,7 @@ async function isThere(image) {
     output("docker", ["image", "inspect", image]);
     return true;
   } catch {
+    console.log(`cluster: pulling ${image}`);
     return await new Promise((done) => {
       const child = spawn("docker", ["pull", "--quiet", image], { stdio: "ignore", timeout: PULL_BOUND_MS });
       child.once("error", () => done(false));
@@ -113,12 +126,11 @@ async function isThere(image) {
   }
 }
 
-async function start([command, ...args]) {
-  const socket = process.env.MULTINODE_DOCKER_SOCKET ?? "/var/run/docker.sock";
-  const env = { MULTINODE_DOCKER_GROUP: String(statSync(socket).gid) };
+async function start([command, ...args], socket) {
+  const env = { MULTINODE_DOCKER_SOCKET: socket, MULTINODE_DOCKER_GROUP: String(statSync(socket).gid) };
   // Those of an earlier build are replaced.
   const { ok, detail } = await run(command, [...args, "up", "-d", "--remove-orphans"], { boundMs: 300_000, env });
-  if (!ok) throw new Error(`${command} up failed (${detail})`);
+  if (!ok) throw new Error(`${command} up failed (${detail}): mend what it names above, then try again`);
 }
 
 async function untilHealthy() {

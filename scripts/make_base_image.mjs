@@ -2,6 +2,7 @@
 // certificates. For machines that reach no image registry; elsewhere the base is the public node:24-slim.
 // Usage: make_base_image.mjs [tag], default multinode/node:24. The engine is that of `docker`, so DOCKER_HOST decides.
 import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   copyFileSync,
@@ -9,12 +10,14 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   realpathSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { runScript } from "./toolchain.mjs";
 
 const DEFAULT_TAG = "multinode/node:24";
@@ -25,18 +28,28 @@ const PROGRAMS = ["sh", "sleep", "mkdir", "timeout", "ls", "test", "cat", "env",
 const NAME_SERVICE = ["libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2"];
 const CERTIFICATES = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 const BOUND_MS = 120_000;
+/** What an image was made of: with the same it is not made again, and what stands on it stays as it is. */
+const LABEL = "dev.multinode.made-of";
 
 await runScript(import.meta.url, async ([tag = DEFAULT_TAG]) => {
+  const source = readFileSync(fileURLToPath(import.meta.url));
+  const madeOf = createHash("sha256").update(`${process.version} ${process.arch}\n`).update(source).digest("hex");
+  if (labelOf(tag) === madeOf) return 0;
   const root = mkdtempSync(join(tmpdir(), "multinode-base-"));
   try {
     fill(root);
-    await importImage(root, tag);
+    await importImage(root, tag, madeOf);
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
   console.log(tag);
   return 0;
 });
+
+function labelOf(tag) {
+  const format = `{{index .Config.Labels "${LABEL}"}}`;
+  return spawnSync("docker", ["image", "inspect", "--format", format, tag], { encoding: "utf8" }).stdout?.trim();
+}
 
 function fill(root) {
   for (const folder of ["tmp", "etc/ssl/certs", "usr/local/bin", "usr/bin", "bin", "root"])
@@ -80,13 +93,14 @@ function librariesOf(program) {
   return status === 0 ? [...stdout.matchAll(/(?:=> |^\s+)(\/\S+)/gm)].map(([, file]) => file) : [];
 }
 
-async function importImage(root, tag) {
+async function importImage(root, tag, madeOf) {
   const options = { stdio: ["ignore", "pipe", "inherit"] };
   const tar = spawn("tar", ["-C", root, "--numeric-owner", "--owner=0", "--group=0", "-c", "."], options);
-  const changes = [`ENV PATH=${PATH}`, "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"].flatMap((change) => [
-    "-c",
-    change,
-  ]);
+  const changes = [
+    `ENV PATH=${PATH}`,
+    "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
+    `LABEL ${LABEL}=${madeOf}`,
+  ].flatMap((change) => ["-c", change]);
   const docker = spawn("docker", ["import", ...changes, "-", tag], {
     stdio: [tar.stdout, "ignore", "inherit"],
     timeout: BOUND_MS,

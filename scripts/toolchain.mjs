@@ -49,20 +49,23 @@ function restart(script, args) {
 const STOP_BOUND_MS = 5_000;
 
 /**
- * Runs one command with its output shown here, as a process group of its own. When `boundMs` is over or this process is interrupted
- * the group is stopped; whatever is left of it when the command ends is killed. Resolves to `{ ok, detail, ms }`; rejects only if this
- * process was interrupted, so that the script unwinds.
+ * Runs one command with its output shown here (`isQuiet`: only if it fails), as a process group of its own. When `boundMs` is over or
+ * this process is interrupted the group is stopped; whatever is left of it when the command ends is killed. Resolves to
+ * `{ ok, detail, ms }`; rejects only if this process was interrupted, so that the script unwinds.
  */
-export function run(command, args, { boundMs = 300_000, env = {} } = {}) {
+export function run(command, args, { boundMs = 300_000, env = {}, isQuiet = false } = {}) {
   const startedAt = performance.now();
   return new Promise((done, fail) => {
+    const shown = isQuiet ? "pipe" : "inherit";
     const options = {
       cwd: ROOT,
-      stdio: ["ignore", "inherit", "inherit"],
+      stdio: ["ignore", shown, shown],
       env: projectEnvironment(env),
       detached: true,
     };
     const child = spawn(command, args, options);
+    const kept = [];
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => kept.push(data));
     const timers = [];
     let stopped;
     const stop = (reason) => {
@@ -76,11 +79,13 @@ export function run(command, args, { boundMs = 300_000, env = {} } = {}) {
       for (const timer of timers) clearTimeout(timer);
       stopListening();
       killGroup(child.pid, "SIGKILL");
+      if (!ok) process.stderr.write(Buffer.concat(kept));
       if (stopped === "interrupted") fail(new Error("Interrupted."));
       else done({ ok, detail, ms: performance.now() - startedAt });
     };
     child.once("error", (error) => end(false, `could not start ${command}: ${error.message}`));
-    child.once("exit", (code, signal) =>
+    // All of the output is there at "close".
+    child.once(isQuiet ? "close" : "exit", (code, signal) =>
       end(code === 0 && !stopped, stopped ?? (code === 0 ? "" : `exit ${code ?? signal}`)),
     );
   });

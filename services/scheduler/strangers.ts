@@ -5,9 +5,11 @@
  * N1. With a shared one, a worker is stopped when for `workerOrphanMs` it was in no pool here and its owner was this
  *     scheduler, or nobody that lives: by then it has come to some scheduler, or has ended itself and only its remains are
  *     left. So a scheduler that starts again gives its workers time to find it.
+ * N2. What a shared runtime holds open for a scheduler goes when that scheduler has not lived for as long. One that comes
+ *     back finds it gone, and makes it anew.
  */
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import { isShared, type SharedRuntime } from "./runtime/runtime.js";
+import { type FoundWorker, isShared, type SharedRuntime } from "./runtime/runtime.js";
 import type { Scheduler } from "./scheduler.js";
 
 /** Workers in one question. */
@@ -34,28 +36,45 @@ export class Strangers {
   async #look(): Promise<void> {
     const { runtime, log } = this.#scheduler.settings;
     try {
-      const found = isShared(runtime) ? await this.#orphans(runtime) : await runtime.list();
-      for (const workerId of found) {
-        if (this.#scheduler.pool.workers.has(workerId)) continue;
-        log.warn({ workerId }, "a worker that nobody knows is stopped");
-        await runtime.stop(workerId);
-      }
-      // What had been leased for it is lost now, and need not wait for the next comparison.
-      if (isShared(runtime) && found.length > 0) this.#scheduler.leases.compareSoon();
+      if (isShared(runtime)) await this.#lookAtAll(runtime);
+      else await this.#stop(await runtime.list());
     } catch (err) {
       log.warn({ err }, "the workers that exist could not be compared with those that are known; trying again");
     }
   }
 
-  async #orphans(runtime: SharedRuntime): Promise<string[]> {
+  async #lookAtAll(runtime: SharedRuntime): Promise<void> {
+    const { schedulerId: own } = this.#scheduler.settings;
+    const workers = (await runtime.listInstallation()).filter(({ workerId }) => !this.#isKnown(workerId));
+    const others = ((await runtime.holders?.listSchedulers()) ?? []).filter((other) => other !== own);
+    // Nobody has a worker of a scheduler's name: asked so, the answer is whether that scheduler lives.
+    const asked = [...workers, ...others.map((other) => ({ workerId: other, schedulerId: other }))];
+    const ownerless = await this.#ownerless(asked);
+    const orphans = workers.filter(({ workerId }) => ownerless.has(workerId));
+    await this.#stop(orphans.map(({ workerId }) => workerId)); // N1
+    // What had been leased for it is lost now, and need not wait for the next comparison.
+    if (orphans.length > 0) this.#scheduler.leases.compareSoon();
+    for (const other of others) if (ownerless.has(other)) await runtime.holders?.removeOf(other); // N2
+  }
+
+  async #stop(workerIds: readonly string[]): Promise<void> {
+    const { runtime, log } = this.#scheduler.settings;
+    for (const workerId of workerIds) {
+      if (this.#isKnown(workerId)) continue;
+      log.warn({ workerId }, "a worker that nobody knows is stopped");
+      await runtime.stop(workerId);
+    }
+  }
+
+  /** Those that have had no owner for long enough. */
+  async #ownerless(found: readonly FoundWorker[]): Promise<ReadonlySet<string>> {
     const { dispatch, schedulerId } = this.#scheduler.settings;
-    const strangers = (await runtime.listInstallation()).filter(({ workerId }) => !this.#isKnown(workerId));
     const firstSeen = new Map<string, number>();
-    for (let start = 0; start < strangers.length; start += MOST_WORKERS) {
-      const workers = strangers.slice(start, start + MOST_WORKERS);
+    for (let start = 0; start < found.length; start += MOST_WORKERS) {
+      const workers = found.slice(start, start + MOST_WORKERS);
       const { schedulerIds } = await dispatch.findOwners({
         schedulerId,
-        workers: workers.map((found) => ({ workerId: found.workerId, schedulerId: found.schedulerId })),
+        workers: workers.map((worker) => ({ workerId: worker.workerId, schedulerId: worker.schedulerId })),
       });
       const now = this.#scheduler.monotonic();
       for (const [index, { workerId }] of workers.entries()) {
@@ -66,7 +85,7 @@ export class Strangers {
     }
     this.#firstSeen = firstSeen;
     const since = this.#scheduler.monotonic() - LIMITS.workerOrphanMs;
-    return [...firstSeen].filter(([, at]) => at <= since).map(([workerId]) => workerId);
+    return new Set([...firstSeen].filter(([, at]) => at <= since).map(([workerId]) => workerId));
   }
 
   #isKnown(workerId: string): boolean {

@@ -170,6 +170,16 @@ describe("a scheduler that is killed", () => {
   });
 });
 
+it("what is held open for a scheduler goes when that is gone for good, and not before", async () => {
+  const [one, other] = [await cluster.open(), await cluster.open()];
+  for (const { id } of [one, other]) cluster.engine.held.add(id);
+  one.kill();
+  await cluster.forward(LIMITS.leaseDurationMs - 4_000);
+  expect([...cluster.engine.held]).toEqual([one.id, other.id]);
+  await cluster.forward(LIMITS.workerOrphanMs + 12_000);
+  await vi.waitFor(() => expect([...cluster.engine.held]).toEqual([other.id]), WAIT);
+});
+
 describe("a scheduler that stands still past its lease", () => {
   it("and wakes leaves alone what is with another now", async () => {
     const one = await cluster.open();

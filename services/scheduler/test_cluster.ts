@@ -227,6 +227,10 @@ class ReplicaParts implements Replica {
       list: wait(() => runtime.list()),
       listInstallation: wait(() => runtime.listInstallation()),
       adopt: wait((workerId) => runtime.adopt(workerId)),
+      holders: {
+        listSchedulers: wait(() => runtime.holders.listSchedulers()),
+        removeOf: wait((schedulerId) => runtime.holders.removeOf(schedulerId)),
+      },
       release: (workerId) => runtime.release(workerId),
       onExit: (listener) => runtime.onExit((exit) => void this.#gate.then(() => listener(exit))),
       onOutput: () => runtime.onOutput(),

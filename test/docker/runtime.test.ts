@@ -261,10 +261,12 @@ describe("a worker container", () => {
     expect(await test.runtime.adopt("wrk-left")).toBe(true);
     expect(await test.runtime.adopt("wrk-of-nobody")).toBe(false);
     expect(await test.runtime.list()).toEqual(["wrk-left"]);
-    await test.runtime.removeHoldersOf("sch-2");
+    expect(await test.runtime.holders.listSchedulers()).toContain("sch-2");
+    await test.runtime.holders.removeOf("sch-2");
     expect((await holder.inspect()).State.Running).toBe(true); // its worker is in it
     test.end("wrk-left");
     expect(await exitOf("wrk-left")).toMatchObject({ description: "exited with code 3" });
-    await test.runtime.removeHoldersOf("sch-2");
+    await test.runtime.holders.removeOf("sch-2");
+    expect(await test.runtime.holders.listSchedulers()).not.toContain("sch-2");
   });
 });

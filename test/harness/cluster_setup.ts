@@ -35,6 +35,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     MULTINODE_DOCKER_SOCKET: engine.socketPath,
     // Its secrets are not those of a cluster that this checkout runs.
     MULTINODE_CLUSTER_FOLDER: folder,
+    // The engine has no bridge of its own, and builds of tests ask nobody.
+    MULTINODE_BUILD_NETWORK: "none",
   };
   const stop = async (hasFailed: boolean) => {
     try {

@@ -16,7 +16,7 @@ export interface CommandOutcome {
 /** Runs one command to its end; `interrupt` is Ctrl-C. */
 export async function runCommandLine(
   argv: readonly string[],
-  env: Readonly<Record<string, string>>,
+  env: Readonly<Record<string, string | undefined>>,
   interrupt?: AbortSignal,
 ): Promise<CommandOutcome> {
   const child = spawn(process.execPath, [CLI_PROGRAM, ...argv], {

@@ -76,6 +76,7 @@ export const solve = mn.function(
       best = bestTours(results);
       const [shortest] = best;
       if (shortest === undefined) throw new Error(`round ${round + 1} gave no tour`);
+      console.log(`round ${round + 1} of ${search.rounds}: ${shortest.length}`); // for `multinode logs`
       yield {
         round: round + 1,
         rounds: search.rounds,

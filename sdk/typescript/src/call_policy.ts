@@ -108,11 +108,15 @@ async function* attempt<Request, Response>(
     callerSignal?.throwIfAborted();
     if (!(error instanceof ClientError)) throw error;
     if (error.code === Status.UNAVAILABLE && details === undefined) {
-      throw new Unavailable(`the Multinode server at ${policy.apiUrl} cannot be reached: ${error.details}`, {
-        code: error.code,
-        cause: error,
-      });
+      const message = `the Multinode server at ${policy.apiUrl} cannot be reached: ${lastErrorOf(error.details)}`;
+      throw new Unavailable(message, { code: error.code, cause: error });
     }
     throw errorFromCall(error.code, error.details, details);
   }
+}
+
+/** Without what gRPC wraps around it: "connect ECONNREFUSED 127.0.0.1:7411". */
+function lastErrorOf(details: string): string {
+  const found = /^No connection established\. Last error: (?:Error: )?(.+?)(?:\. Resolution note: .*)?$/s.exec(details);
+  return (found?.[1] ?? details).trim();
 }

@@ -18,13 +18,14 @@ import { DockerContainers } from "./docker_containers.js";
 import { backOff, DockerEngine, isMissingImage, isOutage } from "./docker_engine.js";
 import { type ContainerEvent, followEvents } from "./docker_events.js";
 import { describeExit } from "./docker_exit.js";
-import { DockerHolders } from "./docker_holders.js";
+import { DockerHolders, schedulersWithHolders } from "./docker_holders.js";
 import { DockerImages } from "./docker_images.js";
 import { readOutput } from "./docker_output.js";
 import { type ContainerSettings, LABELS } from "./docker_profile.js";
 import {
   type FoundWorker,
   ImageIsMissingError,
+  type RuntimeHolders,
   type SharedRuntime,
   type WorkerBoot,
   type WorkerExit,
@@ -81,6 +82,13 @@ export class DockerRuntime implements SharedRuntime {
   readonly name = "docker";
   readonly survivesRestart = true;
   readonly images: DockerImages | undefined;
+  readonly holders: RuntimeHolders = {
+    listSchedulers: async () => schedulersWithHolders(await this.#containers.list()),
+    removeOf: async (schedulerId) => {
+      const settings = { ...this.#settings, schedulerId };
+      await new DockerHolders(this.#engine, this.#containers, settings, 0, settings.log).close();
+    },
+  };
   readonly #settings: DockerRuntimeSettings;
   readonly #engine: DockerEngine;
   readonly #containers: DockerContainers;
@@ -169,12 +177,6 @@ export class DockerRuntime implements SharedRuntime {
 
   release(workerId: string): void {
     if (this.#workers.has(workerId)) this.#released.add(workerId);
-  }
-
-  /** Removes the holders of a scheduler that is gone for good, as far as no worker is in them. */
-  async removeHoldersOf(schedulerId: string): Promise<void> {
-    const settings = { ...this.#settings, schedulerId };
-    await new DockerHolders(this.#engine, this.#containers, settings, 0, settings.log).close();
   }
 
   onExit(listener: (exit: WorkerExit) => void): void {

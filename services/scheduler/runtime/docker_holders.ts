@@ -157,3 +157,9 @@ export class DockerHolders {
 function holderOf(networkMode: string): string | undefined {
   return networkMode.startsWith(NETWORK_OF) ? networkMode.slice(NETWORK_OF.length) : undefined;
 }
+
+/** Living or not. */
+export function schedulersWithHolders(containers: readonly ContainerInfo[]): string[] {
+  const holders = containers.filter(({ Labels }) => Labels[LABELS.role] === "holder");
+  return [...new Set(holders.flatMap(({ Labels }) => Labels[LABELS.scheduler] ?? []))];
+}

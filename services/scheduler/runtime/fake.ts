@@ -46,6 +46,8 @@ export class FakeEngine {
   readonly workers = new Map<string, FakeWorker>();
   /** Every worker that ever existed, oldest first. */
   readonly history: FakeWorker[] = [];
+  /** Schedulers that something is held open for. */
+  readonly held = new Set<string>();
   readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
 
   /** Executions that run now, in the order in which they came. */
@@ -77,6 +79,10 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
   readonly workers: FakeEngine["workers"];
   readonly history: FakeEngine["history"];
   readonly images: FakeImages | undefined;
+  readonly holders = {
+    listSchedulers: async () => [...this.#engine.held],
+    removeOf: async (schedulerId: string) => void this.#engine.held.delete(schedulerId),
+  };
   /** Workers whose end is told here. */
   readonly #tracked = new Set<string>();
   /** Of those, the ones that are with another scheduler. */

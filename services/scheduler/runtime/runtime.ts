@@ -108,6 +108,16 @@ export interface SharedRuntime extends Runtime {
   adopt(workerId: string): Promise<boolean>;
   /** A worker is with another scheduler now: `close` leaves it alone. Its end is still told. */
   release(workerId: string): void;
+  /** Absent: it keeps nothing. */
+  readonly holders?: RuntimeHolders;
+}
+
+/** What a runtime keeps open for the workers to come of each scheduler, such as networks. */
+export interface RuntimeHolders {
+  /** The schedulers, living or not, that there are any for. */
+  listSchedulers(): Promise<readonly string[]>;
+  /** Removes those of a scheduler that is gone, as far as no worker is in them. */
+  removeOf(schedulerId: string): Promise<void>;
 }
 
 export function isShared(runtime: Runtime): runtime is SharedRuntime {

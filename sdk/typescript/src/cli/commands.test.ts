@@ -7,6 +7,8 @@ import { Outcome, Status } from "../../../../gen/multinode/invocation/v1/invocat
 import { LogLine, LogStream } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { FunctionSpec, Version } from "../../../../gen/multinode/registry/v1/function.pb.js";
 import { encode } from "../codec.js";
+import { Unavailable } from "../errors.js";
+import { describeError } from "./output/error.js";
 import { API_KEY, FakeServices, testId } from "./testing/fake_services.js";
 import { type RunOptions, runCommand } from "./testing/test_io.js";
 
@@ -44,6 +46,31 @@ function addProject(name: string): void {
   });
   services.projects.set(name, { versions: [version], deleting: false });
 }
+
+test("a server that cannot be reached is told with its reason and what to do", async () => {
+  const list = async (apiUrl: string) => {
+    const env = { MULTINODE_HOME: home, MULTINODE_API_URL: apiUrl, MULTINODE_API_KEY: API_KEY };
+    const { exitStatus, stderr } = await runCommand(["list"], { env });
+    expect(exitStatus).toBe(1);
+    return stderr.trim().split("\n");
+  };
+  const [gone, plain] = await Promise.all([
+    list("http://127.0.0.1:1"),
+    list(services.url.replace("http://127.0.0.1", "https://localhost")),
+  ]);
+  expect(gone).toEqual([
+    "error the Multinode server at http://127.0.0.1:1 cannot be reached: connect ECONNREFUSED 127.0.0.1:1",
+    'next  Check that the server runs ("multinode up" starts one here) and that the address is right.',
+  ]);
+  expect(plain.at(-1)).toBe("next  It may speak plain text there: try http:// in the address.");
+});
+
+test.each([
+  ["unable to verify the first certificate", "NODE_EXTRA_CA_CERTS"],
+  ["Protocol error", "https://"],
+])("%s is told with %s", (cause, hint) => {
+  expect(describeError(new Unavailable(`it cannot be reached: ${cause}`)).hint).toContain(hint);
+});
 
 test("login checks, writes a file that only its owner reads, and logout removes it", async () => {
   const env = { MULTINODE_HOME: home };

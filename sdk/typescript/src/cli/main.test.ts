@@ -70,6 +70,21 @@ test("deploy makes a project, and upgrade another version of it", async () => {
   expect(await multinode("upgrade", project.directory, "-p", "other", "--deploy")).toMatchObject({ exitStatus: 0 });
 });
 
+test("deploy proposes to try a function that needs no arguments, also one with a schema", async () => {
+  const main = `import { Multinode } from "multinode";
+export const mn = new Multinode();
+const schema = (minItems: number) => ({
+  "~standard": { version: 1, vendor: "test", validate: (value: unknown) => ({ value }) },
+  toJSONSchema: () => ({ type: "array", prefixItems: [{}], minItems }),
+});
+export const crop = mn.function({ input: schema(1) }, (url: string) => url.length);
+export const sweep = mn.function({ input: schema(0) }, () => 1);
+`;
+  await using project = await makeProject({ "main.ts": main });
+  const deployed = await multinode("deploy", project.directory, "-p", "trials");
+  expect(deployed).toMatchObject({ stderr: "", stdout: expect.stringContaining("--function-name sweep --watch") });
+});
+
 test("a fault in the folder leaves the project as it was", async () => {
   await using project = await makeProject({ "main.ts": `${MAIN}throw new TypeError("not today");` });
   const failed = await multinode("deploy", project.directory, "-p", "faulty");

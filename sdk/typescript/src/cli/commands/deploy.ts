@@ -81,10 +81,16 @@ async function deploy(
   ]);
 }
 
-/** One that takes any input if there is one; else what to give it is to be filled in. */
+/** One that can be called without arguments if there is one; else what to give it is to be filled in. */
 function functionToTry({ functions }: ProjectBundle): string {
-  const free = functions.find(({ inputSchema }) => inputSchema === "");
+  const free = functions.find(({ inputSchema }) => inputSchema === "" || allowsNoArguments(inputSchema));
   return free === undefined ? `${functions[0]?.functionName ?? ""} ARG…` : free.functionName;
+}
+
+/** The schema is one of the list of arguments. */
+function allowsNoArguments(inputSchema: string): boolean {
+  const { minItems = 0 } = JSON.parse(inputSchema) as { minItems?: number };
+  return minItems === 0;
 }
 
 function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, paint: Paint): string[] {

@@ -61,14 +61,14 @@ export function writeError(io: Io, error: unknown, options: { readonly json: boo
   if (hint !== "") io.stderr.write(`${paint.cyan("next ")} ${hint}\n`);
 }
 
-function hintFor({ reason, retryDelayMs }: MultinodeError): string {
+function hintFor({ reason, message, retryDelayMs }: MultinodeError): string {
   switch (reason) {
     case "CredentialsMissingError":
       return 'Run "multinode login", or "multinode up" for a server of your own.';
     case "ApiKeyIsInvalid":
       return 'Run "multinode login" with a good key, or mend MULTINODE_API_KEY.';
     case "Unavailable":
-      return 'Check that the server runs ("multinode up" starts one here) and that the address is right.';
+      return hintForUnreachable(message);
     case "ProjectDoesNotExist":
       return 'Run "multinode list" for the projects there are.';
     case "VersionDoesNotExist":
@@ -86,4 +86,12 @@ function hintFor({ reason, retryDelayMs }: MultinodeError): string {
     default:
       return "";
   }
+}
+
+function hintForUnreachable(message: string): string {
+  if (/certificate|self-signed/i.test(message))
+    return "Set NODE_EXTRA_CA_CERTS to the file of the authority that the server's certificate is of.";
+  if (/Protocol error/i.test(message)) return "It may speak TLS there: try https:// in the address.";
+  if (/SSL routines|EPROTO/i.test(message)) return "It may speak plain text there: try http:// in the address.";
+  return 'Check that the server runs ("multinode up" starts one here) and that the address is right.';
 }
