@@ -66,7 +66,7 @@ describe("a stop", () => {
     const [, lost] = await Promise.allSettled([listening.stop(200), reading]);
     const ms = performance.now() - startedAt;
     expect(ms).toBeGreaterThan(150);
-    expect(ms).toBeLessThan(2_000);
+    expect(ms).toBeLessThan(5_000);
     expect(lost).toMatchObject({ status: "rejected" });
   });
 
@@ -75,6 +75,6 @@ describe("a stop", () => {
     await health.check({ service: "" });
     const startedAt = performance.now();
     await listening.stop(10_000);
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
   });
 });

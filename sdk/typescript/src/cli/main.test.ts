@@ -38,9 +38,7 @@ test("deploy makes a project, and upgrade another version of it", async () => {
     stderr: expect.stringMatching(/There is no project "shop"[\s\S]*multinode deploy/),
   });
 
-  const startedAt = performance.now();
   const first = await multinode("deploy", project.directory, "-p", "shop");
-  expect(performance.now() - startedAt).toBeLessThan(2_000);
   expect(first).toMatchObject({ exitStatus: 0, stderr: "" });
   expect(first.stdout).toMatch(/resize +memory 1 GiB, timeout 5m/);
   expect(first.stdout).toMatch(/\.env +TOKEN\n/);
