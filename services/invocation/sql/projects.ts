@@ -124,8 +124,11 @@ export async function purgeProject(tx: WriteTransaction, projectId: string, atMo
 }
 
 export async function secret(tx: WriteTransaction, name: string, make: () => Uint8Array): Promise<Uint8Array> {
+  const find = () => tx.get<{ value: Uint8Array }>("SELECT value FROM secrets WHERE name = ?", name);
+  const known = await find();
+  if (known !== undefined) return known.value; // without a write, for which a full disk has no room
   await tx.run("INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, make());
-  const row = await tx.get<{ value: Uint8Array }>("SELECT value FROM secrets WHERE name = ?", name);
-  if (row === undefined) throw new Error(`the secret ${name} is not stored`);
-  return row.value;
+  const made = await find();
+  if (made === undefined) throw new Error(`the secret ${name} is not stored`);
+  return made.value;
 }

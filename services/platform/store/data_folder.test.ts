@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -36,6 +36,13 @@ async function holder(name: string): Promise<ChildProcess> {
 }
 
 describe("a data folder", () => {
+  it("that cannot be locked is not said to be in use", async () => {
+    await mkdir(path);
+    await writeFile(join(path, "lock.db"), "no database ".repeat(100));
+    const reason = /^the data folder .*data cannot be locked: Error: file is not a database$/;
+    expect(() => holdDataFolder(path, "a server")).toThrow(reason);
+  });
+
   it("is made where it is missing, for its owner only", async () => {
     const folder = holdDataFolder(path, "a server");
     expect(folder.path).toBe(path);

@@ -46,14 +46,16 @@ interface Unanswered {
 }
 
 export async function openSqlite(file: string, migrations: readonly Migration[]): Promise<Db> {
-  const db = new SqliteDb(file);
+  let db: SqliteDb | undefined;
   try {
+    db = new SqliteDb(file);
     db.migrate(migrations);
+    return db;
   } catch (error) {
-    await db.close();
-    throw error;
+    await db?.close();
+    if (!isOfDisk(error)) throw error;
+    throw new Error(`${file} cannot be opened: its disk is full or broken (${String(error)})`, { cause: error });
   }
-  return db;
 }
 
 class SqliteDb implements Db {
@@ -254,11 +256,14 @@ class Connection implements WriteTransaction {
   }
 }
 
+function isOfDisk(error: unknown): boolean {
+  const { errcode = 0 } = error as { errcode?: number };
+  const primary = errcode & 0xff;
+  return primary === SQLITE_FULL || primary === SQLITE_IOERR;
+}
+
 function asRefusal(error: unknown): unknown {
-  const code = (error as { errcode?: number }).errcode;
-  if (code === undefined) return error;
-  const primary = code & 0xff;
-  if (primary !== SQLITE_FULL && primary !== SQLITE_IOERR) return error;
+  if (!isOfDisk(error)) return error;
   const refusal = new Refusal("ResourceExhausted", "the disk of the server is full: nothing was stored", {
     metadata: { limit: "disk" },
     retryAfterMs: 5_000,

@@ -48,15 +48,17 @@ test("a full disk refuses starts and loses none that was acknowledged", async ()
   expect(refusal).toMatchObject({ metadata: { limit: "disk" } });
   expect(acknowledged.length).toBeGreaterThan(20);
 
-  // It goes on answering, and has everything, also after a crash and a start on the full disk.
+  // It goes on answering, and has everything, also after a crash and a start on the disk, on which not a byte is free.
   await expectAll(waits, acknowledged);
   await server.kill();
+  const rest = join(disk, "rest");
+  await expect(writeFile(rest, Buffer.alloc(DISK_MIB << 20))).rejects.toThrow("ENOSPC");
   await server.start();
   await expectAll(waits, acknowledged);
   expect((await listAll(waits)).toSorted()).toEqual(acknowledged.toSorted());
 
   // With room again it works again, without another start.
-  await rm(ballast);
+  await Promise.all([rm(ballast), rm(rest)]);
   expect(await project.fn<(n: number) => number>("double").callRemote(4)).toBe(8);
 });
 
