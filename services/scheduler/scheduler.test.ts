@@ -71,6 +71,23 @@ describe("a fresh worker", () => {
     await test.becomes(next, { status: Status.SUCCEEDED, terminated: true });
   });
 
+  it("keeps what its process printed, though it comes after the end", async () => {
+    test.catalog.add("f");
+    const stop = Promise.withResolvers<void>();
+    test.runtime.stopGate = stop.promise;
+    const id = await test.start("f");
+    const execution = await one();
+    execution.return(1);
+    await vi.waitFor(() => expect(execution.worker.isStopping).toBe(true), WAIT);
+    const append = vi.spyOn(test.dispatch, "appendLogs");
+    test.runtime.print(execution.worker.id, "late");
+    await vi.waitFor(() => expect(append).toHaveBeenCalled(), WAIT);
+    const { executionId } = execution.assigned;
+    expect(append.mock.calls[0]?.[0].lines).toMatchObject([{ executionId, text: "late" }]);
+    stop.resolve();
+    await test.becomes(id, { terminated: true });
+  });
+
   it("yields, and each value is seen before the end", async () => {
     test.catalog.add("f");
     const id = await test.start("f");

@@ -200,6 +200,7 @@ export class Scheduler {
         worker.session?.acknowledge(executionId, ended.released ? "soon" : "at once");
         // Only now is its place free, and a fresh worker done: what it said is stored (C2).
         worker.running.delete(executionId);
+        if (!ended.released) worker.last = executionId;
         if (worker.running.size === 0) worker.idleSince = Date.now();
       }
       this.wake();

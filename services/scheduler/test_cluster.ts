@@ -233,7 +233,7 @@ class ReplicaParts implements Replica {
       },
       release: (workerId) => runtime.release(workerId),
       onExit: (listener) => runtime.onExit((exit) => void this.#gate.then(() => listener(exit))),
-      onOutput: () => runtime.onOutput(),
+      onOutput: (listener) => runtime.onOutput(listener),
       close: wait(() => runtime.close()),
     };
   }

@@ -121,6 +121,16 @@ describe("a worker of the pool", () => {
     expect(worker.phase).toBe("stopping");
   });
 
+  it("keeps its stream while it is stopped: without it, it would go to another scheduler", async () => {
+    const worker = startOne();
+    const session = new WorkerSession();
+    worker.session = session;
+    const next = session.messages(new AbortController().signal).next();
+    pool.stop(worker);
+    session.answer();
+    expect(await next).toEqual({ done: false, value: { commands: [] } });
+  });
+
   it("whose limits cannot be set is stopped, before it could go without them", async () => {
     const worker = startOne();
     fail = (call) => call === "limit";

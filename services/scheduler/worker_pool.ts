@@ -33,6 +33,8 @@ export interface PooledWorker extends WorkerKind {
   session: WorkerSession | undefined;
   /** Executions that it runs. */
   readonly running: Set<string>;
+  /** The last that has ended in it, if it takes no other: what its process printed may come after the end. */
+  last?: string;
   taken: number;
   /** Executions that it brought and that were not given to this scheduler, until it has said what it runs. */
   refused?: ReadonlySet<string> | undefined;
@@ -133,7 +135,7 @@ export class WorkerPool {
   stop(worker: PooledWorker): void {
     if (worker.phase === "stopping") return;
     worker.phase = "stopping";
-    worker.session?.close();
+    // Its stream stays open until it is gone: a worker that lost it would go to another scheduler, which would take it over.
     this.#end(worker.id);
   }
 

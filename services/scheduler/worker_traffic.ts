@@ -73,9 +73,8 @@ export class WorkerTraffic {
   workerPrinted(workerId: string, stream: "stdout" | "stderr", line: string): void {
     const worker = this.#scheduler.pool.workers.get(workerId);
     this.#scheduler.settings.log.debug({ workerId, stream, line }, "a worker printed");
-    const [executionId, ...others] = worker?.running ?? [];
+    const [executionId = worker?.last, ...others] = worker?.running ?? [];
     if (executionId === undefined || others.length > 0) return;
-    // It may come a little after the end that the worker reported on another way.
     const run = this.#scheduler.runs.get(executionId);
     if (run === undefined || run.printedLines >= LIMITS.logLinesPerExecution) return;
     run.printedLines += 1;
@@ -87,6 +86,7 @@ export class WorkerTraffic {
   async #read(worker: PooledWorker, session: WorkerSession, requests: AsyncIterable<ConnectRequest>): Promise<void> {
     try {
       for await (const { events } of requests) {
+        if (worker.phase === "stopping") continue; // what it says counts no more
         worker.heardAt = this.#scheduler.monotonic();
         for (const { event } of events) this.#take(worker, session, event);
       }

@@ -95,6 +95,7 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
   /** Stops are not carried out before this settles. */
   stopGate: Promise<void> | undefined;
   readonly #settings: FakeRuntimeSettings;
+  readonly #outputListeners: ((workerId: string, stream: "stdout" | "stderr", line: string) => void)[] = [];
   readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
 
   constructor(settings: FakeRuntimeSettings) {
@@ -166,8 +167,14 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
     this.#exitListeners.push(listener);
   }
 
-  /** These workers print nothing. */
-  onOutput(): void {}
+  onOutput(listener: (workerId: string, stream: "stdout" | "stderr", line: string) => void): void {
+    this.#outputListeners.push(listener);
+  }
+
+  /** What the process of a worker prints, not by way of the SDK. */
+  print(workerId: string, line: string): void {
+    for (const listener of this.#outputListeners) listener(workerId, "stdout", line);
+  }
 
   async close(): Promise<void> {
     const own = [...this.#tracked].filter((workerId) => !this.#released.has(workerId));
