@@ -11,6 +11,7 @@ const MAIN = `
   export const one = mn.function({ ...warm, input: size }, ({ width, name }) => name + ":" + width);
   export const two = mn.function({ ...warm, input: z.tuple([z.string(), z.number()]) }, (text, times) => text.repeat(times));
   export const out = mn.function({ ...warm, output: z.object({ sum: z.number() }) }, (sum: unknown) => ({ sum }));
+  export const costly = mn.function({ ...warm, input: z.string().regex(/^(a+)+$/) }, (text: string) => text.length);
   export const yields = mn.function({ ...warm, output: z.number() }, function* (values: unknown[]) { yield* values; });
 `;
 
@@ -45,6 +46,23 @@ describe.concurrent("input schema", () => {
     );
     expect(violations).toEqual([
       expect.objectContaining({ field: expect.stringContaining(path), description: expect.stringMatching(/./) }),
+    ]);
+  });
+
+  test("an input whose check would take for ever is refused, with those beside it that are not valid", async () => {
+    const costly = project.fn("costly");
+    const [endless, valid] = ["a".repeat(60) + "b", "a".repeat(5)];
+    const refused = await costly.start(endless).catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      reason: "FunctionInputIsInvalid",
+      violations: [{ field: "arguments", description: "takes longer than 100 ms to check against its schema" }],
+    });
+    const starts = await Promise.allSettled([valid, endless, "b", valid].map((text) => costly.callRemote(text)));
+    expect(starts.map((start) => (start.status === "fulfilled" ? start.value : "refused"))).toEqual([
+      5,
+      "refused",
+      "refused",
+      5,
     ]);
   });
 

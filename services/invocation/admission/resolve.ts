@@ -6,7 +6,7 @@ import { Refusal } from "../../platform/errors.js";
 import type { InvocationDeps } from "../deps.js";
 import type { KnownFunction } from "../functions.js";
 import type { StartCommand } from "../requests.js";
-import { violationsOf } from "./schema_check.js";
+import { type CheckedValue, type Violation, violationsOfEach } from "./schema_check.js";
 
 export interface ResolvedStart {
   readonly command: StartCommand;
@@ -31,34 +31,47 @@ export async function resolveStarts(
     });
   }
   const outcomes = refs.length === 0 ? [] : await deps.functions.resolve(refs, signal);
-  return commands.map((command) => {
-    if (command instanceof Refusal) return command;
-    const resolved = outcomes[places.get(keyOf(command)) ?? -1];
-    if (resolved === undefined) throw new Error("the registry left out a function");
-    if (resolved instanceof Refusal) return resolved;
-    const known = deps.functions.of(resolved);
-    return checkInput(command, known) ?? { command, resolved, known };
-  });
+  return await checkInputs(
+    commands.map((command) => {
+      if (command instanceof Refusal) return command;
+      const resolved = outcomes[places.get(keyOf(command)) ?? -1];
+      if (resolved === undefined) throw new Error("the registry left out a function");
+      if (resolved instanceof Refusal) return resolved;
+      return { command, resolved, known: deps.functions.of(resolved) };
+    }),
+  );
 }
 
 function keyOf({ projectName, versionId, functionName }: StartCommand): string {
   return `${projectName}/${versionId}/${functionName}`;
 }
 
-function checkInput(command: StartCommand, known: KnownFunction): Refusal | undefined {
-  if (known.inputCheck === undefined) return undefined;
-  let args: unknown[];
-  try {
-    const { positional, named } = decodeArguments(command.arguments);
-    args = named === undefined ? positional : [...positional, named];
-  } catch (error) {
-    return inputIsInvalid(command, [{ field: "arguments", description: `cannot be decoded: ${String(error)}` }]);
+/** Puts refusals in the place of starts whose input is not what their function takes. */
+async function checkInputs(starts: readonly (ResolvedStart | Refusal)[]): Promise<(ResolvedStart | Refusal)[]> {
+  const checked = [...starts];
+  const inputs: (CheckedValue & { readonly place: number; readonly command: StartCommand })[] = [];
+  for (const [place, start] of starts.entries()) {
+    if (start instanceof Refusal) continue;
+    const { command, known } = start;
+    const check = known.inputCheck;
+    if (check === undefined) continue;
+    try {
+      const { positional, named } = decodeArguments(command.arguments);
+      const value = named === undefined ? positional : [...positional, named];
+      inputs.push({ check, value, name: "arguments", place, command });
+    } catch (error) {
+      const description = `cannot be decoded: ${String(error)}`;
+      checked[place] = inputIsInvalid(command, [{ field: "arguments", description }]);
+    }
   }
-  const violations = violationsOf(known.inputCheck, args, "arguments");
-  return violations.length === 0 ? undefined : inputIsInvalid(command, violations);
+  for (const [index, violations] of (await violationsOfEach(inputs)).entries()) {
+    const input = inputs[index];
+    if (input !== undefined && violations.length > 0) checked[input.place] = inputIsInvalid(input.command, violations);
+  }
+  return checked;
 }
 
-function inputIsInvalid(command: StartCommand, violations: { field: string; description: string }[]): Refusal {
+function inputIsInvalid(command: StartCommand, violations: Violation[]): Refusal {
   const list = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
   return new Refusal("FunctionInputIsInvalid", `the input of "${command.functionName}" is not valid: ${list}`, {
     violations,

@@ -61,7 +61,7 @@ function schemaError(value: Payload | undefined, known: KnownFunction): string |
   } catch (error) {
     return `FunctionOutputIsInvalid: the result cannot be decoded: ${String(error)}`;
   }
-  const violations = violationsOf(known.outputCheck, decoded, "result");
+  const violations = violationsOf({ check: known.outputCheck, value: decoded, name: "result" });
   if (violations.length === 0) return undefined;
   const list = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
   return `FunctionOutputIsInvalid: the result does not match the output schema: ${list}`;

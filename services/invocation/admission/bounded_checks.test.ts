@@ -1,0 +1,48 @@
+import { describe, expect, it } from "vitest";
+import { boundedChecks } from "./bounded_checks.js";
+
+const ENDLESS = /^(a+)+$/;
+const endless = () => ENDLESS.test(`${"a".repeat(60)}b`);
+const short = (n: number) => () => n;
+
+function busy(ms: number): number {
+  const until = performance.now() + ms;
+  let turns = 0;
+  while (performance.now() < until) turns += 1;
+  return turns;
+}
+
+describe("bounded checks", () => {
+  it("answer in order, up to the first that takes too long", () => {
+    const checks = [short(1), short(2), endless, short(3)];
+    expect(boundedChecks<unknown>(checks, 30)).toEqual([1, 2, undefined]);
+    expect(boundedChecks<unknown>(checks.slice(3), 30)).toEqual([3]);
+  });
+
+  it("may take longer together than one of them may", () => {
+    const results = boundedChecks(
+      [1, 2, 3, 4].map(() => () => busy(30) > 0),
+      50,
+    );
+    expect(results).toEqual([true, true, true, true]);
+  });
+
+  it("count the processor's time: one that stood still is asked again", () => {
+    let asked = 0;
+    const sleeper = () => {
+      asked += 1;
+      if (asked === 1) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 120);
+      return "valid";
+    };
+    expect(boundedChecks([sleeper], 50)).toEqual(["valid"]);
+  });
+
+  it("pass on what is thrown, and are ready for the next", () => {
+    const broken = () => {
+      throw new RangeError("on purpose");
+    };
+    expect(() => boundedChecks([short(1), broken])).toThrow(new RangeError("on purpose"));
+    expect(boundedChecks([short(2)])).toEqual([2]);
+    expect(boundedChecks([])).toEqual([]);
+  });
+});
