@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import Docker from "dockerode";
 import { type GroupLeader, leaderOf } from "../../services/scheduler/runtime/process_group.js";
+import { killWithUs } from "./kill_with_us.js";
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 20_000;
@@ -166,10 +167,7 @@ function spawnLogged(folder: string, command: string, args: readonly string[][])
   const log = openSync(join(folder, "log"), "a");
   const child = spawn(command, args.flat(), { stdio: ["ignore", log, log], detached: true });
   closeSync(log);
-  // It must not outlive its test, however that ends.
-  const killWithUs = () => void child.kill("SIGTERM");
-  process.once("exit", killWithUs);
-  child.once("exit", () => process.off("exit", killWithUs));
+  killWithUs(child, () => void child.kill("SIGTERM"));
   child.once("error", () => {}); // nothing ever answers
   return child;
 }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { freePort } from "./free_port.js";
+import { killWithUs } from "./kill_with_us.js";
 
 export const openToAll = "open to all";
 
@@ -64,10 +65,7 @@ export class NatsServer {
       env: { PATH: `${process.env["PATH"]}:/usr/sbin`, ...passwords(), ...env },
     });
     this.#child = child;
-    // It must not outlive its test, however that ends.
-    const killWithUs = () => void child.kill("SIGKILL");
-    process.once("exit", killWithUs);
-    child.once("exit", () => process.off("exit", killWithUs));
+    killWithUs(child);
     await ready(child);
   }
 

@@ -7,6 +7,7 @@ import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { killWithUs } from "./kill_with_us.js";
 
 const START_TIMEOUT_MS = 10_000;
 const POLL_MS = 20;
@@ -56,10 +57,7 @@ export class Nginx {
     });
     child.once("error", () => {}); // it never listens
     this.#child = child;
-    // It must not outlive its test, however that ends.
-    const killWithUs = () => killGroup(child);
-    process.once("exit", killWithUs);
-    child.once("exit", () => process.off("exit", killWithUs));
+    killWithUs(child, () => killGroup(child));
     const until = performance.now() + START_TIMEOUT_MS;
     while (!(await accepts(listens))) {
       if (this.hasEnded || performance.now() > until) throw new Error(`nginx does not listen on ${listens}: ${said}`);

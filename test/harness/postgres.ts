@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { freePort } from "./free_port.js";
+import { killWithUs } from "./kill_with_us.js";
 
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 50;
@@ -56,10 +57,6 @@ export async function startPostgres({ settings = {}, password }: TestPostgresOpt
   const args = ["-D", data, "-p", String(port), ...Object.entries(all).map(([name, value]) => `--${name}=${value}`)];
   let server: ChildProcess | undefined;
 
-  // It must not outlive its test, however that ends.
-  const killWithUs = () => void server?.kill("SIGQUIT");
-  process.once("exit", killWithUs);
-
   const stop = async (mode: "fast" | "immediate" = "fast") => {
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
     const ended = once(server, "exit");
@@ -67,7 +64,9 @@ export async function startPostgres({ settings = {}, password }: TestPostgresOpt
     await ended;
   };
   const start = async () => {
-    server = spawn(postgresProgram("postgres"), args, options);
+    const child = spawn(postgresProgram("postgres"), args, options);
+    server = child;
+    killWithUs(child, () => void child.kill("SIGQUIT"));
     const until = performance.now() + START_TIMEOUT_MS;
     while (!(await answers(url))) {
       if (server.exitCode !== null) throw new Error(`postgres ended with ${server.exitCode}`);
@@ -99,7 +98,6 @@ export async function startPostgres({ settings = {}, password }: TestPostgresOpt
     start,
     async remove() {
       await stop("immediate");
-      process.off("exit", killWithUs);
       await rm(folder, { recursive: true, force: true });
     },
   };

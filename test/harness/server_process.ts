@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { killWithUs } from "./kill_with_us.js";
 
 const START_TIMEOUT_MS = 30_000;
 /** A server that has not ended this long after SIGTERM is killed with its group. */
@@ -48,10 +49,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });
-  // It must not outlive its test, however that ends.
-  const killWithUs = () => void child.kill("SIGKILL");
-  process.once("exit", killWithUs);
-  child.once("exit", () => process.off("exit", killWithUs));
+  killWithUs(child);
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     said = (said + text).slice(-STDERR_CHARACTERS);
