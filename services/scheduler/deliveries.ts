@@ -1,8 +1,9 @@
 /** What workers are given: the code that they are for, and executions. */
 import type { Code } from "../../gen/multinode/registry/v1/function.pb.js";
+import { FirstWorks } from "./first_works.js";
 import { type Run, shapeOf } from "./run.js";
 import type { Scheduler } from "./scheduler.js";
-import type { BoundFunction, PooledWorker } from "./worker_pool.js";
+import type { BoundFunction, PoolExit, PooledWorker } from "./worker_pool.js";
 
 /** Versions whose code is remembered. */
 const MOST_VERSIONS = 1_000;
@@ -11,8 +12,11 @@ export class Deliveries {
   readonly #scheduler: Scheduler;
   readonly #code = new Map<string, Promise<Code>>();
 
+  readonly #firstWorks: FirstWorks;
+
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
+    this.#firstWorks = new FirstWorks(scheduler, (versionId) => this.#codeOf(versionId));
   }
 
   bind(worker: PooledWorker, fn: BoundFunction): void {
@@ -40,10 +44,19 @@ export class Deliveries {
 
   assign(run: Run, worker: PooledWorker): void {
     if (worker.bound === undefined) this.bind(worker, functionOf(run));
-    run.workerId = worker.id;
-    worker.running.add(run.ref.executionId);
-    worker.taken += 1;
+    place(run, worker);
     this.sendExecution(run, worker);
+  }
+
+  /** Whether a worker can be started for this, which then begins with it. */
+  canBegin(run: Run): boolean {
+    return this.#firstWorks.suits(run);
+  }
+
+  begin(run: Run, imageName: string | undefined): void {
+    const { pool } = this.#scheduler;
+    const exited = (exit: PoolExit) => this.#scheduler.exited(exit);
+    place(run, pool.startFor(functionOf(run), this.#firstWorks.make(run), exited, imageName));
   }
 
   sendExecution(run: Run, worker: PooledWorker): void {
@@ -84,6 +97,12 @@ export class Deliveries {
     }
     return code;
   }
+}
+
+function place(run: Run, worker: PooledWorker): void {
+  run.workerId = worker.id;
+  worker.running.add(run.ref.executionId);
+  worker.taken += 1;
 }
 
 /** What a worker is bound to that runs this. */

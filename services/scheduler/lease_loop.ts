@@ -78,7 +78,11 @@ export class LeaseLoop {
 
   /** Whether this scheduler may speak for its workers: its lease lasts for longer than they do without it. */
   get isTrusted(): boolean {
-    return this.#scheduler.monotonic() - this.#renewedAt <= LIMITS.leaseTrustMs;
+    return this.trustedForMs >= 0;
+  }
+
+  get trustedForMs(): number {
+    return this.#renewedAt + LIMITS.leaseTrustMs - this.#scheduler.monotonic();
   }
 
   /** Takes the leases of what a worker has brought; answers those that are held now, in this order. */

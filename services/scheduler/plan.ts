@@ -24,7 +24,7 @@ export interface FunctionShape extends WorkerKind {
 export interface WorkerView extends WorkerKind {
   readonly id: string;
   readonly phase: "starting" | "spare" | "active" | "draining" | "stopping";
-  /** Present in a worker that is active or draining. */
+  /** Present in a worker that is active or draining, and in one that is started for an execution. */
   readonly shape: FunctionShape | undefined;
   readonly running: number;
   /** Executions given to it in its life. */
@@ -97,7 +97,8 @@ export function plan(situation: Situation): Plan {
   let bound = 0;
   for (const worker of workers) {
     const kind = kinds.of(worker);
-    if (worker.phase === "starting") starting.set(kind, (starting.get(kind) ?? 0) + 1);
+    // One that has what it is started for is of no use to anything else.
+    if (worker.phase === "starting" && worker.shape === undefined) starting.set(kind, (starting.get(kind) ?? 0) + 1);
     else if (worker.phase === "spare") {
       spares.set(kind, [...(spares.get(kind) ?? []), worker.id]);
       spareCount += 1;

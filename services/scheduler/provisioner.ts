@@ -73,17 +73,19 @@ export class Provisioner {
   }
 
   start({ start, refill }: Pick<Plan, "start" | "refill">): void {
-    this.#startAll(start);
-    this.#startAll(refill.slice(0, this.#refill.take(refill.length)));
+    for (const kind of this.#startable(start)) {
+      const imageName = this.#names.get(kind.image);
+      if (!this.#scheduler.beginNext(kind, imageName)) this.#start(kind);
+    }
+    for (const kind of this.#startable(refill.slice(0, this.#refill.take(refill.length)))) this.#start(kind);
   }
 
-  /** One worker for each of the kinds. */
-  #startAll(kinds: readonly WorkerKind[]): void {
-    for (const kind of kinds) {
-      const { image } = kind;
-      if (this.#isWaiting(image) || !this.prepare(image)) continue;
-      this.#scheduler.pool.start((exit) => this.#scheduler.exited(exit), kind, this.#names.get(image));
-    }
+  #startable(kinds: readonly WorkerKind[]): WorkerKind[] {
+    return kinds.filter(({ image }) => !this.#isWaiting(image) && this.prepare(image));
+  }
+
+  #start(kind: WorkerKind): void {
+    this.#scheduler.pool.start((exit) => this.#scheduler.exited(exit), kind, this.#names.get(kind.image));
   }
 
   /** A worker of this image has come. */

@@ -1,12 +1,13 @@
 /** An execution that this scheduler has leased, until it holds no worker any more. */
-import type {
-  ExecutionEnded,
-  ExecutionRef,
+import {
+  type ExecutionEnded,
+  type ExecutionRef,
   InterruptReason,
-  LeasedExecution,
+  type LeasedExecution,
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { FunctionShape } from "./plan.js";
+import type { WorkerExit } from "./runtime/runtime.js";
 import { STANDARD_IMAGE, sizeOf } from "./worker_kind.js";
 
 export interface Run {
@@ -66,4 +67,20 @@ export function shapeOf(versionId: string, fn: LeasedExecution["function"]): Fun
 /** The end of an execution that brought no result. One that was killed holds no worker any more. */
 export function threw(error: string, killed: boolean): ExecutionEnded {
   return { result: { $case: "threw", value: { error } }, interrupted: false, killed, released: killed, workerId: "" };
+}
+
+/**
+ * The error of an execution whose worker is gone.
+ *
+ * @param failure why its worker never came
+ */
+export function lossOf(run: Run, exit: WorkerExit, failure: string | undefined): string {
+  if (run.killed) {
+    const what =
+      run.interrupt?.reason === InterruptReason.TIMED_OUT ? "InvocationTimedOutError" : "InvocationCancelledError";
+    return `${what}: the execution was killed when its grace period was over`;
+  }
+  if (failure !== undefined) return `ProvisioningError: the worker ${failure}`;
+  if (exit.outOfMemory) return `OutOfMemoryError: the worker ${exit.description}, out of memory`;
+  return `WorkerLostError: the worker ${exit.description}`;
 }

@@ -7,16 +7,8 @@
  * C3. Every worker that exists and that no scheduler knows is stopped (strangers.ts).
  * C4. What a worker was given and does not name when it connects again never reached it: it is given again.
  */
-import {
-  type DispatchServiceClient,
-  type ExecutionEnded,
-  type Interruption,
-  InterruptReason,
-} from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
-import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
-import type { Bus } from "../platform/bus/bus.js";
-import type { IdSource } from "../platform/ids.js";
-import type { Logger } from "../platform/log.js";
+import { setTimeout as delay } from "node:timers/promises";
+import { type ExecutionEnded, type Interruption } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { Deliveries } from "./deliveries.js";
 import { ImageBuilds } from "./image_builds.js";
 import { ImageSweeper } from "./image_sweeper.js";
@@ -24,46 +16,20 @@ import { LeaseLoop } from "./lease_loop.js";
 import { type FunctionShape, type Plan, plan, type StandingFunction } from "./plan.js";
 import { Provisioner } from "./provisioner.js";
 import { Reporter } from "./reporter.js";
-import { type Run, threw } from "./run.js";
-import { isShared, type Runtime } from "./runtime/runtime.js";
+import { lossOf, type Run, threw } from "./run.js";
+import { isShared } from "./runtime/runtime.js";
+import type { SchedulerSettings } from "./scheduler_settings.js";
+import { SilentWorkers } from "./silent_workers.js";
 import { StandingFunctions } from "./standing_functions.js";
 import { Strangers } from "./strangers.js";
 import { Takeover } from "./takeover.js";
-import { ANY_SIZE, sizeOf, WorkerKinds } from "./worker_kind.js";
+import { ANY_SIZE, sizeOf, type WorkerKind, WorkerKinds } from "./worker_kind.js";
 import { type PoolExit, type PooledWorker, WorkerPool } from "./worker_pool.js";
-import type { WorkerTokens } from "./worker_token.js";
 import { WorkerTraffic } from "./worker_traffic.js";
 
-export interface SchedulerSettings {
-  readonly schedulerId: string;
-  readonly dispatch: DispatchServiceClient;
-  readonly catalog: Pick<
-    CatalogServiceClient,
-    "getCode" | "downloadBundle" | "findUsedBundles" | "listStandingFunctions"
-  >;
-  readonly runtime: Runtime;
-  readonly bus: Bus;
-  readonly ids: IdSource;
-  readonly tokens: WorkerTokens;
-  readonly log: Logger;
-  /** Where workers reach this scheduler, known once its server listens. */
-  readonly schedulerUrl: () => string;
-  /** Where they reach the other schedulers of the installation. Default: they do not. */
-  readonly otherUrls?: readonly string[];
-  /** Where functions reach the public API. */
-  readonly apiUrl: () => string;
-  readonly maxWorkers: number;
-  readonly spareWorkers: number;
-  readonly payloadBytes: number;
-  /** How often the workers that exist are compared with those that are known. Default 10 s. */
-  readonly strangersIntervalMs?: number;
-  /** Monotonic milliseconds. Default: those of the process. */
-  readonly monotonic?: () => number;
-}
-
 const STRANGERS_INTERVAL_MS = 10_000;
-/** How often workers are looked for that have fallen silent. */
-const SILENCE_LOOK_MS = 1_000;
+/** How long `stop` waits for workers that are being started. */
+const STARTS_MS = 5_000;
 
 export class Scheduler {
   readonly settings: SchedulerSettings;
@@ -85,9 +51,8 @@ export class Scheduler {
   #planned = false;
   #stopped = false;
   #idleTimer: NodeJS.Timeout | undefined;
-  #silenceTimer: NodeJS.Timeout | undefined;
+  readonly #silentWorkers: SilentWorkers;
   #strangerTimer: NodeJS.Timeout | undefined;
-  #silenceLookedAt = 0;
 
   constructor(settings: SchedulerSettings) {
     const { runtime, dispatch, catalog, bus, tokens, ids, log, schedulerUrl, otherUrls = [] } = settings;
@@ -114,6 +79,7 @@ export class Scheduler {
     this.#imageSweeper = images === undefined ? undefined : new ImageSweeper({ images, catalog, bus, log });
     this.#deliveries = new Deliveries(this);
     this.#strangers = new Strangers(this);
+    this.#silentWorkers = new SilentWorkers(this);
     this.#standing = new StandingFunctions(catalog, bus, log, () => this.wake());
   }
 
@@ -126,8 +92,7 @@ export class Scheduler {
     if (this.#stopped) return;
     this.#standing.start();
     this.#imageSweeper?.start();
-    this.#silenceTimer = setInterval(() => this.#endSilentWorkers(), SILENCE_LOOK_MS);
-    this.#silenceLookedAt = this.monotonic();
+    this.#silentWorkers.start();
     const { strangersIntervalMs = STRANGERS_INTERVAL_MS } = this.settings;
     this.#strangerTimer = setInterval(() => void this.#strangers.look(), strangersIntervalMs);
     this.wake();
@@ -136,13 +101,15 @@ export class Scheduler {
   /** Takes no more executions, ends all workers but those that can go on elsewhere, and reports what became of them. */
   async stop(signal: AbortSignal): Promise<void> {
     this.#stopped = true;
-    clearInterval(this.#silenceTimer);
+    this.#silentWorkers.stop();
     clearInterval(this.#strangerTimer);
     clearTimeout(this.#idleTimer);
     this.#standing.stop();
     this.#provisioner.stop();
     this.builds.stop();
     await Promise.all([this.leases.stop(), this.#imageSweeper?.stop()]);
+    // Then they are somewhere, and go on elsewhere.
+    await Promise.race([this.pool.begun(), delay(STARTS_MS, undefined, { ref: false })]);
     this.takeover?.handOver();
     for (const worker of this.pool.workers.values()) this.pool.stop(worker);
     await this.settings.runtime.close();
@@ -239,7 +206,8 @@ export class Scheduler {
 
   /** Stops a worker that may have executions, unless it is another scheduler's by now, or need not end any more. */
   endWorker(worker: PooledWorker, isDue: () => boolean = () => true): void {
-    if (this.takeover === undefined || worker.phase === "starting") this.pool.stop(worker);
+    const isNobodys = worker.phase === "starting" && worker.bound === undefined;
+    if (this.takeover === undefined || isNobodys) this.pool.stop(worker);
     else
       void this.takeover.settle(worker, () => {
         if (isDue()) this.pool.stop(worker);
@@ -255,6 +223,21 @@ export class Scheduler {
     this.pool.workers.get(run.workerId ?? "")?.running.delete(executionId);
   }
 
+  /** Starts a worker for the execution that is the next in need of one of this kind, if it can begin with it. */
+  beginNext(kind: WorkerKind, imageName: string | undefined): boolean {
+    const kinds = new WorkerKinds(this.#spareSize);
+    const isOfKind = (other: WorkerKind) => kinds.of(other) === kinds.of(kind);
+    const coming = [...this.pool.workers.values()].filter(
+      (worker) => worker.phase === "starting" && worker.bound === undefined && isOfKind(worker),
+    );
+    // Those before it are for workers that are on their way.
+    const run = this.#waiting.filter(({ shape }) => isOfKind(shape))[coming.length];
+    if (run === undefined || !this.#deliveries.canBegin(run)) return false;
+    this.#waiting = this.#waiting.filter((other) => other !== run);
+    this.#deliveries.begin(run, imageName);
+    return true;
+  }
+
   /** An execution that never reached its worker, which is gone, waits for another one. */
   placeAgain(run: Run): void {
     this.pool.workers.get(run.workerId ?? "")?.running.delete(run.ref.executionId);
@@ -268,19 +251,30 @@ export class Scheduler {
     const worker = this.pool.workers.get(exit.workerId);
     this.pool.workers.delete(exit.workerId);
     worker?.session?.close();
-    if (worker?.phase === "starting" && !this.#stopped) {
-      if (exit.imageIsMissing === true) this.#provisioner.failed(worker.image);
-      else this.#startFailed(worker, exit.description);
+    const imageIsMissing = exit.failedStart?.imageIsMissing === true;
+    // One that is bound may have ended by what its function did.
+    if (
+      worker?.phase === "starting" &&
+      !this.#stopped &&
+      (worker.bound === undefined || exit.failedStart !== undefined)
+    ) {
+      if (imageIsMissing) this.#provisioner.failed(worker.image);
+      else this.startFailed(worker, exit.description);
     }
     for (const run of this.runs.values()) {
       if (run.workerId !== exit.workerId) continue;
-      if (run.ended) {
+      if (imageIsMissing && !run.ended) this.placeAgain(run);
+      else if (run.ended) {
         this.runs.delete(run.ref.executionId);
         this.reporter.report({ ref: run.ref, event: { $case: "released", value: {} } }, () => {});
       } else {
         this.end(
           run,
-          { ...threw(lossOf(run, exit), true), interrupted: run.interrupt !== undefined, released: true },
+          {
+            ...threw(lossOf(run, exit, worker?.failure), true),
+            interrupted: run.interrupt !== undefined,
+            released: true,
+          },
           worker,
         );
       }
@@ -290,7 +284,7 @@ export class Scheduler {
 
   /** A worker said hello, and what it holds: it can be given work. */
   connected(worker: PooledWorker, held: ReadonlySet<string>): void {
-    if (worker.phase === "starting") worker.phase = "spare";
+    if (worker.phase === "starting") worker.phase = phaseOf(worker);
     this.#provisioner.succeeded(worker.image);
     if (worker.bound !== undefined) this.#deliveries.sendCode(worker, worker.bound);
     for (const executionId of worker.running) {
@@ -368,9 +362,12 @@ export class Scheduler {
     if (worker !== undefined) this.endWorker(worker, () => !run.ended);
   }
 
-  #startFailed(worker: PooledWorker, description: string): void {
+  /** A worker could not be provisioned, for this reason. */
+  startFailed(worker: PooledWorker, description: string): void {
     this.#provisioner.failed(worker.image);
     this.settings.log.error({ workerId: worker.id, description }, "a worker could not be provisioned");
+    worker.failure = description;
+    if (worker.bound !== undefined) return; // told when it is gone
     const kinds = new WorkerKinds(this.#spareSize);
     const oldest = this.#waiting.find(({ shape }) => kinds.of(shape) === kinds.of(worker));
     if (oldest !== undefined) this.#fail(oldest, `ProvisioningError: the worker ${description}`);
@@ -384,32 +381,10 @@ export class Scheduler {
   #fail(run: Run, error: string): void {
     this.end(run, { ...threw(error, true), released: true }, undefined);
   }
-
-  #endSilentWorkers(): void {
-    const now = this.monotonic();
-    const stoodStill = now - this.#silenceLookedAt > 3 * SILENCE_LOOK_MS;
-    this.#silenceLookedAt = now;
-    if (stoodStill) {
-      // What they said meanwhile is not read yet.
-      for (const worker of this.pool.workers.values()) worker.heardAt = now;
-      return;
-    }
-    for (const worker of this.pool.silent()) {
-      if (worker.phase === "starting") {
-        this.#startFailed(worker, "did not connect in time");
-      }
-      this.settings.log.warn({ workerId: worker.id, phase: worker.phase }, "a worker fell silent and is stopped");
-      this.endWorker(worker, () => this.pool.silent().includes(worker));
-    }
-  }
 }
 
-function lossOf(run: Run, exit: PoolExit): string {
-  if (run.killed) {
-    const what =
-      run.interrupt?.reason === InterruptReason.TIMED_OUT ? "InvocationTimedOutError" : "InvocationCancelledError";
-    return `${what}: the execution was killed when its grace period was over`;
-  }
-  if (exit.outOfMemory) return `OutOfMemoryError: the worker ${exit.description}, out of memory`;
-  return `WorkerLostError: the worker ${exit.description}`;
+/** What a worker is that has come. One that was taken over meanwhile is given nothing more. */
+function phaseOf({ bound, taken }: PooledWorker): PooledWorker["phase"] {
+  if (bound === undefined) return "spare";
+  return taken === Number.POSITIVE_INFINITY ? "draining" : "active";
 }

@@ -29,7 +29,7 @@ it("brings every invocation to one end, and gives every slot back", { timeout: 6
   const test = await openTestInvocations();
   test.service.start();
   const options = { maxConcurrency: MAX_CONCURRENCY, maxRetries: MAX_RETRIES, gracePeriodMs: 20 };
-  test.catalog.add("fresh", options);
+  test.catalog.add("fresh", { ...options, cpu: random() < 0.5 ? 1 : 0.5 }); // with a whole one a worker is started for it
   test.catalog.add("warm", { ...options, maxInvocationsPerWorker: 0, workerConcurrency: 2 });
 
   const live = new Map<FakeExecution, string>();
@@ -68,7 +68,13 @@ it("brings every invocation to one end, and gives every slot back", { timeout: 6
       if (method === "leaseInvocations" && lostLeases++ >= 2) return;
       throw new Refusal("Unavailable", "the answer was lost");
     };
-    return createTestScheduler(test, { dispatch: faults.client, run, maxWorkers: 6, spareWorkers: 1 });
+    return createTestScheduler(test, {
+      dispatch: faults.client,
+      run,
+      maxWorkers: 6,
+      spareWorkers: 1,
+      takesFirstWork: true,
+    });
   });
   await Promise.all(schedulers.map(({ service }) => service.start()));
 

@@ -7,7 +7,8 @@ import type { WorkerServiceImplementation } from "../../gen/multinode/scheduler/
 import { permissionDenied, Refusal } from "../platform/errors.js";
 import type { Caller } from "../platform/rpc/principal.js";
 import { digestField, idField, parse } from "../platform/rpc/validation.js";
-import { Scheduler, type SchedulerSettings } from "./scheduler.js";
+import { Scheduler } from "./scheduler.js";
+import type { SchedulerSettings } from "./scheduler_settings.js";
 import type { PooledWorker } from "./worker_pool.js";
 
 export interface SchedulerService {
@@ -57,7 +58,8 @@ export function createSchedulerService(settings: SchedulerSettings): SchedulerSe
           throw new Refusal("WorkerDoesNotExist", `worker "${workerId}" does not exist`, { metadata: { workerId } });
         }
         if (worker.phase === "active") worker.phase = "draining";
-        else if (worker.phase !== "draining") scheduler.pool.stop(worker);
+        // One that is started for an execution takes no other, and ends with it.
+        else if (worker.phase !== "draining" && worker.running.size === 0) scheduler.pool.stop(worker);
         scheduler.wake();
         return { worker: toMessage(worker, settings.runtime.name) };
       },

@@ -49,7 +49,8 @@ it("never exceeds a limit, and spends no attempt whose worker lived", { timeout:
   };
   const cluster = await openTestCluster(run, { fenced: true });
   const { invocations } = cluster;
-  invocations.catalog.add("fresh", { maxConcurrency: MAX_CONCURRENCY, maxRetries: MAX_RETRIES });
+  const cpu = random() < 0.5 ? 1 : 0.5; // with a whole one a worker is started for it
+  invocations.catalog.add("fresh", { cpu, maxConcurrency: MAX_CONCURRENCY, maxRetries: MAX_RETRIES });
   const warm = { maxInvocationsPerWorker: 0, workerConcurrency: 3 };
   invocations.catalog.add("warm", { ...warm, maxConcurrency: MAX_CONCURRENCY, maxRetries: MAX_RETRIES });
   const options = { maxWorkers: 8, spareWorkers: 1 };

@@ -6,7 +6,7 @@ import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { openTestInvocations, type TestInvocations } from "../invocation/test_invocation.js";
 import { FakeEngine, type FakeExecution, FakeRuntime, type FakeWorker } from "./runtime/fake.js";
 import type { SharedRuntime } from "./runtime/runtime.js";
-import type { SchedulerSettings } from "./scheduler.js";
+import type { SchedulerSettings } from "./scheduler_settings.js";
 import { createSchedulerService, type SchedulerService } from "./service.js";
 import { faultyDispatch, TOKENS, testSettings } from "./test_scheduler.js";
 
@@ -59,6 +59,7 @@ export async function openTestCluster(
     }
   };
   const monotonic = () => performance.now() + aheadMs;
+  const now = () => Date.now() + aheadMs;
   // As a proxy does: to one after another of those that answer.
   const connect = async function* (token: string, requests: AsyncIterable<ConnectRequest>, signal: AbortSignal) {
     const answering = replicas.filter(({ state }) => state === "runs");
@@ -76,7 +77,7 @@ export async function openTestCluster(
     invocations,
     engine,
     open: async (options = {}) => {
-      const replica = new ReplicaParts(invocations, engine, connect, run, { monotonic, ...options });
+      const replica = new ReplicaParts(invocations, engine, connect, run, { monotonic, now, ...options });
       replicas.push(replica);
       await replica.service.start();
       replica.state = "runs";
@@ -126,7 +127,9 @@ class ReplicaParts implements Replica {
     const faults = faultyDispatch(this.#cancelled(dispatch));
     faults.before = () => this.#gate;
     faults.after = () => this.#gate;
-    const settings = { connect, engine, schedulerId: this.id, ...(run === undefined ? {} : { run }) };
+    const { now = () => Date.now() } = options;
+    const own = { schedulerId: this.id, takesFirstWork: true, now };
+    const settings = { connect, engine, ...own, ...(run === undefined ? {} : { run }) };
     this.service = createSchedulerService({
       ...testSettings({ bus, ids, log, catalog }),
       maxWorkers: 20,
@@ -221,6 +224,7 @@ class ReplicaParts implements Replica {
     return {
       name: runtime.name,
       survivesRestart: true,
+      takesFirstWork: true,
       start: wait((spec) => runtime.start(spec)),
       limit: wait((workerId, resources) => runtime.limit(workerId, resources)),
       stop: wait((workerId) => runtime.stop(workerId)),

@@ -8,7 +8,7 @@ import { openTestInvocations, type TestInvocations } from "../invocation/test_in
 import type { Db } from "../platform/store/db.js";
 import { type FakeExecution, FakeRuntime } from "./runtime/fake.js";
 import type { FakeImages } from "./runtime/fake_images.js";
-import type { SchedulerSettings } from "./scheduler.js";
+import type { SchedulerSettings } from "./scheduler_settings.js";
 import { createSchedulerService, type SchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
 
@@ -24,6 +24,7 @@ export interface TestScheduler {
 export interface TestSchedulerOptions extends Partial<SchedulerSettings> {
   readonly run?: (execution: FakeExecution) => void;
   readonly images?: FakeImages;
+  readonly takesFirstWork?: boolean;
 }
 
 /** What all schedulers of a test have in common. */
@@ -45,9 +46,10 @@ export function testSettings({ bus, ids, log, catalog }: Pick<TestInvocations, "
 /** Its `start` must be called; its workers come to it at once. */
 export function createTestScheduler(invocations: TestInvocations, options: TestSchedulerOptions = {}): TestScheduler {
   const { ids, dispatch } = invocations;
-  const { run, images, ...more } = options;
+  const { run, images, takesFirstWork, ...more } = options;
   const runtime = new FakeRuntime({
     images,
+    takesFirstWork,
     ...(run === undefined ? {} : { run }),
     connect: async function* (token, requests: AsyncIterable<ConnectRequest>, signal) {
       const principal = await TOKENS.authority(token);

@@ -1,17 +1,25 @@
 /** The workers of one scheduler: started and stopped through the runtime, and where each is in its life. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import type { FirstWork } from "../../sdk/typescript/src/worker/first_work.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import type { FunctionShape, WorkerView } from "./plan.js";
-import { ImageIsMissingError, type Runtime, type WorkerExit, type WorkerResources } from "./runtime/runtime.js";
+import {
+  ImageIsMissingError,
+  type Runtime,
+  type WorkerExit,
+  type WorkerResources,
+  type WorkerSpec,
+} from "./runtime/runtime.js";
 import { ANY_SIZE, resourcesOf, type WorkerKind } from "./worker_kind.js";
 import type { WorkerSession } from "./worker_session.js";
 import type { WorkerTokens } from "./worker_token.js";
 
 const STOP_AGAIN_MS = 1_000;
 /** CPUs with which a worker boots as fast as it can, or nearly. */
-const LEAST_BOOT_CPU = 1;
+export const LEAST_BOOT_CPU = 1;
 
 export interface BoundFunction {
   readonly shape: FunctionShape;
@@ -30,6 +38,8 @@ export interface PooledWorker extends WorkerKind {
   anticipated: { readonly resources: WorkerResources; readonly isSet: Promise<boolean> } | undefined;
   /** Fulfilled when it has the limits of what it is bound to: no code of a function runs before. */
   limited: Promise<void>;
+  /** Why it is to be taken as one that could not be provisioned. */
+  failure?: string;
   session: WorkerSession | undefined;
   /** Executions that it runs. */
   readonly running: Set<string>;
@@ -47,8 +57,8 @@ export interface PooledWorker extends WorkerKind {
 
 /** The end of a worker, or of a start without one. */
 export interface PoolExit extends WorkerExit {
-  /** Whether it could not start because its image is not there any more. */
-  readonly imageIsMissing?: boolean;
+  /** Present where the runtime could not start it. */
+  readonly failedStart?: { readonly imageIsMissing: boolean };
 }
 
 export interface PoolSettings {
@@ -66,6 +76,8 @@ export interface PoolSettings {
 export class WorkerPool {
   readonly workers = new Map<string, PooledWorker>();
   readonly #settings: PoolSettings;
+  /** Starts under way of workers that begin by themselves. */
+  readonly #beginning = new Set<Promise<unknown>>();
   /** Of the function that a worker was bound to last. */
   #lastBound: WorkerResources | undefined;
 
@@ -79,36 +91,77 @@ export class WorkerPool {
    * @param imageName what the runtime calls the image; absent: the standard one
    */
   start(exited: (exit: PoolExit) => void, kind: WorkerKind, imageName?: string): void {
-    const { runtime, tokens, ids, schedulerUrl, otherUrls } = this.#settings;
-    const id = ids.next("wrk");
-    const worker = this.#add(id, "starting", kind);
-    const boot = { schedulerUrl: schedulerUrl(), otherUrls, workerId: id, workerToken: tokens.issue(id) };
-    const image = imageName === undefined ? {} : { image: imageName };
-    runtime.start({ workerId: id, boot, ...image, resources: resourcesOf(kind.size) }).then(
+    const worker = this.#add("starting", kind);
+    const given = { ...this.#specOf(worker, imageName), resources: resourcesOf(kind.size) };
+    this.#settings.runtime.start(given).then(
       (ref) => {
         worker.runtimeRef = ref;
         this.#anticipate(worker);
       },
       (error: unknown) => {
         // It may exist all the same (R1).
-        this.#end(id);
-        const imageIsMissing = error instanceof ImageIsMissingError;
-        const description = `could not be started: ${String(error)}`;
-        exited({ workerId: id, description, outOfMemory: false, imageIsMissing });
+        void this.#end(worker.id);
+        exited(failedStart(worker, error));
       },
     );
   }
 
+  /**
+   * Starts a worker that is bound from its start, and begins with what it is started for. That has begun or not when a start
+   * fails, so that its exit is told when nothing of it is left.
+   */
+  startFor(
+    bound: BoundFunction,
+    work: Promise<FirstWork | undefined>,
+    exited: (exit: PoolExit) => void,
+    imageName?: string,
+  ): PooledWorker {
+    const worker = this.#add("starting", bound.shape);
+    const resources = this.#bound(worker, bound);
+    const spec = this.#specOf(worker, imageName);
+    const starting = work
+      .then((firstWork) => this.#settings.runtime.start({ ...spec, resources, firstWork }))
+      .then(
+        (ref) => {
+          worker.runtimeRef = ref;
+        },
+        async (error: unknown) => {
+          await this.#end(worker.id);
+          exited(failedStart(worker, error));
+          throw error;
+        },
+      );
+    worker.limited = starting;
+    const settled = starting.catch(() => {}).finally(() => this.#beginning.delete(settled));
+    this.#beginning.add(settled);
+    return worker;
+  }
+
+  /** Resolves when no worker is being started that begins by itself. */
+  async begun(): Promise<void> {
+    await Promise.all(this.#beginning);
+  }
+
+  #specOf({ id }: PooledWorker, imageName: string | undefined): WorkerSpec {
+    const { tokens, schedulerUrl, otherUrls } = this.#settings;
+    const boot = { schedulerUrl: schedulerUrl(), otherUrls, workerId: id, workerToken: tokens.issue(id) };
+    return { workerId: id, boot, ...(imageName === undefined ? {} : { image: imageName }) };
+  }
+
   /** Takes a worker that was another scheduler's: it finishes what it runs, and holds its slots until it is gone. */
   adopt(id: string, bound: BoundFunction): PooledWorker {
-    const worker = this.#add(id, "draining", bound.shape);
+    const worker = this.#add("draining", bound.shape, id);
     worker.taken = Number.POSITIVE_INFINITY;
     this.bind(worker, bound);
     worker.phase = "draining";
     return worker;
   }
 
-  #add(id: string, phase: PooledWorker["phase"], { image, size }: WorkerKind): PooledWorker {
+  #add(
+    phase: PooledWorker["phase"],
+    { image, size }: WorkerKind,
+    id: string = this.#settings.ids.next("wrk"),
+  ): PooledWorker {
     const { monotonic, now } = this.#settings;
     const worker: PooledWorker = {
       id,
@@ -136,27 +189,37 @@ export class WorkerPool {
     if (worker.phase === "stopping") return;
     worker.phase = "stopping";
     // Its stream stays open until it is gone: a worker that lost it would go to another scheduler, which would take it over.
-    this.#end(worker.id);
+    void this.#end(worker.id);
   }
 
-  #end(workerId: string): void {
+  /** Resolves when it is gone. */
+  async #end(workerId: string): Promise<void> {
     const { runtime, log } = this.#settings;
-    runtime.stop(workerId).catch((err: unknown) => {
-      log.error({ err, workerId }, "a worker could not be stopped; trying again");
-      setTimeout(() => this.#end(workerId), STOP_AGAIN_MS).unref();
-    });
+    for (;;) {
+      try {
+        await runtime.stop(workerId);
+        return;
+      } catch (err) {
+        log.error({ err, workerId }, "a worker could not be stopped; trying again");
+        await delay(STOP_AGAIN_MS, undefined, { ref: false });
+      }
+    }
   }
 
   bind(worker: PooledWorker, bound: BoundFunction): void {
     worker.phase = "active";
-    worker.bound = bound;
-    const { cpu = 0, memoryBytes = 0 } = bound.spec.options ?? {};
-    this.#lastBound = { cpu, memoryBytes };
-    worker.limited = this.#limit(worker, this.#lastBound);
+    worker.limited = this.#limit(worker, this.#bound(worker, bound));
     worker.limited.catch((err: unknown) => {
       this.#settings.log.error({ err, workerId: worker.id }, "a worker's limits could not be set: it is stopped");
       this.stop(worker);
     });
+  }
+
+  #bound(worker: PooledWorker, bound: BoundFunction): WorkerResources {
+    worker.bound = bound;
+    const { cpu = 0, memoryBytes = 0 } = bound.spec.options ?? {};
+    this.#lastBound = { cpu, memoryBytes };
+    return this.#lastBound;
   }
 
   /**
@@ -204,4 +267,9 @@ export class WorkerPool {
       idleSince: worker.idleSince,
     }));
   }
+}
+
+function failedStart({ id }: PooledWorker, error: unknown): PoolExit {
+  const failedStart = { imageIsMissing: error instanceof ImageIsMissingError };
+  return { workerId: id, description: `could not be started: ${String(error)}`, outOfMemory: false, failedStart };
 }

@@ -1,17 +1,8 @@
 /** Functions in containers, end to end: a server with the Docker runtime, on the image as a release has it. */
-import { randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type EmbeddedServer, startEmbedded } from "../../services/embedded/embedded.js";
-import { createLogger } from "../../services/platform/log.js";
-import { DockerRuntime } from "../../services/scheduler/runtime/docker.js";
-import { LABELS, workerNetwork } from "../../services/scheduler/runtime/docker_profile.js";
-import { connectTarget, type DeployedProject, type Target } from "../harness/connected_target.js";
-import { startEngine, type TestEngine, WORKER_IMAGE } from "../harness/docker.js";
+import type { DeployedProject } from "../harness/connected_target.js";
+import { type DockerServer, startDockerServer } from "../harness/docker_server.js";
 
-const NETWORK = "multinode-test";
 const MAIN = `
 import { Multinode } from "multinode";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -35,46 +26,15 @@ export const prints = mn.function(options, async () => { console.log("from insid
 export const forever = mn.function({ ...options, gracePeriod: "1s" }, async () => { for (;;) {} });
 `;
 
-let engine: TestEngine;
-let server: EmbeddedServer;
-let target: Target;
+let server: DockerServer;
 let project: DeployedProject;
-let dataDir: string;
 
 beforeAll(async () => {
-  engine = await startEngine();
-  await engine.buildWorkerImage();
-  const installationId = randomBytes(6).toString("hex");
-  await engine.docker.createNetwork(workerNetwork(NETWORK, installationId));
-  const network = await engine.docker.getNetwork(NETWORK).inspect();
-  const gateway = (network.IPAM?.Config ?? [])[0]?.["Gateway"] ?? "";
-  dataDir = await mkdtemp(join(tmpdir(), "multinode-docker-functions-"));
-  const log = createLogger("test", "silent");
-  const runtime = new DockerRuntime({
-    socketPath: engine.socketPath,
-    installationId,
-    schedulerId: "sch-1",
-    image: WORKER_IMAGE,
-    network: NETWORK,
-    log,
-  });
-  server = await startEmbedded({ dataDir, host: gateway, port: 0, insecure: true, runtime, spareWorkers: 2 });
-  const apiKey = (await readFile(server.apiKeyFile, "utf8")).trim();
-  target = connectTarget({ apiUrl: server.url, apiKey });
-  project = await target.deploy({ "main.ts": MAIN });
+  server = await startDockerServer(2);
+  project = await server.target.deploy({ "main.ts": MAIN });
 }, 120_000);
 
-afterAll(async () => {
-  await target.close();
-  await server.stop();
-  const filters = { label: [LABELS.installation] };
-  try {
-    expect(await engine.docker.listContainers({ all: true, filters })).toEqual([]);
-  } finally {
-    await engine.stop();
-  }
-  await rm(dataDir, { recursive: true, force: true });
-}, 60_000);
+afterAll(() => server.stop(), 60_000);
 
 describe("a function in a container", () => {
   it("runs as nobody, in a file system that it cannot change, each time in another one", async () => {
@@ -84,6 +44,17 @@ describe("a function in a container", () => {
     expect(String(one["folder"])).toMatch(/^\/code\/[0-9a-f]{64}$/);
     expect(one["environment"]).toEqual(["HOME", "PATH", "SSL_CERT_FILE"]);
     expect(other["hostname"]).not.toBe(one["hostname"]);
+  });
+
+  it("runs the same in a container that is started for it, where no spare is left", async () => {
+    const where = project.fn<() => Promise<Record<string, unknown>>>("where");
+    const all = await Promise.all(Array.from({ length: 6 }, () => where.callRemote()));
+    for (const one of all) {
+      expect(one).toMatchObject({ uid: 65_534, refusals: ["EROFS", "EROFS", "EROFS"] });
+      expect(String(one["folder"])).toMatch(/^\/code\/[0-9a-f]{64}$/);
+      expect(one["environment"]).toEqual(["HOME", "PATH", "SSL_CERT_FILE"]);
+    }
+    expect(new Set(all.map(({ hostname }) => hostname)).size).toBe(6);
   });
 
   it("starts others, and is heard", async () => {

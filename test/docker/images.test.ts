@@ -1,18 +1,15 @@
 /** Projects with a Dockerfile, end to end: the command line, a server with the Docker runtime, builds on a real engine. */
-import { randomBytes } from "node:crypto";
 import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type EmbeddedServer, startEmbedded } from "../../services/embedded/embedded.js";
-import { createLogger } from "../../services/platform/log.js";
+import { startEmbedded } from "../../services/embedded/embedded.js";
 import { DockerRuntime } from "../../services/scheduler/runtime/docker.js";
-import { LABELS, workerNetwork } from "../../services/scheduler/runtime/docker_profile.js";
 import { runCommandLine } from "../harness/command_line.js";
-import { connectTarget, type Files, type Target, writeProject } from "../harness/connected_target.js";
-import { startEngine, type TestEngine, WORKER_IMAGE } from "../harness/docker.js";
+import { type Files, type Target, writeProject } from "../harness/connected_target.js";
+import { type TestEngine, WORKER_IMAGE } from "../harness/docker.js";
+import { type DockerServer, startDockerServer } from "../harness/docker_server.js";
 
-const NETWORK = "multinode-test";
 const BASE = "multinode/node:24";
 const WAIT = { timeout: 20_000, interval: 50 };
 const NEVER_MS = 3_600_000;
@@ -55,51 +52,20 @@ const PROJECT: Files = {
   shout: '#!/bin/sh\necho "$1!"\n',
 };
 
+let server: DockerServer;
 let engine: TestEngine;
-let server: EmbeddedServer;
 let target: Target;
-let dataDir: string;
-let installationId: string;
-let runtime: DockerRuntime;
 const folders: string[] = [];
 
 beforeAll(async () => {
-  engine = await startEngine();
-  await engine.buildWorkerImage();
-  installationId = randomBytes(6).toString("hex");
-  await engine.docker.createNetwork(workerNetwork(NETWORK, installationId));
-  const network = await engine.docker.getNetwork(NETWORK).inspect();
-  const gateway = (network.IPAM?.Config ?? [])[0]?.["Gateway"] ?? "";
-  dataDir = await mkdtemp(join(tmpdir(), "multinode-docker-images-"));
-  runtime = openRuntime({ imageGraceMs: 0 });
-  server = await startEmbedded({ dataDir, host: gateway, port: 0, insecure: true, runtime, spareWorkers: 1 });
-  target = connectTarget({ apiUrl: server.url, apiKey: (await readFile(server.apiKeyFile, "utf8")).trim() });
+  server = await startDockerServer(1, { buildNetwork: "none", imageGraceMs: 0 });
+  ({ engine, target } = server);
 }, 120_000);
 
 afterAll(async () => {
-  await target.close();
   await server.stop();
-  const filters = { label: [LABELS.installation] };
-  try {
-    expect(await engine.docker.listContainers({ all: true, filters })).toEqual([]);
-  } finally {
-    await engine.stop();
-  }
-  await Promise.all([dataDir, ...folders].map((folder) => rm(folder, { recursive: true, force: true })));
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
 }, 60_000);
-
-function openRuntime(more: { schedulerId?: string; imageGraceMs?: number }): DockerRuntime {
-  return new DockerRuntime({
-    socketPath: engine.socketPath,
-    installationId,
-    schedulerId: "sch-1",
-    image: WORKER_IMAGE,
-    network: NETWORK,
-    buildNetwork: "none",
-    log: createLogger("test", "silent"),
-    ...more,
-  });
-}
 
 async function folderOf(files: Files): Promise<string> {
   const folder = await writeProject(files);
@@ -109,7 +75,11 @@ async function folderOf(files: Files): Promise<string> {
 }
 
 const multinode = (...argv: string[]) =>
-  runCommandLine(argv, { MULTINODE_API_URL: target.apiUrl, MULTINODE_API_KEY: target.apiKey, MULTINODE_HOME: dataDir });
+  runCommandLine(argv, {
+    MULTINODE_API_URL: target.apiUrl,
+    MULTINODE_API_KEY: target.apiKey,
+    MULTINODE_HOME: server.dataDir,
+  });
 
 const deploy = (folder: string, projectName: string, ...more: string[]) =>
   multinode("upgrade", folder, "--deploy", "--project-name", projectName, ...more);
@@ -243,7 +213,7 @@ describe("a project with a Dockerfile", () => {
     const Dockerfile = `${DOCKERFILE}RUN echo $(cat /proc/sys/kernel/random/uuid) && sleep 600\n`;
     const folder = await folderOf({ ...PROJECT, Dockerfile });
     const leaving = new AbortController();
-    const env = { MULTINODE_API_URL: target.apiUrl, MULTINODE_API_KEY: target.apiKey, MULTINODE_HOME: dataDir };
+    const env = { MULTINODE_API_URL: target.apiUrl, MULTINODE_API_KEY: target.apiKey, MULTINODE_HOME: server.dataDir };
     const deploying = runCommandLine(["deploy", folder, "--project-name", name], env, leaving.signal);
     const running = () => engine.docker.listContainers();
     const builds = async () => (await running()).filter(({ Command }) => Command.includes("sleep 600"));
@@ -256,14 +226,16 @@ describe("a project with a Dockerfile", () => {
 
 describe("images of projects", () => {
   it("are kept for a while after they were asked for, and while they are used", async () => {
-    const keeping = openRuntime({ schedulerId: "sch-2", imageGraceMs: NEVER_MS });
-    const quick = openRuntime({ schedulerId: "sch-3", imageGraceMs: 0 });
+    const keeping = new DockerRuntime({ ...server.settings, schedulerId: "sch-2", imageGraceMs: NEVER_MS });
+    const quick = new DockerRuntime({ ...server.settings, schedulerId: "sch-3", imageGraceMs: 0 });
     const stop = new AbortController().signal;
     try {
       const contextDigest = "c".repeat(64);
       const { Id } = await engine.docker.getImage(WORKER_IMAGE).inspect();
       const tag = `${contextDigest}-${Id.replace("sha256:", "").slice(0, 12)}`;
-      await engine.docker.getImage(WORKER_IMAGE).tag({ repo: `multinode-project-${installationId}`, tag });
+      await engine.docker
+        .getImage(WORKER_IMAGE)
+        .tag({ repo: `multinode-project-${server.settings.installationId}`, tag });
       await keeping.images?.removeUnused(async () => new Set(), stop);
       expect(await keeping.images?.find(contextDigest, stop)).toContain(contextDigest);
       await quick.images?.removeUnused(async (digests) => new Set(digests), stop);

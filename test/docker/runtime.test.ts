@@ -13,7 +13,7 @@ import {
   nameOf,
   WORKER_OVERHEAD_BYTES,
 } from "../../services/scheduler/runtime/docker_profile.js";
-import type { WorkerBoot, WorkerExit } from "../../services/scheduler/runtime/runtime.js";
+import { testContainerEnds, WorkerRecorder } from "../contract/container_runtime.contract.js";
 import { testRuntime, WAIT } from "../contract/runtime.contract.js";
 import { BEYOND_ADDRESSES, BEYOND_PORT, openBeyond } from "../harness/beyond.js";
 import { startEngine, type TestEngine } from "../harness/docker.js";
@@ -41,8 +41,6 @@ afterAll(async () => {
 const labelled = async (label: string) =>
   await engine.docker.listContainers({ all: true, filters: { label: [label] } });
 
-type Said = WorkerBoot & { readonly env: Record<string, string>; readonly bundleCacheDir: string };
-
 function openRuntime(overrides: { schedulerId?: string; installationId?: string; compareIntervalMs?: number } = {}) {
   const settings = {
     socketPath: engine.socketPath,
@@ -57,16 +55,14 @@ function openRuntime(overrides: { schedulerId?: string; installationId?: string;
     ...overrides,
   };
   const runtime = new DockerRuntime(settings);
-  const printed = new Map<string, string[]>();
-  runtime.onOutput((workerId, _stream, line) => printed.set(workerId, [...(printed.get(workerId) ?? []), line]));
+  const workers = new WorkerRecorder(runtime);
   const container = (workerId: string) => engine.docker.getContainer(nameOf(settings.installationId, workerId));
   return {
     settings,
     runtime,
     container,
-    printed: (workerId: string) => printed.get(workerId) ?? [],
-    boot: (workerId: string): Promise<Said> =>
-      vi.waitFor(() => JSON.parse(printed.get(workerId)?.[0] ?? "") as Said, WAIT),
+    workers,
+    boot: (workerId: string) => workers.boot(workerId),
     end: (workerId: string) => void container(workerId).kill({ signal: "SIGUSR2" }),
     failStart: () => {
       settings.image = "multinode/of-nobody:1";
@@ -83,30 +79,20 @@ describe("the Docker runtime", () => {
 
 describe("a worker container", () => {
   let test: ReturnType<typeof openRuntime>;
-  let exits: WorkerExit[];
 
   beforeEach(() => {
     test = openRuntime();
-    exits = [];
-    test.runtime.onExit((exit) => exits.push(exit));
   });
   afterEach(async () => {
     await test.runtime.close();
     await test.remove();
   });
 
-  const start = async (workerToken: string, workerId = "wrk-1", { runtime } = test) =>
-    await runtime.start({ workerId, boot: { schedulerUrl: "http://127.0.0.1:1", workerId, workerToken } });
-  const exitOf = async (workerId = "wrk-1") =>
-    await vi.waitFor(() => {
-      const exit = exits.find((other) => other.workerId === workerId);
-      if (exit === undefined) throw new Error("it has not ended");
-      return exit;
-    }, WAIT);
+  testContainerEnds(() => test.workers);
 
   it("is hardened, and shows no secret", async () => {
-    await start("a secret");
-    const { env } = await test.boot("wrk-1");
+    await test.workers.start("a secret");
+    const { env } = await test.workers.boot("wrk-1");
     await test.runtime.limit("wrk-1", { cpu: 0.25, memoryBytes: 32 * MIB });
     const info = await test.container("wrk-1").inspect();
     expect(JSON.stringify(info)).not.toContain("a secret");
@@ -152,39 +138,32 @@ describe("a worker container", () => {
   });
 
   it("is ended with all that it started (R2)", async () => {
-    await start("has a child");
-    await test.boot("wrk-1");
+    await test.workers.start("has a child");
+    await test.workers.boot("wrk-1");
     const { Processes } = (await test.container("wrk-1").top()) as { Processes: string[][] };
     const pids = Processes.map(([, pid]) => Number(pid));
     expect(pids.length).toBeGreaterThanOrEqual(3);
     await test.runtime.stop("wrk-1");
     expect(pids.filter(isAlive)).toEqual([]);
-    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "was killed by SIGKILL", outOfMemory: false });
-  });
-
-  it("that ends by itself tells its code, and its output before that", async () => {
-    await start("prints");
-    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "exited with code 0", outOfMemory: false });
-    expect(test.printed("wrk-1").toSorted()).toEqual(["one", "three", "two"]);
-  });
-
-  it("that takes more memory than it may is killed, and the cause is named", async () => {
-    await start("takes too much memory");
-    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "was killed by SIGKILL", outOfMemory: true });
+    expect(await test.workers.exitOf()).toEqual({
+      workerId: "wrk-1",
+      description: "was killed by SIGKILL",
+      outOfMemory: false,
+    });
   });
 
   it("that somebody else kills or removes is told as such", async () => {
-    await start("any");
-    await start("any", "wrk-2");
+    await test.workers.start("any");
+    await test.workers.start("any", "wrk-2");
     await test.container("wrk-1").kill();
     await test.container("wrk-2").remove({ force: true });
-    expect(await exitOf()).toMatchObject({ description: "was killed by SIGKILL", outOfMemory: false });
-    expect(await exitOf("wrk-2")).toMatchObject({ outOfMemory: false });
+    expect(await test.workers.exitOf()).toMatchObject({ description: "was killed by SIGKILL", outOfMemory: false });
+    expect(await test.workers.exitOf("wrk-2")).toMatchObject({ outOfMemory: false });
   });
 
   it("reaches neither its neighbours nor what is beyond the machine", async () => {
-    await start("listens", "wrk-listens");
-    await test.boot("wrk-listens");
+    await test.workers.start("listens", "wrk-listens");
+    await test.workers.boot("wrk-listens");
     const info = await test.container("wrk-listens").inspect();
     const mode = info.HostConfig.NetworkMode ?? "";
     const holder = mode.startsWith("container:")
@@ -195,30 +174,30 @@ describe("a worker container", () => {
     const socket = connect({ host: neighbour, port: 7_000 });
     await once(socket, "connect");
     socket.destroy();
-    await start(`connects to ${neighbour}:7000`);
-    await vi.waitFor(() => expect(test.printed("wrk-1").at(-1)).toBe("unreachable: timeout"), WAIT);
+    await test.workers.start(`connects to ${neighbour}:7000`);
+    await vi.waitFor(() => expect(test.workers.printed("wrk-1").at(-1)).toBe("unreachable: timeout"), WAIT);
     const closeBeyond = await openBeyond();
     for (const [i, address] of BEYOND_ADDRESSES.entries()) {
       const workerId = `wrk-beyond-${i}`;
       const beyond = connect({ host: address, port: BEYOND_PORT });
       await once(beyond, "connect"); // from the machine itself
       beyond.destroy();
-      await start(`connects to ${address}:${BEYOND_PORT}`, workerId);
-      await vi.waitFor(() => expect(test.printed(workerId).at(-1)).toBe("unreachable: timeout"), WAIT);
+      await test.workers.start(`connects to ${address}:${BEYOND_PORT}`, workerId);
+      await vi.waitFor(() => expect(test.workers.printed(workerId).at(-1)).toBe("unreachable: timeout"), WAIT);
     }
     await closeBeyond();
   });
 
   it("reaches the machine's end of its network, where the scheduler may listen", async () => {
-    await start("any");
+    await test.workers.start("any");
     const network = await engine.docker.getNetwork(NETWORK).inspect();
     const gateway = (network.IPAM?.Config ?? [])[0]?.["Gateway"] ?? "";
     const server = createServer((socket) => socket.end()).listen(0, gateway);
     await vi.waitFor(() => expect(server.listening).toBe(true), WAIT);
     const address = server.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
-    await start(`connects to ${gateway}:${port}`, "wrk-2");
-    await vi.waitFor(() => expect(test.printed("wrk-2").at(-1)).toBe("reached"), WAIT);
+    await test.workers.start(`connects to ${gateway}:${port}`, "wrk-2");
+    await vi.waitFor(() => expect(test.workers.printed("wrk-2").at(-1)).toBe("reached"), WAIT);
     server.close();
   });
 
@@ -229,7 +208,7 @@ describe("a worker container", () => {
       vi.waitFor(
         async () => {
           await test.runtime.stop(workerId);
-          await start("any", workerId);
+          await test.workers.start("any", workerId);
           expect(await modeOf(workerId)).toMatch(/^container:/);
         },
         { timeout: 30_000, interval: 100 },
@@ -239,7 +218,7 @@ describe("a worker container", () => {
     const [one, other] = [await modeOf("wrk-1"), await modeOf("wrk-2")];
     expect(other).not.toBe(one);
     await test.runtime.stop("wrk-1");
-    await start("any", "wrk-3");
+    await test.workers.start("any", "wrk-3");
     expect(await modeOf("wrk-3")).toMatch(/^container:/);
     expect(await modeOf("wrk-3")).not.toBe(other);
   });
@@ -252,7 +231,9 @@ describe("a worker container", () => {
     const boot = { schedulerUrl: "http://127.0.0.1:1", workerId: "wrk-left", workerToken: "any" };
     const containers = new DockerContainers(new DockerEngine(dead), dead);
     const signal = AbortSignal.timeout(WAIT.timeout);
-    const { output } = await containers.start("wrk-left", boot, `container:${holder.id}`, signal);
+    const created = await containers.create({ workerId: "wrk-left", boot }, `container:${holder.id}`, signal);
+    await containers.start(created, signal);
+    const { output } = created;
     await once(output, "data"); // it has booted
     output.destroy();
 
@@ -265,7 +246,7 @@ describe("a worker container", () => {
     await test.runtime.holders.removeOf("sch-2");
     expect((await holder.inspect()).State.Running).toBe(true); // its worker is in it
     test.end("wrk-left");
-    expect(await exitOf("wrk-left")).toMatchObject({ description: "exited with code 3" });
+    expect(await test.workers.exitOf("wrk-left")).toMatchObject({ description: "exited with code 3" });
     await test.runtime.holders.removeOf("sch-2");
     expect(await test.runtime.holders.listSchedulers()).not.toContain("sch-2");
   });

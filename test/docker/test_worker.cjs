@@ -3,9 +3,11 @@ const { spawn } = require("node:child_process");
 const { readFileSync } = require("node:fs");
 const { connect, createServer } = require("node:net");
 
-const boot = JSON.parse(readFileSync("/dev/stdin", "utf8"));
+const [config, firstWork] = readFileSync("/dev/stdin", "utf8").split("\n");
+const boot = JSON.parse(config);
 const report = (more) => process.stdout.write(`${JSON.stringify({ ...boot, env: process.env, ...more })}\n`);
 
+if (firstWork) process.stdout.write(`begins ${JSON.parse(firstWork).assign.executionId}\n`);
 process.on("SIGUSR2", () => process.exit(3));
 setInterval(() => {}, 1_000);
 

@@ -28,12 +28,12 @@ const MAIN = `
     if (getContext().attemptNumber === 1) process.kill(process.pid, "SIGKILL");
     await setTimeout(getContext().attemptNumber === 1 ? 10_000 : 0);
   });
-  export const exits = mn.function(() => process.exit(3));
-  export const throwsLater = mn.function(async () => {
+  export const exits = mn.function({ cpu: 1 }, () => process.exit(3));
+  export const throwsLater = mn.function({ cpu: 1 }, async () => {
     globalThis.setTimeout(() => { throw new Error("nobody caught it"); }, 10);
     await setTimeout(10_000);
   });
-  export const greedy = mn.function({ memory: "64 MiB" }, async (mib: number) => {
+  export const greedy = mn.function({ cpu: 1, memory: "64 MiB" }, async (mib: number) => {
     const kept: Buffer[] = [];
     for (let i = 0; i < mib; i += 8) {
       kept.push(Buffer.alloc(8 * 2 ** 20, i + 1));

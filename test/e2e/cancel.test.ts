@@ -8,7 +8,7 @@ const MAIN = `
   import { setTimeout } from "node:timers/promises";
   import { holdLine, note, passGate, spawnHolders } from "./gate.js";
   export const mn = new Multinode();
-  const grace = { gracePeriod: "500ms", maxRetries: 2 } as const;
+  const grace = { cpu: 1, gracePeriod: "500ms", maxRetries: 2 } as const;
   export const quick = mn.function({ maxInvocationsPerWorker: Infinity }, () => "done");
   export const held = mn.function({ maxConcurrency: 1 }, async (gate: string, notes: string) => {
     await note(notes, getContext().invocationId);

@@ -4,9 +4,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { createLogger } from "../../services/platform/log.js";
 import { DockerEngine } from "../../services/scheduler/runtime/docker_engine.js";
 import { LABELS, nameOf, WORKER_OVERHEAD_BYTES } from "../../services/scheduler/runtime/docker_profile.js";
-import type { WorkerBoot, WorkerExit, WorkerResources } from "../../services/scheduler/runtime/runtime.js";
 import { SwarmRuntime, USUAL_RESOURCES } from "../../services/scheduler/runtime/swarm.js";
 import { SwarmServices } from "../../services/scheduler/runtime/swarm_services.js";
+import { testContainerEnds, WorkerRecorder } from "../contract/container_runtime.contract.js";
 import { testRuntime } from "../contract/runtime.contract.js";
 import { isAlive, processStatus } from "../harness/process_status.js";
 import { HOST_ADDRESS, left, startSwarm, type TestSwarm } from "../harness/swarm.js";
@@ -32,8 +32,6 @@ afterAll(async () => {
   }
 }, 120_000);
 
-type Said = WorkerBoot & { readonly env: Record<string, string> };
-
 function openRuntime() {
   const settings = {
     socketPath: swarm.manager.socketPath,
@@ -47,16 +45,14 @@ function openRuntime() {
     log: createLogger("test", "silent"),
   };
   const runtime = new SwarmRuntime(settings);
-  const printed = new Map<string, string[]>();
-  runtime.onOutput((workerId, _stream, line) => printed.set(workerId, [...(printed.get(workerId) ?? []), line]));
+  const workers = new WorkerRecorder(runtime);
   const name = (workerId: string) => nameOf(settings.installationId, workerId);
   return {
     settings,
     runtime,
     name,
-    printed: (workerId: string) => printed.get(workerId) ?? [],
-    boot: (workerId: string): Promise<Said> =>
-      vi.waitFor(() => JSON.parse(printed.get(workerId)?.[0] ?? "") as Said, WAIT),
+    workers,
+    boot: (workerId: string) => workers.boot(workerId),
     end: (workerId: string) => void programOf(workerId).then((pid) => process.kill(pid, "SIGUSR2")),
     failStart: () => {
       settings.image = "multinode/of-nobody:1";
@@ -91,34 +87,20 @@ describe("the Swarm runtime", () => {
 
 describe("a worker of a Swarm", () => {
   let test: ReturnType<typeof openRuntime>;
-  let exits: WorkerExit[];
 
   beforeEach(() => {
     test = openRuntime();
-    exits = [];
-    test.runtime.onExit((exit) => exits.push(exit));
   });
   afterEach(async () => {
     await test.runtime.close();
     await test.remove();
   });
 
-  const start = async (workerToken: string, workerId = "wrk-1", resources?: WorkerResources) =>
-    await test.runtime.start({
-      workerId,
-      boot: { schedulerUrl: "http://127.0.0.1:1", workerId, workerToken },
-      resources,
-    });
-  const exitOf = async (workerId = "wrk-1") =>
-    await vi.waitFor(() => {
-      const exit = exits.find((other) => other.workerId === workerId);
-      if (exit === undefined) throw new Error("it has not ended");
-      return exit;
-    }, WAIT);
+  testContainerEnds(() => test.workers);
 
   it("is hardened, has the limits of its function, and shows no secret", async () => {
-    await start("a secret", "wrk-1", { cpu: 0.25, memoryBytes: 32 * MIB });
-    const { env } = await test.boot("wrk-1");
+    await test.workers.start("a secret", "wrk-1", { cpu: 0.25, memoryBytes: 32 * MIB });
+    const { env } = await test.workers.boot("wrk-1");
     const info = await (await containerOf("wrk-1")).inspect();
     const service = (await swarm.manager.docker.getService(test.name("wrk-1")).inspect()) as object;
     expect(JSON.stringify([info, service, env])).not.toContain("a secret");
@@ -160,40 +142,31 @@ describe("a worker of a Swarm", () => {
 
   it("cannot read the file that its secret came in, nor reach what is beyond the nodes", async () => {
     await Promise.all([
-      start("reads /run/secrets/multinode-boot"),
-      start("connects to 192.0.2.1:80", "wrk-2"),
-      start(`connects to ${HOST_ADDRESS}:2377`, "wrk-3"),
+      test.workers.start("reads /run/secrets/multinode-boot"),
+      test.workers.start("connects to 192.0.2.1:80", "wrk-2"),
+      test.workers.start(`connects to ${HOST_ADDRESS}:2377`, "wrk-3"),
     ]);
-    const last = (workerId: string) => test.printed(workerId).at(-1);
+    const last = (workerId: string) => test.workers.printed(workerId).at(-1);
     await vi.waitFor(() => expect(last("wrk-1")).toBe("unreadable: EACCES"), WAIT);
     for (const workerId of ["wrk-2", "wrk-3"]) {
       await vi.waitFor(() => expect(last(workerId)).toBe("unreachable: ENETUNREACH"), WAIT);
     }
   });
 
-  it("that ends by itself tells its code, and its output before that", async () => {
-    await start("prints");
-    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "exited with code 0", outOfMemory: false });
-    expect(test.printed("wrk-1").toSorted()).toEqual(["one", "three", "two"]);
-  });
-
-  it("that takes more memory than it may is killed, and the cause is named", async () => {
-    await start("takes too much memory");
-    expect(await exitOf()).toEqual({ workerId: "wrk-1", description: "was killed by SIGKILL", outOfMemory: true });
-  });
-
   it("that somebody else kills or removes is told as such", async () => {
-    await start("any");
+    await test.workers.start("any");
     await (await containerOf("wrk-1")).kill();
-    expect((await exitOf()).description).toMatch(/^was ended by Swarm \(failed: task: non-zero exit \(137\)/);
+    expect((await test.workers.exitOf()).description).toMatch(
+      /^was ended by Swarm \(failed: task: non-zero exit \(137\)/,
+    );
     await removeEnded();
   });
 
   it("runs on the other node too, and workers are ended there", async () => {
     const ids = Array.from({ length: 4 }, (_, i) => `wrk-${i}`);
-    const refs = await Promise.all(ids.map((workerId) => start("has a child", workerId)));
+    const refs = await Promise.all(ids.map((workerId) => test.workers.start("has a child", workerId)));
     expect(refs.every((ref) => ref.startsWith("service on "))).toBe(true);
-    await Promise.all(ids.map((workerId) => test.boot(workerId)));
+    await Promise.all(ids.map((workerId) => test.workers.boot(workerId)));
     const filters = { label: [LABELS.worker] };
     const counts = await Promise.all(
       swarm.nodes.map(async ({ docker }) => (await docker.listContainers({ filters })).length),
@@ -202,17 +175,19 @@ describe("a worker of a Swarm", () => {
     const pids = await Promise.all(ids.map(programOf));
     await Promise.all(ids.map((workerId) => test.runtime.stop(workerId)));
     expect(pids.filter(isAlive)).toEqual([]);
-    expect(await exitOf("wrk-3")).toMatchObject({ description: "was killed by SIGKILL" });
+    expect(await test.workers.exitOf("wrk-3")).toMatchObject({ description: "was killed by SIGKILL" });
   });
 
   it("that no node takes waits for one, and says so when it is stopped", async () => {
     const warned = vi.spyOn(test.settings.log, "warn");
     await setAvailability("drain");
-    const starting = expect(start("any")).rejects.toThrow(/stopped before it had started \(pending: no suitable node/);
+    const starting = expect(test.workers.start("any")).rejects.toThrow(
+      /stopped before it had started \(pending: no suitable node/,
+    );
     await vi.waitFor(() => expect(warned).toHaveBeenCalledWith(expect.anything(), "a worker waits for a node"), WAIT);
     await Promise.all([starting, test.runtime.stop("wrk-1")]);
     expect(await test.runtime.list()).toEqual([]);
-    expect(exits).toEqual([]);
+    expect(test.workers.exits).toEqual([]);
     await setAvailability("active");
   });
 
@@ -227,31 +202,31 @@ describe("a worker of a Swarm", () => {
     expect(await test.runtime.adopt("wrk-left")).toBe(true);
     expect(await test.runtime.adopt("wrk-of-nobody")).toBe(false);
     expect(await test.runtime.list()).toEqual(["wrk-left"]);
-    await vi.waitFor(() => expect(test.printed("wrk-left")).toContain("again"), WAIT);
+    await vi.waitFor(() => expect(test.workers.printed("wrk-left")).toContain("again"), WAIT);
     test.end("wrk-left");
-    expect(await exitOf("wrk-left")).toMatchObject({ description: "exited with code 3" });
+    expect(await test.workers.exitOf("wrk-left")).toMatchObject({ description: "exited with code 3" });
   });
 
   it("on a node that is lost is over when it must have ended itself, and others start elsewhere (W3)", async () => {
-    await Promise.all(["wrk-1", "wrk-2"].map((workerId) => start("any", workerId)));
+    await Promise.all(["wrk-1", "wrk-2"].map((workerId) => test.workers.start("any", workerId)));
     const filters = { label: [LABELS.worker] };
     const [lost] = await swarm.other.docker.listContainers({ filters });
     const workerId = lost?.Labels[LABELS.worker] ?? "";
     await swarm.cut();
     const startedAt = performance.now();
     const stopped = test.runtime.stop(workerId);
-    await start("any", "wrk-3");
-    expect(exits).toEqual([]);
+    await test.workers.start("any", "wrk-3");
+    expect(test.workers.exits).toEqual([]);
     await stopped;
     expect(performance.now() - startedAt).toBeGreaterThan(FENCE_MS);
-    expect(await exitOf(workerId)).toMatchObject({ description: "was killed by SIGKILL" });
+    expect(await test.workers.exitOf(workerId)).toMatchObject({ description: "was killed by SIGKILL" });
     await swarm.heal();
     // The node is told what to end when it is back.
     await vi.waitFor(async () => expect(await swarm.other.docker.listContainers({ filters })).toEqual([]), WAIT);
   });
 
   it("is asked for until the engine of the manager is back, and what was made already is gone on with (W4)", async () => {
-    await start("any");
+    await test.workers.start("any");
     const services = new SwarmServices(new DockerEngine(test.settings), test.settings);
     const boot = { schedulerUrl: "http://127.0.0.1:1", workerId: "wrk-1", workerToken: "any" };
     await services.create("wrk-1", boot, USUAL_RESOURCES, AbortSignal.timeout(WAIT.timeout));
@@ -259,11 +234,11 @@ describe("a worker of a Swarm", () => {
     await vi.waitFor(async () => expect(await left(swarm)).toHaveLength(3), WAIT);
     await swarm.manager.kill();
     await expect(test.runtime.list()).rejects.toThrow("docker.sock");
-    const both = Promise.all([test.runtime.stop("wrk-1"), start("any", "wrk-2")]);
+    const both = Promise.all([test.runtime.stop("wrk-1"), test.workers.start("any", "wrk-2")]);
     await swarm.manager.restart();
     await both;
     expect(await test.runtime.list()).toEqual(["wrk-2"]);
-    expect(exits.map(({ workerId }) => workerId)).toEqual(["wrk-1"]);
+    expect(test.workers.exits.map(({ workerId }) => workerId)).toEqual(["wrk-1"]);
     await removeEnded();
   });
 });

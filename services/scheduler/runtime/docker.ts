@@ -14,10 +14,11 @@ import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ContainerInfo, ContainerInspectInfo } from "dockerode";
 import type { Logger } from "../../platform/log.js";
+import { ContainerRuntime, KnownWorker, STUBBORN_MS } from "./container_runtime.js";
 import { DockerContainers } from "./docker_containers.js";
 import { backOff, DockerEngine, isMissingImage, isOutage } from "./docker_engine.js";
 import { type ContainerEvent, followEvents } from "./docker_events.js";
-import { describeExit } from "./docker_exit.js";
+import type { ContainerEnd } from "./docker_exit.js";
 import { DockerHolders, schedulersWithHolders } from "./docker_holders.js";
 import { DockerImages } from "./docker_images.js";
 import { readOutput } from "./docker_output.js";
@@ -26,9 +27,6 @@ import {
   type FoundWorker,
   ImageIsMissingError,
   type RuntimeHolders,
-  type SharedRuntime,
-  type WorkerBoot,
-  type WorkerExit,
   type WorkerResources,
   type WorkerSpec,
 } from "./runtime.js";
@@ -48,39 +46,25 @@ export interface DockerRuntimeSettings extends ContainerSettings {
   readonly log: Logger;
 }
 
-interface TrackedWorker {
-  readonly id: string;
-  /** Aborted when it is to end: a start that is under way gives up. */
-  readonly stopping: AbortController;
+class DockerWorker extends KnownWorker {
   networkMode: string | undefined;
-  /** Settles when its start is over, however. */
-  started: Promise<void>;
-  /** Whether its end is to be told: its start succeeded, or it was found. */
-  isStarted: boolean;
-  sawOom: boolean;
-  isLooked: boolean;
-  readonly lastLines: string[];
+  sawOom = false;
+  isLooked = false;
+  /** As it was seen when it had ended. */
+  seen: ContainerInspectInfo | undefined;
   /** Settles at the end of what it prints; undefined while nobody reads it. */
   output: Promise<void> | undefined;
-  readSinceMs: number;
-  ended: Promise<void> | undefined;
 }
 
 const READY_NETWORKS = 4;
 const COMPARE_INTERVAL_MS = 5_000;
-/** Lines that are kept to explain an end. */
-const KEPT_LINES = 20;
 /** How long the last of the output may take after the container's end. */
 const LAST_OUTPUT_MS = 1_000;
-/** A container that is not gone this long after it was killed is worth an error in the log, each time. */
-const STUBBORN_MS = 30_000;
-/** How long `close` waits for an engine that does not answer. What is left is found by its labels (E4). */
-const CLOSE_MS = 15_000;
 const CLOSE_HOLDERS_MS = 5_000;
 
-export class DockerRuntime implements SharedRuntime {
+export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   readonly name = "docker";
-  readonly survivesRestart = true;
+  readonly takesFirstWork = true;
   readonly images: DockerImages | undefined;
   readonly holders: RuntimeHolders = {
     listSchedulers: async () => schedulersWithHolders(await this.#containers.list()),
@@ -93,19 +77,12 @@ export class DockerRuntime implements SharedRuntime {
   readonly #engine: DockerEngine;
   readonly #containers: DockerContainers;
   readonly #holders: DockerHolders;
-  readonly #workers = new Map<string, TrackedWorker>();
-  /** With another scheduler by now. */
-  readonly #released = new Set<string>();
-  readonly #closing = new AbortController();
-  readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
-  readonly #outputListeners: ((workerId: string, stream: "stdout" | "stderr", line: string) => void)[] = [];
-  readonly #timer: NodeJS.Timeout;
   #network: Promise<void> | undefined;
   #comparing: Promise<void> | undefined;
-  #closed: Promise<void> | undefined;
 
   constructor(settings: DockerRuntimeSettings) {
     const { installationId, readyNetworks = READY_NETWORKS, compareIntervalMs = COMPARE_INTERVAL_MS, log } = settings;
+    super({ schedulerId: settings.schedulerId, compareIntervalMs });
     const engine = new DockerEngine(settings);
     this.#settings = settings;
     this.#engine = engine;
@@ -113,33 +90,12 @@ export class DockerRuntime implements SharedRuntime {
     this.images = buildNetwork === undefined ? undefined : new DockerImages(engine, { ...settings, buildNetwork });
     this.#containers = new DockerContainers(engine, settings);
     this.#holders = new DockerHolders(engine, this.#containers, settings, readyNetworks, log);
-    const handlers = { onEvent: (event: ContainerEvent) => this.#hint(event), onConnected: () => void this.#compare() };
-    void followEvents(engine, installationId, handlers, this.#closing.signal);
-    this.#timer = setInterval(() => void this.#compare(), compareIntervalMs);
-  }
-
-  /** Waits while the engine is away; rejects with what the engine refuses, or when the worker is stopped meanwhile. */
-  async start({ workerId, boot, image = this.#settings.image }: WorkerSpec): Promise<string> {
-    const worker = this.#track(workerId);
-    const starting = this.#start(worker, boot, image);
-    worker.started = starting.then(
-      () => {},
-      () => {},
-    );
-    try {
-      const containerId = await starting;
-      worker.isStarted = true;
-      void this.#look(worker); // it may have ended before anybody listened
-      return `container ${containerId.slice(0, 12)}`;
-    } catch (error) {
-      // What there is of it is found by its name (R1). A stop that is under way forgets it at its end.
-      if (!worker.stopping.signal.aborted) this.#forget(worker);
-      throw error;
-    }
+    const handlers = { onEvent: (event: ContainerEvent) => this.#hint(event), onConnected: () => void this.compare() };
+    void followEvents(engine, installationId, handlers, this.closing.signal);
   }
 
   async limit(workerId: string, resources: WorkerResources): Promise<void> {
-    const worker = this.#workers.get(workerId);
+    const worker = this.workers.get(workerId);
     const stop = worker?.stopping.signal ?? AbortSignal.abort();
     try {
       await this.#containers.limit(workerId, resources, stop);
@@ -148,72 +104,43 @@ export class DockerRuntime implements SharedRuntime {
     }
   }
 
-  /** Answers when the container is removed, which may take as long as the engine is away (E2). */
-  async stop(workerId: string): Promise<void> {
-    const worker = this.#workers.get(workerId) ?? (await this.#find(workerId));
-    if (worker === undefined) return;
-    worker.stopping.abort();
-    await worker.started;
-    await this.#end(worker, undefined);
-  }
-
-  async list(): Promise<string[]> {
-    const { schedulerId } = this.#settings;
-    const found = (await this.listInstallation()).filter(
-      (worker) => worker.schedulerId === schedulerId || this.#workers.has(worker.workerId),
-    );
-    return found.map(({ workerId }) => workerId);
-  }
-
   /** The workers of all schedulers of the installation, those of schedulers that are gone included (E4). */
   async listInstallation(): Promise<FoundWorker[]> {
     return workersIn(await this.#containers.list());
   }
 
-  async adopt(workerId: string): Promise<boolean> {
-    this.#released.delete(workerId);
-    return this.#workers.has(workerId) || (await this.#find(workerId)) !== undefined;
-  }
-
-  release(workerId: string): void {
-    if (this.#workers.has(workerId)) this.#released.add(workerId);
-  }
-
-  onExit(listener: (exit: WorkerExit) => void): void {
-    this.#exitListeners.push(listener);
-  }
-
-  onOutput(listener: (workerId: string, stream: "stdout" | "stderr", line: string) => void): void {
-    this.#outputListeners.push(listener);
-  }
-
-  close(): Promise<void> {
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  async #close(): Promise<void> {
-    clearInterval(this.#timer);
-    const bound = setTimeout(() => this.#closing.abort(), CLOSE_MS);
-    const own = [...this.#workers.keys()].filter((workerId) => !this.#released.has(workerId));
-    await Promise.allSettled(own.map((workerId) => this.stop(workerId)));
-    this.#closing.abort();
-    clearTimeout(bound);
+  protected async closeRest(): Promise<void> {
     const holdersClosed = this.#holders.close().catch(() => {}); // the next scheduler finds them (H2)
     await Promise.race([holdersClosed, delay(CLOSE_HOLDERS_MS, undefined, { ref: false })]);
   }
 
-  async #start(worker: TrackedWorker, boot: WorkerBoot, image: string): Promise<string> {
+  protected known(workerId: string): DockerWorker {
+    return new DockerWorker(workerId);
+  }
+
+  protected async create(worker: DockerWorker, spec: WorkerSpec): Promise<string> {
+    return `container ${(await this.#start(worker, spec)).slice(0, 12)}`;
+  }
+
+  protected created(worker: DockerWorker): void {
+    void this.#look(worker);
+  }
+
+  async #start(worker: DockerWorker, spec: WorkerSpec): Promise<string> {
+    const { image = this.#settings.image, firstWork } = spec;
     const stop = worker.stopping.signal;
     for (let attempt = 0; ; attempt += 1) {
+      let isAsked = false;
       try {
         this.#network ??= this.#containers.ensureNetwork(stop);
         await this.#network;
-        const networkMode = this.#holders.take(this.#workers.size);
+        const networkMode = this.#holders.take(this.workers.size);
         worker.networkMode = networkMode;
-        const { id, output } = await this.#containers.start(worker.id, boot, networkMode, stop, image);
-        this.#read(worker, output);
-        return id;
+        const created = await this.#containers.create(spec, networkMode, stop);
+        isAsked = true;
+        await this.#containers.start(created, stop);
+        this.#read(worker, created.output);
+        return created.id;
       } catch (error) {
         this.#network = undefined;
         if (stop.aborted) throw new Error("it was stopped before it had started", { cause: error });
@@ -222,14 +149,29 @@ export class DockerRuntime implements SharedRuntime {
           throw new ImageIsMissingError(String(error), { cause: error });
         if (!isHoldersFault && !isOutage(error)) throw error;
         await backOff(attempt, stop);
+        if (firstWork !== undefined && isAsked && !isHoldersFault) {
+          const id = await this.#idOfBegun(worker.id, stop);
+          if (id !== undefined) return id;
+        }
         // What became of the attempt is not known: another one begins from nothing.
         await this.#remove(worker.id, stop);
       }
     }
   }
 
+  /**
+   * Of a start whose answer was lost: the container, if it has been started (R6), and otherwise nothing of it is left.
+   * Rejects where that cannot be known any more.
+   */
+  async #idOfBegun(workerId: string, stop: AbortSignal): Promise<string | undefined> {
+    const info = await this.#engine.insist(() => this.#containers.inspect(workerId, stop), stop);
+    if (info === undefined) throw new Error("it was removed by somebody else while it was started");
+    if (info.State.Status !== "created" || (await this.#containers.removeUnlessRunning(workerId, stop))) return info.Id;
+    return undefined;
+  }
+
   /** Whether a start failed for its holder, which then is thrown away. */
-  async #leaveHolder(worker: TrackedWorker, error: unknown): Promise<boolean> {
+  async #leaveHolder(worker: DockerWorker, error: unknown): Promise<boolean> {
     const { networkMode } = worker;
     worker.networkMode = undefined;
     if (networkMode === undefined || networkMode === this.#settings.network) return false;
@@ -237,98 +179,66 @@ export class DockerRuntime implements SharedRuntime {
     return /non running container|No such container/i.test(String(error));
   }
 
-  #track(workerId: string): TrackedWorker {
-    const worker: TrackedWorker = {
-      id: workerId,
-      stopping: new AbortController(),
-      networkMode: undefined,
-      started: Promise.resolve(),
-      isStarted: false,
-      sawOom: false,
-      isLooked: false,
-      lastLines: [],
-      output: undefined,
-      readSinceMs: Date.now(),
-      ended: undefined,
-    };
-    this.#workers.set(workerId, worker);
-    return worker;
-  }
-
-  #forget(worker: TrackedWorker): void {
-    this.#released.delete(worker.id);
-    if (this.#workers.get(worker.id) === worker) this.#workers.delete(worker.id);
+  protected forgotten(worker: DockerWorker): void {
     if (worker.networkMode !== undefined) this.#holders.giveBack(worker.networkMode);
     worker.networkMode = undefined;
   }
 
-  /** A worker that exists and is not known here. */
-  async #find(workerId: string): Promise<TrackedWorker | undefined> {
+  protected async find(workerId: string): Promise<DockerWorker | undefined> {
     const info = await this.#inspectAtLast(workerId);
-    const known = this.#workers.get(workerId);
+    const known = this.workers.get(workerId);
     if (info === undefined || known !== undefined) return known;
-    const worker = this.#track(workerId);
+    const worker = this.trackFound(workerId);
     worker.networkMode = info.HostConfig.NetworkMode;
-    worker.isStarted = true;
     return worker;
   }
 
   #hint({ action, workerId }: ContainerEvent): void {
-    const worker = this.#workers.get(workerId);
+    const worker = this.workers.get(workerId);
     if (worker === undefined) return;
     if (action === "oom") worker.sawOom = true;
     else void this.#look(worker);
   }
 
   /** Something may have happened to it: looks, and carries out its end. What fails is tried with the next comparison. */
-  async #look(worker: TrackedWorker): Promise<void> {
+  async #look(worker: DockerWorker): Promise<void> {
     if (!worker.isStarted || worker.isLooked || worker.ended !== undefined) return;
     worker.isLooked = true;
     try {
-      const info = await this.#containers.inspect(worker.id, this.#closing.signal);
-      if (info === undefined || hasEnded(info)) await this.#end(worker, info);
-      else if (worker.output === undefined) await this.#readOn(worker);
+      const info = await this.#containers.inspect(worker.id, this.closing.signal);
+      if (info === undefined || hasEnded(info)) {
+        worker.seen = info;
+        await this.end(worker);
+      } else if (worker.output === undefined) await this.#readOn(worker);
     } catch (err) {
-      if (!this.#closing.signal.aborted)
+      if (!this.closing.signal.aborted)
         this.#settings.log.debug({ err, workerId: worker.id }, "a worker was not found");
     } finally {
       worker.isLooked = false;
     }
   }
 
-  #end(worker: TrackedWorker, info: ContainerInspectInfo | undefined): Promise<void> {
-    worker.ended ??= this.#carryOut(worker, info);
-    return worker.ended;
-  }
-
-  /** Ends by force whatever there is of a worker, and tells it when it is gone. */
-  async #carryOut(worker: TrackedWorker, seen: ContainerInspectInfo | undefined): Promise<void> {
-    const stop = this.#closing.signal;
-    const wasStopped = worker.stopping.signal.aborted;
-    worker.stopping.abort();
-    const info = seen ?? (await this.#inspectAtLast(worker.id));
+  protected async carryOut(worker: DockerWorker, wasStopped: boolean): Promise<ContainerEnd> {
+    const info = worker.seen ?? (await this.#inspectAtLast(worker.id));
     const endedByItself = info !== undefined && hasEnded(info);
-    await this.#remove(worker.id, stop);
+    await this.#remove(worker.id, this.closing.signal);
     await Promise.race([worker.output, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
-    this.#forget(worker);
-    if (!worker.isStarted) return;
-    const exit = describeExit({
+    return {
       exitCode: endedByItself ? info.State.ExitCode : undefined,
       oomKilled: worker.sawOom || info?.State.OOMKilled === true,
       wasStopped: wasStopped && !endedByItself,
       lastLines: worker.lastLines,
-    });
-    for (const listener of this.#exitListeners) listener({ workerId: worker.id, ...exit }); // E3
+    };
   }
 
   /** Insists during outages. */
   async #inspectAtLast(workerId: string): Promise<ContainerInspectInfo | undefined> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await this.#containers.inspect(workerId, this.#closing.signal);
+        return await this.#containers.inspect(workerId, this.closing.signal);
       } catch (error) {
-        if (this.#closing.signal.aborted || !isOutage(error)) throw error;
-        await backOff(attempt, this.#closing.signal);
+        if (this.closing.signal.aborted || !isOutage(error)) throw error;
+        await backOff(attempt, this.closing.signal);
       }
     }
   }
@@ -349,12 +259,8 @@ export class DockerRuntime implements SharedRuntime {
     }
   }
 
-  #read(worker: TrackedWorker, stream: Readable): void {
-    worker.output = readOutput(stream, (name, line) => {
-      worker.lastLines.push(line);
-      if (worker.lastLines.length > KEPT_LINES) worker.lastLines.shift();
-      for (const listener of this.#outputListeners) listener(worker.id, name, line);
-    }).then(() => {
+  #read(worker: DockerWorker, stream: Readable): void {
+    worker.output = readOutput(stream, (name, line) => this.heard(worker, name, line)).then(() => {
       worker.readSinceMs = Date.now();
       if (worker.ended !== undefined) return;
       worker.output = undefined;
@@ -363,15 +269,15 @@ export class DockerRuntime implements SharedRuntime {
   }
 
   /** The stream broke, with the engine or with an earlier scheduler, and the worker lives. */
-  async #readOn(worker: TrackedWorker): Promise<void> {
-    this.#read(worker, await this.#containers.output(worker.id, worker.readSinceMs, this.#closing.signal));
+  async #readOn(worker: DockerWorker): Promise<void> {
+    this.#read(worker, await this.#containers.output(worker.id, worker.readSinceMs, this.closing.signal));
   }
 
   /** E1 */
-  #compare(): Promise<void> {
+  protected compare(): Promise<void> {
     this.#comparing ??= this.#compareNow()
       .catch((err: unknown) => {
-        if (!this.#closing.signal.aborted) this.#settings.log.warn({ err }, "the Docker engine does not answer");
+        if (!this.closing.signal.aborted) this.#settings.log.warn({ err }, "the Docker engine does not answer");
       })
       .finally(() => {
         this.#comparing = undefined;
@@ -380,14 +286,14 @@ export class DockerRuntime implements SharedRuntime {
   }
 
   async #compareNow(): Promise<void> {
-    this.#network ??= this.#containers.ensureNetwork(this.#closing.signal);
+    this.#network ??= this.#containers.ensureNetwork(this.closing.signal);
     await this.#network;
     const containers = await this.#containers.list();
     this.#holders.compare(containers);
     const running = new Set(
       containers.flatMap(({ Labels, State }) => (State === "running" ? (Labels[LABELS.worker] ?? []) : [])),
     );
-    for (const worker of this.#workers.values()) {
+    for (const worker of this.workers.values()) {
       if (!running.has(worker.id) || worker.output === undefined) void this.#look(worker);
     }
   }

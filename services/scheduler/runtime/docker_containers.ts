@@ -11,11 +11,17 @@ import {
   workerContainer,
   workerNetwork,
 } from "./docker_profile.js";
-import type { WorkerBoot, WorkerResources } from "./runtime.js";
+import type { WorkerResources, WorkerSpec } from "./runtime.js";
 
 /** The engine's answer to a start of what runs already. */
 const NOT_MODIFIED = 304;
 const CONFLICT = 409;
+
+export interface CreatedContainer {
+  readonly id: string;
+  /** What it prints. */
+  readonly output: Duplex;
+}
 
 export class DockerContainers {
   readonly #engine: DockerEngine;
@@ -28,32 +34,30 @@ export class DockerContainers {
   }
 
   /**
-   * Creates and starts the container of a worker, and hands over its boot. One that exists under the name, because an
-   * answer was lost, is gone on with. Answers its id and what it prints.
+   * Creates the container of a worker, and hands over its boot. One that exists under the name, because an answer was lost,
+   * is gone on with.
    */
-  async start(
-    workerId: string,
-    boot: WorkerBoot,
-    networkMode: string,
-    stop: AbortSignal,
-    image = this.#settings.image,
-  ): Promise<{ readonly id: string; readonly output: Readable }> {
-    const container = await this.#create(workerId, image, networkMode, stop);
+  async create(spec: WorkerSpec, networkMode: string, stop: AbortSignal): Promise<CreatedContainer> {
+    const container = await this.#create(spec, networkMode, stop);
     const streams = { stream: true, stdin: true, stdout: true, stderr: true, hijack: true };
     const attached = await this.#engine.call((_, abortSignal) => container.attach({ ...streams, abortSignal }), stop);
     const output = attached as Duplex;
     output.on("error", () => {}); // told to its reader
+    // The engine keeps it until the worker reads it, and then ends the worker's standard input.
+    output.end(bootText(spec.boot, spec.firstWork));
+    return { id: container.id, output };
+  }
+
+  /** Starts what was created. */
+  async start({ id, output }: CreatedContainer, stop: AbortSignal): Promise<void> {
+    const container = this.#engine.container(id);
     try {
-      // The engine keeps it until the worker reads it, and then ends the worker's standard input.
-      output.end(bootText(boot));
       await this.#engine.call((_, abortSignal) => container.start({ abortSignal }), stop);
     } catch (error) {
-      if (statusOf(error) !== NOT_MODIFIED) {
-        output.destroy();
-        throw error;
-      }
+      if (statusOf(error) === NOT_MODIFIED) return;
+      output.destroy();
+      throw error;
     }
-    return { id: container.id, output };
   }
 
   /** Undefined: there is none. */
@@ -62,6 +66,22 @@ export class DockerContainers {
       orNothing((_, abortSignal) => this.#container(workerId).inspect({ abortSignal })),
       stop,
     );
+  }
+
+  /** Removes it if there is one and it does not run; answers whether it runs. */
+  async removeUnlessRunning(workerId: string, stop: AbortSignal): Promise<boolean> {
+    try {
+      await this.#engine.insist(
+        orNothing(async (_, abortSignal) => {
+          await this.#container(workerId).remove({ v: true, abortSignal });
+        }),
+        stop,
+      );
+      return false;
+    } catch (error) {
+      if (statusOf(error) === CONFLICT) return true;
+      throw error;
+    }
   }
 
   /** Kills and removes, if there is one. When this resolves it is gone. */
@@ -77,12 +97,7 @@ export class DockerContainers {
 
   /** Insists during outages. Where there is no container this does nothing. */
   async limit(workerId: string, resources: WorkerResources, stop: AbortSignal): Promise<void> {
-    this.#cpus ??= await this.#engine.insist(async (docker) => {
-      const { NCPU }: { NCPU: number } = await docker.info();
-      return NCPU;
-    }, stop);
-    // The engine refuses more CPUs than it has: who asks for more gets all.
-    const limits = limitsOf({ ...resources, cpu: Math.min(resources.cpu, this.#cpus) });
+    const limits = limitsOf(await this.#possible(resources, stop));
     await this.#engine.insist(
       orNothing(async (_, abortSignal) => {
         await this.#container(workerId).update({ ...limits, abortSignal });
@@ -122,9 +137,20 @@ export class DockerContainers {
     }
   }
 
-  async #create(workerId: string, image: string, networkMode: string, stop: AbortSignal): Promise<Container> {
+  /** The engine refuses more CPUs than it has: who asks for more gets all. */
+  async #possible(resources: WorkerResources, stop: AbortSignal): Promise<WorkerResources> {
+    this.#cpus ??= await this.#engine.insist(async (docker) => {
+      const { NCPU }: { NCPU: number } = await docker.info();
+      return NCPU;
+    }, stop);
+    return { ...resources, cpu: Math.min(resources.cpu, this.#cpus) };
+  }
+
+  async #create(spec: WorkerSpec, networkMode: string, stop: AbortSignal): Promise<Container> {
+    const { workerId, image = this.#settings.image } = spec;
     const name = nameOf(this.#settings.installationId, workerId);
-    const options = { name, ...workerContainer({ ...this.#settings, image }, workerId, networkMode) };
+    const resources = spec.resources && (await this.#possible(spec.resources, stop));
+    const options = { name, ...workerContainer({ ...this.#settings, image }, workerId, networkMode, resources) };
     try {
       return await this.#engine.call(
         (docker, abortSignal) => docker.createContainer({ ...options, abortSignal }),

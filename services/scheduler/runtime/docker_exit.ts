@@ -5,6 +5,8 @@ import type { WorkerExit } from "./runtime.js";
 export interface ContainerEnd {
   /** Undefined where the engine knows the container no more. */
   readonly exitCode: number | undefined;
+  /** Where there is no code: what ended it, if that is known. */
+  readonly cause?: string | undefined;
   /** What the engine says of the container, or said in an event. It may be wrong both ways. */
   readonly oomKilled: boolean;
   /** Whether it was this scheduler that killed it. */
@@ -20,8 +22,8 @@ export function describeExit(end: ContainerEnd): Omit<WorkerExit, "workerId"> {
   return { description: describe(end), outOfMemory: ranOutOfMemory(end) };
 }
 
-function describe({ exitCode, wasStopped }: ContainerEnd): string {
-  if (exitCode === undefined) return wasStopped ? "was killed by SIGKILL" : "was removed by somebody else";
+function describe({ exitCode, cause, wasStopped }: ContainerEnd): string {
+  if (exitCode === undefined) return cause ?? (wasStopped ? "was killed by SIGKILL" : "was removed by somebody else");
   const signal = Object.entries(constants.signals).find(([, number]) => number === exitCode - SIGNAL_BASE);
   return signal === undefined ? `exited with code ${exitCode}` : `was killed by ${signal[0]}`;
 }

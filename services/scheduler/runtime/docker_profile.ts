@@ -7,6 +7,8 @@
  * D3. Memory has no swap beside it, so the limit is hard.
  */
 import type { ContainerCreateOptions, HostConfig, NetworkCreateOptions } from "dockerode";
+import { bootFileText } from "../../../sdk/typescript/src/worker/boot_config.js";
+import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
 import type { WorkerBoot, WorkerResources } from "./runtime.js";
 
 const MIB = 1024 * 1024;
@@ -83,15 +85,19 @@ export function nameOf(installationId: string, workerId: string): string {
 }
 
 /** What a worker reads on its standard input. */
-export function bootText(boot: WorkerBoot): string {
-  return JSON.stringify({ ...boot, bundleCacheDir: CODE_FOLDER });
+export function bootText(boot: WorkerBoot, firstWork?: FirstWork): string {
+  return bootFileText({ ...boot, bundleCacheDir: CODE_FOLDER }, firstWork);
 }
 
-/** @param networkMode a network's name, or "container:<id>" for the network of a holder */
+/**
+ * @param networkMode a network's name, or "container:<id>" for the network of a holder
+ * @param resources default: those of a spare
+ */
 export function workerContainer(
   settings: ContainerSettings,
   workerId: string,
   networkMode: string,
+  resources?: WorkerResources,
 ): ContainerCreateOptions {
   return {
     Image: settings.image,
@@ -108,7 +114,7 @@ export function workerContainer(
     Labels: { ...labelsOf(settings, "worker"), [LABELS.worker]: workerId },
     HostConfig: {
       ...hardened(settings, networkMode, WORKER_PIDS),
-      ...memoryLimitOf(SPARE_MEMORY_BYTES),
+      ...(resources === undefined ? memoryLimitOf(SPARE_MEMORY_BYTES) : limitsOf(resources)),
       Tmpfs: {
         "/tmp": tmpfs(TMP_BYTES, "noexec"),
         // Native addons are mapped as code.

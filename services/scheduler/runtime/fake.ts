@@ -10,6 +10,7 @@ import type {
   WorkerEvent,
 } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { encode } from "../../../sdk/typescript/src/codec.js";
+import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
 import { Session } from "../../../sdk/typescript/src/worker/session.js";
 import type { FakeImages } from "./fake_images.js";
 import {
@@ -38,6 +39,10 @@ export interface FakeRuntimeSettings {
   /** Who starts workers here. */
   readonly schedulerId?: string;
   readonly images?: FakeImages | undefined;
+  /** Whether workers can be started with an execution. Default: no. */
+  readonly takesFirstWork?: boolean | undefined;
+  /** The machine's clock. Default: that of the process. */
+  readonly now?: () => number;
 }
 
 /** What workers run on, which outlives its runtimes as a container engine does. */
@@ -76,6 +81,7 @@ const RECONNECT_MS = 5;
 export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestart"> {
   readonly name = "fake";
   readonly survivesRestart: boolean;
+  readonly takesFirstWork: boolean;
   readonly workers: FakeEngine["workers"];
   readonly history: FakeEngine["history"];
   readonly images: FakeImages | undefined;
@@ -101,6 +107,7 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
   constructor(settings: FakeRuntimeSettings) {
     this.#settings = settings;
     this.images = settings.images;
+    this.takesFirstWork = settings.takesFirstWork ?? false;
     this.survivesRestart = settings.engine !== undefined;
     this.#engine = settings.engine ?? new FakeEngine();
     this.workers = this.#engine.workers;
@@ -117,15 +124,17 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
     return this.#engine.executions;
   }
 
-  async start({ workerId, boot, image }: WorkerSpec): Promise<string> {
+  async start({ workerId, boot, image, resources, firstWork }: WorkerSpec): Promise<string> {
     if (this.startError !== undefined) throw this.startError;
     if (image !== undefined && ![...(this.images?.names.values() ?? [])].includes(image)) {
       throw new ImageIsMissingError(`there is no ${image}`);
     }
     const worker = new FakeWorker(workerId, boot.workerToken, this.#settings, (exit) => this.#engine.remove(exit));
     worker.image = image;
+    worker.resources = resources;
     this.#tracked.add(workerId);
     this.#engine.add(worker);
+    if (this.boot !== "ends" && firstWork !== undefined) worker.begin(firstWork);
     if (this.boot === "connects") worker.connect();
     if (this.boot === "ends") queueMicrotask(() => worker.die("exited with code 1"));
     return `fake ${this.history.length}`;
@@ -227,6 +236,14 @@ export class FakeWorker {
     return this.exists && !this.#isWelcome;
   }
 
+  /** Begins with what it was started for. */
+  begin({ notAfterMs, assign }: FirstWork): void {
+    const { now = () => Date.now() } = this.#settings;
+    if (now() > notAfterMs) return;
+    this.#isBound = true;
+    this.#assign({ ...assign, arguments: undefined });
+  }
+
   /** Connects, also again after `disconnect`. */
   connect(): void {
     this.connections += 1;
@@ -287,6 +304,17 @@ export class FakeWorker {
     this.send(this.#session.takeStarts());
   }
 
+  #assign(assigned: AssignExecution): void {
+    const { executionId, executionToken } = assigned;
+    const { isNew, events } = this.#session.assign(executionId, executionToken);
+    this.send(events);
+    if (!isNew) return;
+    const execution = new FakeExecution(this, assigned);
+    this.#executions.set(executionId, execution);
+    if (this.#isBound) this.#sayBegun([executionId]);
+    this.#settings.run?.(execution);
+  }
+
   #take(command: NonNullable<WorkerCommand["command"]>): void {
     this.commands.push(command);
     switch (command.$case) {
@@ -301,17 +329,9 @@ export class FakeWorker {
         this.#isBound = true;
         this.#sayBegun(this.#session.runningIds());
         break;
-      case "assign": {
-        const { executionId, executionToken } = command.value;
-        const { isNew, events } = this.#session.assign(executionId, executionToken);
-        this.send(events);
-        if (!isNew) break;
-        const execution = new FakeExecution(this, command.value);
-        this.#executions.set(executionId, execution);
-        if (this.#isBound) this.#sayBegun([executionId]);
-        this.#settings.run?.(execution);
+      case "assign":
+        this.#assign(command.value);
         break;
-      }
       case "interrupt":
         this.#executions.get(command.value.executionId)?.interrupt(command.value.reason);
         break;

@@ -8,15 +8,20 @@
  * R4. No worker outlives its server, unless its runtime can find it again (`survivesRestart`).
  * R5. Where workers outlive their server, `close` ends those that this runtime started or adopted and did not release, and
  *     no others: some may be with another scheduler by now. `stop` ends any worker of the installation.
+ * R6. A worker's first work is begun once at most, however often the runtime must try to start the worker.
  */
+import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
+
 export interface WorkerSpec {
   readonly workerId: string;
   /** What the worker needs to come to the scheduler. Secret: never in an environment variable or an argument. */
   readonly boot: WorkerBoot;
   /** What `RuntimeImages` calls the image to run in. Absent: the standard one. */
   readonly image?: string;
-  /** Its limits for life, where the runtime asks for that (`fixedResources`). */
+  /** Its limits from its start: for life where the runtime asks for that (`fixedResources`), and with `firstWork`. */
   readonly resources?: WorkerResources | undefined;
+  /** What it begins with by itself, where the runtime can tell it (`takesFirstWork`). Secret, as `boot` is. */
+  readonly firstWork?: FirstWork | undefined;
 }
 
 export interface WorkerBoot {
@@ -78,7 +83,9 @@ export interface Runtime {
    * size of spares that are started for nobody. Elsewhere any spare serves any function, and `limit` sets its limits.
    */
   readonly fixedResources?: WorkerResources;
-  /** Starts a spare worker; answers what the runtime calls it. */
+  /** Whether a worker can be started with what it is to run first, and with its limits. Default: no. */
+  readonly takesFirstWork?: boolean;
+  /** Starts a worker; answers what the runtime calls it. */
   start(spec: WorkerSpec): Promise<string>;
   /** Gives a worker the limits of the function that it is bound to, as far as the runtime can. */
   limit(workerId: string, resources: WorkerResources): Promise<void>;

@@ -22,13 +22,15 @@ export interface Order {
 export const mn = new Multinode();
 
 const MANY = 50;
+/** A container that is started for such a function begins with it: some do so here, and some do not. */
+const WHOLE_CPU = { cpu: 1 };
 /** Unlike that of any other process, also of one in another container. */
 const WORKER = randomUUID();
 
 export const steady = mn.function({ maxRetries: MANY, maxConcurrency: 4 }, (order: Order) => work(order));
 
 /** One lost worker fails it. */
-export const fragile = mn.function({ maxConcurrency: 4 }, (order: Order) => work(order));
+export const fragile = mn.function({ ...WHOLE_CPU, maxConcurrency: 4 }, (order: Order) => work(order));
 
 export const hopeless = mn.function({ maxRetries: 2, maxConcurrency: 4 }, async (order: Order) => {
   await work(order);
@@ -36,12 +38,15 @@ export const hopeless = mn.function({ maxRetries: 2, maxConcurrency: 4 }, async 
 });
 
 /** Fails its first two attempts. */
-export const flaky = mn.function({ maxRetries: 3, retryDelay: "50ms", maxConcurrency: 4 }, async (order: Order) => {
-  const result = await work(order);
-  const { attemptNumber } = getContext();
-  if (attemptNumber <= 2) throw new RangeError(`attempt ${attemptNumber} is too early`);
-  return result;
-});
+export const flaky = mn.function(
+  { ...WHOLE_CPU, maxRetries: 3, retryDelay: "50ms", maxConcurrency: 4 },
+  async (order: Order) => {
+    const result = await work(order);
+    const { attemptNumber } = getContext();
+    if (attemptNumber <= 2) throw new RangeError(`attempt ${attemptNumber} is too early`);
+    return result;
+  },
+);
 
 export const nested = mn.function({ maxRetries: MANY, maxConcurrency: 3 }, async (order: Order) => {
   await work(order);
@@ -50,14 +55,17 @@ export const nested = mn.function({ maxRetries: MANY, maxConcurrency: 3 }, async
   return Number(one) + Number(two);
 });
 
-export const counting = mn.function({ maxRetries: MANY, maxConcurrency: 4 }, async function* (order: Order) {
-  await write(order, "begin");
-  for (let i = 1; i <= 5; i++) {
-    await delay(order.workMs / 5);
-    yield order.n * 10 + i;
-  }
-  await write(order, "end");
-});
+export const counting = mn.function(
+  { ...WHOLE_CPU, maxRetries: MANY, maxConcurrency: 4 },
+  async function* (order: Order) {
+    await write(order, "begin");
+    for (let i = 1; i <= 5; i++) {
+      await delay(order.workMs / 5);
+      yield order.n * 10 + i;
+    }
+    await write(order, "end");
+  },
+);
 
 /** On workers that are used again, several at once. */
 export const shared = mn.function(
@@ -66,16 +74,19 @@ export const shared = mn.function(
 );
 
 /** Leaves a process behind, which must go with its worker. */
-export const littering = mn.function({ maxRetries: MANY, maxConcurrency: 2 }, async (order: Order) => {
+export const littering = mn.function({ ...WHOLE_CPU, maxRetries: MANY, maxConcurrency: 2 }, async (order: Order) => {
   spawn("sleep", ["600"], { stdio: "ignore" }).unref();
   return await work(order);
 });
 
 /** Goes on until it is cancelled. */
-export const endless = mn.function({ maxRetries: MANY, maxConcurrency: 4, gracePeriod: "1s" }, async (order: Order) => {
-  await work(order);
-  await delay(3_600_000, undefined, { signal: getContext().signal });
-});
+export const endless = mn.function(
+  { ...WHOLE_CPU, maxRetries: MANY, maxConcurrency: 4, gracePeriod: "1s" },
+  async (order: Order) => {
+    await work(order);
+    await delay(3_600_000, undefined, { signal: getContext().signal });
+  },
+);
 
 /** Goes on until its timeout. */
 export const overdue = mn.function(
@@ -87,10 +98,10 @@ export const overdue = mn.function(
 );
 
 /** For the test of limits. */
-export const limited = mn.function({ maxRetries: 3, maxConcurrency: 5 }, (order: Order) => work(order));
+export const limited = mn.function({ ...WHOLE_CPU, maxRetries: 3, maxConcurrency: 5 }, (order: Order) => work(order));
 
 /** For the test of schedulers that die: nothing may end its only attempt. */
-export const lasting = mn.function({ maxRetries: 0, maxConcurrency: 100 }, (order: Order) => work(order));
+export const lasting = mn.function({ ...WHOLE_CPU, maxRetries: 0, maxConcurrency: 100 }, (order: Order) => work(order));
 
 async function work(order: Order): Promise<number> {
   await write(order, "begin");

@@ -1,5 +1,6 @@
 import { fstatSync, lstatSync, readFileSync, rmSync } from "node:fs";
 import { Socket } from "node:net";
+import type { BootWork, FirstWork } from "./first_work.js";
 
 /** What a worker must know to find its scheduler. User code must not see it: it holds the worker's token. */
 export interface BootConfig {
@@ -20,15 +21,35 @@ export class BootConfigIsInvalidError extends Error {
   override readonly name = "BootConfigIsInvalidError";
 }
 
-/** Reads the configuration from a file, and removes the file where that is possible; never what only leads to it, such as /dev/stdin. */
-export function readConfigFile(path: string): BootConfig {
-  const text = readFileSync(path, "utf8");
+/** A file or standard input, read whole by the thread that comes first: what is for the other one is in memory of its own. */
+export interface BootFile {
+  readonly config: Uint8Array<ArrayBuffer>;
+  readonly firstWork: BootWork | undefined;
+}
+
+/**
+ * Reads a boot file: a line with the configuration as JSON and, where there is first work, one with that. Removes the file
+ * where that is possible; never what only leads to it, such as /dev/stdin.
+ */
+export function readBootFile(path: string): BootFile {
+  const bytes = readFileSync(path);
   try {
     if (lstatSync(path).isFile()) rmSync(path);
   } catch {
     // Mounted by the runtime, which removes it.
   }
-  return parseConfig(text);
+  const [configEnd = bytes.byteLength] = [bytes.indexOf("\n")].filter((at) => at >= 0);
+  const config = new Uint8Array(bytes.subarray(0, configEnd));
+  const work = bytes.toString("utf8", configEnd).trim();
+  bytes.fill(0); // the token of the worker is not for user code
+  return { config, firstWork: work === "" ? undefined : (JSON.parse(work) as BootWork) };
+}
+
+/** What `readBootFile` reads. */
+export function bootFileText(config: Omit<BootConfig, "otherUrls">, firstWork?: FirstWork): string {
+  const { bundleCacheDir } = config;
+  const work: BootWork | undefined = firstWork && { ...firstWork, bundleCacheDir };
+  return [config, work].flatMap((part) => (part === undefined ? [] : `${JSON.stringify(part)}\n`)).join("");
 }
 
 /**
@@ -72,7 +93,7 @@ function isStream(fd: number): boolean {
   }
 }
 
-function parseConfig(text: string): BootConfig {
+export function parseConfig(text: string): BootConfig {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);

@@ -3,14 +3,16 @@
  * code; `supervisor.ts` is the other one.
  */
 import { enableCompileCache, flushCompileCache } from "node:module";
-import { startSupervisor } from "./start_supervisor.js";
+import { readBoot, startSupervisor } from "./start_supervisor.js";
 
 enableCompileCache();
-const { port, exitFlag } = startSupervisor(import.meta.url);
+const boot = readBoot(import.meta.url);
+const link = boot.firstWork === undefined ? startSupervisor(boot, undefined) : undefined;
 
-// The rest, with the SDK, is loaded while the other thread is on its way.
+// The rest, with the SDK, is loaded while the other thread is on its way. Where there is work it comes first, so that the two
+// threads do not share a processor until that has begun.
 void import("./start_runner.js").then(({ startRunner }) => {
-  startRunner(port, exitFlag);
+  void startRunner(boot, link);
   // Node writes its cache when a process exits, but workers are killed. Once it is there this does nothing.
   setImmediate(flushCompileCache);
 });

@@ -9,6 +9,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { LogLine } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
 import type { EncodedArguments, TextPayload, WirePayload } from "../codec.js";
 import { JSON_CONTENT_TYPE } from "../protocol/names.js";
+import type { FirstWork } from "./first_work.js";
 
 export type InterruptKind = "cancelled" | "timedOut";
 
@@ -73,8 +74,10 @@ export interface SupervisorData {
   readonly port: MessagePort;
   /** One Int32 of shared memory, 0 at first. */
   readonly exitFlag: Int32Array<SharedArrayBuffer>;
-  /** File with the configuration; undefined: it comes on file descriptor 3, which is the lifeline too. */
-  readonly configFile: string | undefined;
+  /** The configuration as JSON; undefined: it comes on file descriptor 3, which is the lifeline too. */
+  readonly config: Uint8Array<ArrayBuffer> | undefined;
+  /** What the main thread begins with by itself. */
+  readonly firstWork: Pick<FirstWork, "assign" | "memoryBytes"> | undefined;
   /** Folder of the code where the code is a container image. */
   readonly imageCodeFolder: string;
 }

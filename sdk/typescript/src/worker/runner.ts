@@ -5,6 +5,7 @@ import type { DefinedFunction } from "../function.js";
 import { LIMITS } from "../protocol/limits.js";
 import { Execution, type ExecutionHost, type ExecutionSettings } from "./execution.js";
 import type { ExecutionLog } from "./execution_log.js";
+import type { PreparedWork } from "./first_work.js";
 import { loadFunction } from "./load_code.js";
 import { type BindMessage, SENT_ALL, type ToMain } from "./messages.js";
 import { Outbox } from "./outbox.js";
@@ -57,6 +58,16 @@ export class Runner {
   /** Does from now on what the supervisor says; what it said before has waited. */
   start(): void {
     this.#port.on("message", (messages: readonly ToMain[]) => this.#handle(messages));
+  }
+
+  /** Begins with what this worker was started for. */
+  begin({ work, code }: PreparedWork): void {
+    const { apiUrl, maxPayloadBytes, bind, assign } = work;
+    this.#handle([
+      { kind: "server", apiUrl, maxPayloadBytes },
+      { kind: "bind", ...bind, code },
+      { kind: "assign", ...assign },
+    ]);
   }
 
   /** The log for what is written here: of the execution that writes or, where that is not known, of the only one. */

@@ -1,4 +1,5 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { type BootFile, readBootFile } from "./boot_config.js";
 import { killOwnGroup } from "./fence.js";
 import type { SupervisorData } from "./messages.js";
 
@@ -6,28 +7,42 @@ import type { SupervisorData } from "./messages.js";
 const KEPT_VARIABLES = new Set(["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"]);
 const DEFAULT_IMAGE_CODE_FOLDER = "/app";
 
+/** What this process was started with. */
+export interface Boot extends Partial<BootFile> {
+  /** URL of the running entry: `worker.cjs` of the package or `main.js` of the plain build. */
+  readonly mainUrl: string;
+  readonly imageCodeFolder: string;
+}
+
 export interface SupervisorLink {
   readonly port: MessagePort;
   readonly exitFlag: Int32Array<SharedArrayBuffer>;
 }
 
-/**
- * Starts the supervisor thread and takes from the environment everything that is not for user code.
- *
- * @param mainUrl URL of the running entry: `worker.cjs` of the package or `main.js` of the plain build
- */
-export function startSupervisor(mainUrl: string): SupervisorLink {
+/** Reads what the runtime has for this process, and takes from the environment everything that is not for user code. */
+export function readBoot(mainUrl: string): Boot {
+  const bootFile = process.env["MULTINODE_WORKER_CONFIG"];
+  const imageCodeFolder = process.env["MULTINODE_CODE_DIR"] ?? DEFAULT_IMAGE_CODE_FOLDER;
+  // In an image of the project's own, its variables are for user code: whatever is there that is not the worker's.
+  const isProjects = process.env["MULTINODE_KEEP_ENVIRONMENT"] === "true";
+  for (const name of Object.keys(process.env)) {
+    const isKept = isProjects ? !isWorkers(name) : KEPT_VARIABLES.has(name);
+    if (!isKept) delete process.env[name];
+  }
+  return { mainUrl, imageCodeFolder, ...(bootFile === undefined ? {} : readBootFile(bootFile)) };
+}
+
+/** @param firstWork what this thread begins with */
+export function startSupervisor(
+  { mainUrl, config, imageCodeFolder }: Boot,
+  firstWork: SupervisorData["firstWork"],
+): SupervisorLink {
   const { port1, port2 } = new MessageChannel();
   const exitFlag = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  const data: SupervisorData = {
-    port: port2,
-    exitFlag,
-    configFile: process.env["MULTINODE_WORKER_CONFIG"],
-    imageCodeFolder: process.env["MULTINODE_CODE_DIR"] ?? DEFAULT_IMAGE_CODE_FOLDER,
-  };
+  const data: SupervisorData = { port: port2, exitFlag, config, firstWork, imageCodeFolder };
   const supervisor = new Worker(supervisorUrl(mainUrl), {
     workerData: data,
-    transferList: [port2],
+    transferList: config === undefined ? [port2] : [port2, config.buffer],
     env: {},
     execArgv: [],
     name: "supervisor",
@@ -35,12 +50,6 @@ export function startSupervisor(mainUrl: string): SupervisorLink {
   // Without its supervisor the worker could be neither reached nor stopped.
   supervisor.on("error", killOwnGroup);
   supervisor.on("exit", killOwnGroup);
-  // In an image of the project's own, its variables are for user code: whatever is there that is not the worker's.
-  const isProjects = process.env["MULTINODE_KEEP_ENVIRONMENT"] === "true";
-  for (const name of Object.keys(process.env)) {
-    const isKept = isProjects ? !isWorkers(name) : KEPT_VARIABLES.has(name);
-    if (!isKept) delete process.env[name];
-  }
   return { port: port1, exitFlag };
 }
 

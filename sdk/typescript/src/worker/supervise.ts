@@ -65,6 +65,13 @@ export class Supervisor {
   }
 
   start(): void {
+    const { firstWork } = this.#data;
+    if (firstWork !== undefined) {
+      this.#fenceAfterMs = LIMITS.workerFenceMs;
+      this.#isBound = true;
+      this.#session.assign(firstWork.assign.executionId, firstWork.assign.executionToken);
+      this.#watchMemory(firstWork.memoryBytes);
+    }
     this.#fence.up(this.#fenceAfterMs);
     this.#data.port.on("message", (messages: readonly ToSupervisor[]) => this.#onMainMessages(messages));
     this.#connection.open();
@@ -138,8 +145,11 @@ export class Supervisor {
     });
     this.#postToMain();
     if ("error" in code) return;
-    const memoryLimitBytes = bind.function?.options?.memoryBytes ?? OPTION_LIMITS.memoryBytes.default;
-    watchMemory(memoryLimitBytes, (error) => void this.#endAllAndDie(error));
+    this.#watchMemory(bind.function?.options?.memoryBytes ?? OPTION_LIMITS.memoryBytes.default);
+  }
+
+  #watchMemory(limitBytes: number): void {
+    watchMemory(limitBytes, (error) => void this.#endAllAndDie(error));
   }
 
   async #prepareCode(bind: BindWorker): Promise<BindMessage["code"]> {

@@ -4,7 +4,7 @@
  */
 import { writeSync } from "node:fs";
 import { workerData } from "node:worker_threads";
-import { type BootConfig, readConfigFile, readLifeline } from "./boot_config.js";
+import { type BootConfig, parseConfig, readLifeline } from "./boot_config.js";
 import { killOwnGroup } from "./fence.js";
 import type { SupervisorData } from "./messages.js";
 import { Supervisor } from "./supervise.js";
@@ -21,13 +21,13 @@ function die(error: unknown): void {
   killOwnGroup();
 }
 
-function readConfig(configFile: string | undefined): BootConfig | Promise<BootConfig> {
-  return configFile === undefined ? readLifeline(killOwnGroup) : readConfigFile(configFile);
+function readConfig(config: SupervisorData["config"]): BootConfig | Promise<BootConfig> {
+  return config === undefined ? readLifeline(killOwnGroup) : parseConfig(new TextDecoder().decode(config));
 }
 
 async function start(): Promise<void> {
   const data = workerData as SupervisorData;
-  new Supervisor(data, await readConfig(data.configFile)).start();
+  new Supervisor(data, await readConfig(data.config)).start();
 }
 
 process.on("uncaughtException", die);

@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildWorker as bundleWorker } from "../../../../../scripts/worker_bundle.mjs";
+import { bootFileText } from "../boot_config.js";
+import type { FirstWork } from "../first_work.js";
 
 const SOURCE = fileURLToPath(new URL("../..", import.meta.url));
 /** Bundles the worker into a new temporary folder, as the package does, and answers the path of `worker.cjs`. */
@@ -42,7 +44,7 @@ export function spawnWorker(workerFile: string, config: SpawnConfig): WorkerProc
   });
   const lifeline = child.stdio[3] as Socket;
   lifeline.on("error", () => {});
-  lifeline.write(`${configText(config)}\n`);
+  lifeline.write(`${JSON.stringify(configOf(config))}\n`);
   return watch(child, () => lifeline.destroy());
 }
 
@@ -50,10 +52,10 @@ export function spawnWorker(workerFile: string, config: SpawnConfig): WorkerProc
 export async function spawnInContainer(
   workerFile: string,
   config: SpawnConfig,
-  files: { readonly configFile: string; readonly codeFolder: string },
+  files: { readonly configFile: string; readonly codeFolder: string; readonly firstWork?: FirstWork },
   environment: Readonly<Record<string, string>> = {},
 ): Promise<WorkerProcess> {
-  await writeFile(files.configFile, configText(config));
+  await writeFile(files.configFile, bootFileText(configOf(config), files.firstWork));
   const child = spawn(process.execPath, [workerFile], {
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
@@ -62,8 +64,8 @@ export async function spawnInContainer(
   return watch(child, () => {});
 }
 
-function configText(config: SpawnConfig): string {
-  return JSON.stringify({ ...config, workerId: "wrk-test", workerToken: "worker-token" });
+function configOf(config: SpawnConfig) {
+  return { ...config, workerId: "wrk-test", workerToken: "worker-token" };
 }
 
 function watch(child: ChildProcess, cutLifeline: () => void): WorkerProcess {

@@ -1,0 +1,53 @@
+/**
+ * What a worker is started for. Its main thread begins with it while the supervisor is still on its way to the scheduler;
+ * then the worker brings the execution to its first connection, as it does to any other.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { unpackArchive } from "../bundle/unpack.js";
+import { errorText } from "./error_text.js";
+import type { AssignMessage, BindMessage } from "./messages.js";
+
+/** JSON: payloads have text. */
+export interface FirstWork {
+  /** By the machine's clock, which a container shares with its scheduler: not to be begun after this, in milliseconds. */
+  readonly notAfterMs: number;
+  readonly apiUrl: string;
+  readonly maxPayloadBytes: number;
+  readonly bind: Omit<BindMessage, "kind" | "code">;
+  readonly assign: Omit<AssignMessage, "kind">;
+  readonly memoryBytes: number;
+  /** Absent where the code is in the worker's image. */
+  readonly bundle?: { readonly digest: string; readonly archiveBase64: string };
+}
+
+/** As a worker reads it. */
+export interface BootWork extends FirstWork {
+  /** As in the configuration, which is not for the main thread. */
+  readonly bundleCacheDir: string;
+}
+
+/** Work that can begin. */
+export interface PreparedWork {
+  readonly work: BootWork;
+  readonly code: BindMessage["code"];
+}
+
+/** Makes the folder of the code. Undefined: it is too late to begin, since it may be another worker's by now. */
+export async function prepare(work: BootWork, imageCodeFolder: string): Promise<PreparedWork | undefined> {
+  let code: BindMessage["code"];
+  try {
+    code = { folder: await codeFolderOf(work, imageCodeFolder) };
+  } catch (error) {
+    code = { error: errorText(error) };
+  }
+  return Date.now() > work.notAfterMs ? undefined : { work, code };
+}
+
+async function codeFolderOf({ bundle, bundleCacheDir }: BootWork, imageCodeFolder: string): Promise<string> {
+  if (bundle === undefined) return imageCodeFolder;
+  const folder = join(bundleCacheDir, bundle.digest);
+  await mkdir(folder, { recursive: true });
+  await unpackArchive(Buffer.from(bundle.archiveBase64, "base64"), folder);
+  return folder;
+}

@@ -1,0 +1,110 @@
+/**
+ * Executions that workers are started with, where their runtime can tell them: user code then begins while the worker is
+ * still on its way to this scheduler.
+ *
+ * F1. Only for workers that serve one execution, so that what waits for a used one never waits for a new one.
+ * F2. It is begun while the lease that it was made under is trusted, or not at all: a start that an engine carries out late
+ *     begins nothing. With the worker's fence it has ended when the lease is over, as all that workers run.
+ * F3. A hint. Where it is not made, comes late or is too large, the worker is given the execution when it is there (C4).
+ */
+import type { Code } from "../../gen/multinode/registry/v1/function.pb.js";
+import type { Payload } from "../../gen/multinode/type/v1/payload.pb.js";
+import type { TextPayload } from "../../sdk/typescript/src/codec.js";
+import { JSON_CONTENT_TYPE } from "../../sdk/typescript/src/protocol/names.js";
+import type { FirstWork } from "../../sdk/typescript/src/worker/first_work.js";
+import type { Run } from "./run.js";
+import type { Scheduler } from "./scheduler.js";
+import { LEAST_BOOT_CPU } from "./worker_pool.js";
+
+/** Archives that are larger are fetched by the worker. */
+const ARCHIVE_BYTES = 512 * 1024;
+/** Archives that are kept. */
+const MOST_ARCHIVES = 16;
+
+export class FirstWorks {
+  readonly #scheduler: Scheduler;
+  readonly #codeOf: (versionId: string) => Promise<Code>;
+  /** In base64, by digest; undefined: too large. */
+  readonly #archives = new Map<string, Promise<string | undefined>>();
+
+  constructor(scheduler: Scheduler, codeOf: (versionId: string) => Promise<Code>) {
+    this.#scheduler = scheduler;
+    this.#codeOf = codeOf;
+  }
+
+  suits({ shape, leased, interrupt }: Run): boolean {
+    if (this.#scheduler.settings.runtime.takesFirstWork !== true || interrupt !== undefined) return false;
+    // With less it would boot slowly: it gets its limit when it has booted.
+    if ((leased.function?.options?.cpu ?? 0) < LEAST_BOOT_CPU || shape.maxInvocationsPerWorker !== 1) return false;
+    const { positional, named } = leased.arguments ?? {};
+    return isText(positional) && isText(named);
+  }
+
+  /** Undefined: it is to be given in the usual way. */
+  async make(run: Run): Promise<FirstWork | undefined> {
+    const { ref, leased } = run;
+    const { settings, leases } = this.#scheduler;
+    const { now = () => Date.now() } = settings;
+    try {
+      const { source, environment } = await this.#codeOf(leased.versionId);
+      const digest = source?.$case === "bundle" ? source.value.digest : undefined;
+      const archiveBase64 = digest === undefined ? undefined : await this.#archiveOf(digest);
+      if (digest !== undefined && archiveBase64 === undefined) return undefined;
+      return {
+        notAfterMs: now() + leases.trustedForMs,
+        apiUrl: settings.apiUrl(),
+        maxPayloadBytes: settings.payloadBytes,
+        memoryBytes: leased.function?.options?.memoryBytes ?? 0,
+        bind: {
+          projectName: leased.projectName,
+          versionId: leased.versionId,
+          functionName: leased.function?.functionName ?? "",
+          environment,
+        },
+        assign: {
+          executionId: ref.executionId,
+          invocationId: ref.invocationId,
+          attemptNumber: leased.attemptNumber,
+          parentInvocationId: leased.parentInvocationId,
+          executionToken: leased.executionToken,
+          arguments: { positional: textOf(leased.arguments?.positional), named: textOf(leased.arguments?.named) },
+        },
+        ...(digest === undefined || archiveBase64 === undefined ? {} : { bundle: { digest, archiveBase64 } }),
+      };
+    } catch (err) {
+      settings.log.debug({ err, executionId: ref.executionId }, "a worker is started without its first work");
+      return undefined;
+    }
+  }
+
+  #archiveOf(digest: string): Promise<string | undefined> {
+    let archive = this.#archives.get(digest);
+    if (archive === undefined) {
+      archive = this.#download(digest);
+      archive.catch(() => this.#archives.delete(digest));
+      const [oldest] = this.#archives.keys();
+      if (oldest !== undefined && this.#archives.size >= MOST_ARCHIVES) this.#archives.delete(oldest);
+      this.#archives.set(digest, archive);
+    }
+    return archive;
+  }
+
+  async #download(digest: string): Promise<string | undefined> {
+    const chunks: Uint8Array[] = [];
+    let sizeBytes = 0;
+    for await (const { chunk } of this.#scheduler.settings.catalog.downloadBundle({ digest })) {
+      sizeBytes += chunk.byteLength;
+      if (sizeBytes > ARCHIVE_BYTES) return undefined;
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString("base64");
+  }
+}
+
+function isText(payload: Payload | undefined): boolean {
+  return payload === undefined || payload.contentType === "" || payload.contentType === JSON_CONTENT_TYPE;
+}
+
+function textOf(payload: Payload | undefined): TextPayload | undefined {
+  return payload && { contentType: payload.contentType, data: payload.data.toString() };
+}

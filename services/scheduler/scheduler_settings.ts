@@ -1,0 +1,37 @@
+/** What a scheduler is made of. */
+import type { DispatchServiceClient } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
+import type { Bus } from "../platform/bus/bus.js";
+import type { IdSource } from "../platform/ids.js";
+import type { Logger } from "../platform/log.js";
+import type { Runtime } from "./runtime/runtime.js";
+import type { WorkerTokens } from "./worker_token.js";
+
+export interface SchedulerSettings {
+  readonly schedulerId: string;
+  readonly dispatch: DispatchServiceClient;
+  readonly catalog: Pick<
+    CatalogServiceClient,
+    "getCode" | "downloadBundle" | "findUsedBundles" | "listStandingFunctions"
+  >;
+  readonly runtime: Runtime;
+  readonly bus: Bus;
+  readonly ids: IdSource;
+  readonly tokens: WorkerTokens;
+  readonly log: Logger;
+  /** Where workers reach this scheduler, known once its server listens. */
+  readonly schedulerUrl: () => string;
+  /** Where they reach the other schedulers of the installation. Default: they do not. */
+  readonly otherUrls?: readonly string[];
+  /** Where functions reach the public API. */
+  readonly apiUrl: () => string;
+  readonly maxWorkers: number;
+  readonly spareWorkers: number;
+  readonly payloadBytes: number;
+  /** How often the workers that exist are compared with those that are known. Default 10 s. */
+  readonly strangersIntervalMs?: number;
+  /** Monotonic milliseconds. Default: those of the process. */
+  readonly monotonic?: () => number;
+  /** The machine's clock, in milliseconds since the epoch. Default: that of the process. */
+  readonly now?: () => number;
+}

@@ -1,0 +1,129 @@
+/** Workers that are started with their first work, on an engine whose answers, or whose requests, are lost. */
+import { randomBytes } from "node:crypto";
+import { connect, createServer, type Server } from "node:net";
+import { dirname, join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
+import type { FirstWork } from "../../sdk/typescript/src/worker/first_work.js";
+import { createLogger } from "../../services/platform/log.js";
+import { DockerRuntime } from "../../services/scheduler/runtime/docker.js";
+import { LABELS, nameOf, WORKER_OVERHEAD_BYTES } from "../../services/scheduler/runtime/docker_profile.js";
+import { CONTAINER_WAIT, WorkerRecorder } from "../contract/container_runtime.contract.js";
+import { startEngine, type TestEngine } from "../harness/docker.js";
+import { buildTestWorker, TEST_WORKER_IMAGE } from "../harness/test_worker.js";
+
+const WORK: FirstWork = {
+  notAfterMs: Number.MAX_SAFE_INTEGER,
+  apiUrl: "",
+  maxPayloadBytes: 1,
+  memoryBytes: 1,
+  bind: { projectName: "p", versionId: "v", functionName: "f", environment: {} },
+  assign: {
+    executionId: "exe-1",
+    invocationId: "inv-1",
+    attemptNumber: 1,
+    parentInvocationId: "",
+    executionToken: "secret",
+    arguments: { positional: undefined, named: undefined },
+  },
+};
+const RESOURCES = { cpu: 1, memoryBytes: 64 << 20 };
+
+let engine: TestEngine;
+let proxy: Server;
+let socketPath: string;
+/** What is lost of the requests to come that start a container, one after another. */
+let losses: ("request" | "answer" | "container" | "nothing")[] = [];
+let asked = 0;
+let runtime: DockerRuntime;
+let workers: WorkerRecorder;
+let installationId: string;
+
+beforeAll(async () => {
+  engine = await startEngine();
+  await buildTestWorker(engine);
+  socketPath = join(dirname(engine.socketPath), "lossy.sock");
+  proxy = createServer((client) => {
+    const server = connect(engine.socketPath);
+    let loss: (typeof losses)[number] = "nothing";
+    const cut = () => {
+      client.destroy();
+      server.destroy();
+    };
+    client.on("data", (bytes) => {
+      if (/^POST \S+\/start[ ?]/.test(bytes.toString("latin1"))) {
+        asked += 1;
+        loss = losses.shift() ?? "nothing";
+      }
+      if (loss === "request") cut();
+      else server.write(bytes);
+    });
+    server.on("data", (bytes) => {
+      if (loss === "answer") cut();
+      else if (loss === "container") void removeAll().then(cut);
+      else client.write(bytes);
+    });
+    client.on("error", cut).on("close", cut);
+    server.on("error", cut).on("close", cut);
+  }).listen(socketPath);
+}, 120_000);
+
+afterAll(async () => {
+  proxy.close();
+  await engine.stop();
+}, 60_000);
+
+beforeEach(() => {
+  losses = [];
+  asked = 0;
+  installationId = randomBytes(6).toString("hex");
+  runtime = new DockerRuntime({
+    socketPath,
+    installationId,
+    schedulerId: "sch-1",
+    image: TEST_WORKER_IMAGE,
+    network: "multinode-test",
+    readyNetworks: 0,
+    log: createLogger("test", "silent"),
+  });
+  workers = new WorkerRecorder(runtime);
+});
+afterEach(async () => {
+  await runtime.close();
+  expect(await containers()).toEqual([]);
+});
+
+const containers = () =>
+  engine.docker.listContainers({ all: true, filters: { label: [`${LABELS.installation}=${installationId}`] } });
+
+async function removeAll(): Promise<void> {
+  for (const { Id } of await containers()) await engine.docker.getContainer(Id).remove({ force: true });
+}
+
+function start() {
+  const boot = { schedulerUrl: "http://127.0.0.1:1", workerId: "wrk-1", workerToken: "any" };
+  return runtime.start({ workerId: "wrk-1", boot, resources: RESOURCES, firstWork: WORK });
+}
+
+it.each([
+  ["none", [], 1],
+  ["the request to start it", ["request"], 2],
+  ["the answer", ["answer"], 1],
+  ["a request, and then an answer", ["request", "answer"], 2],
+] as const)("is begun once when this is lost: %s (R6)", async (_, lost, attempts) => {
+  losses = [...lost];
+  await start();
+  await vi.waitFor(() => expect(workers.printed("wrk-1").length).toBeGreaterThanOrEqual(2), CONTAINER_WAIT);
+  expect(workers.printed("wrk-1").filter((line) => line === "begins exe-1")).toHaveLength(1);
+  expect(asked).toBe(attempts);
+  const info = await engine.docker.getContainer(nameOf(installationId, "wrk-1")).inspect();
+  expect(info.HostConfig).toMatchObject({ NanoCpus: 1e9, Memory: RESOURCES.memoryBytes + WORKER_OVERHEAD_BYTES });
+  expect(JSON.stringify(info)).not.toContain("secret");
+  await runtime.stop("wrk-1");
+  expect(workers.exits).toHaveLength(1);
+});
+
+it("is not begun again where the container is removed by somebody before the answer is lost", async () => {
+  losses = ["container"];
+  await expect(start()).rejects.toThrow("removed by somebody else");
+  expect(asked).toBe(1);
+});
