@@ -16,7 +16,11 @@ export class Deliveries {
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
-    this.#firstWorks = new FirstWorks(scheduler, (versionId) => this.#codeOf(versionId));
+    this.#firstWorks = new FirstWorks(
+      scheduler.settings,
+      () => scheduler.leases.trustedForMs,
+      (versionId) => this.#codeOf(versionId),
+    );
   }
 
   bind(worker: PooledWorker, fn: BoundFunction): void {

@@ -13,7 +13,7 @@ import type { TextPayload } from "../../sdk/typescript/src/codec.js";
 import { JSON_CONTENT_TYPE } from "../../sdk/typescript/src/protocol/names.js";
 import type { FirstWork } from "../../sdk/typescript/src/worker/first_work.js";
 import type { Run } from "./run.js";
-import type { Scheduler } from "./scheduler.js";
+import type { SchedulerSettings } from "./scheduler_settings.js";
 import { LEAST_BOOT_CPU } from "./worker_pool.js";
 
 /** Archives that are larger are fetched by the worker. */
@@ -22,18 +22,21 @@ const ARCHIVE_BYTES = 512 * 1024;
 const MOST_ARCHIVES = 16;
 
 export class FirstWorks {
-  readonly #scheduler: Scheduler;
+  readonly #settings: SchedulerSettings;
+  readonly #trustedForMs: () => number;
   readonly #codeOf: (versionId: string) => Promise<Code>;
   /** In base64, by digest; undefined: too large. */
   readonly #archives = new Map<string, Promise<string | undefined>>();
 
-  constructor(scheduler: Scheduler, codeOf: (versionId: string) => Promise<Code>) {
-    this.#scheduler = scheduler;
+  /** @param trustedForMs for how long from now the lease of this scheduler is trusted */
+  constructor(settings: SchedulerSettings, trustedForMs: () => number, codeOf: (versionId: string) => Promise<Code>) {
+    this.#settings = settings;
+    this.#trustedForMs = trustedForMs;
     this.#codeOf = codeOf;
   }
 
   suits({ shape, leased, interrupt }: Run): boolean {
-    if (this.#scheduler.settings.runtime.takesFirstWork !== true || interrupt !== undefined) return false;
+    if (this.#settings.runtime.takesFirstWork !== true || interrupt !== undefined) return false;
     // With less it would boot slowly: it gets its limit when it has booted.
     if ((leased.function?.options?.cpu ?? 0) < LEAST_BOOT_CPU || shape.maxInvocationsPerWorker !== 1) return false;
     const { positional, named } = leased.arguments ?? {};
@@ -43,7 +46,7 @@ export class FirstWorks {
   /** Undefined: it is to be given in the usual way. */
   async make(run: Run): Promise<FirstWork | undefined> {
     const { ref, leased } = run;
-    const { settings, leases } = this.#scheduler;
+    const settings = this.#settings;
     const { now = () => Date.now() } = settings;
     try {
       const { source, environment } = await this.#codeOf(leased.versionId);
@@ -51,7 +54,7 @@ export class FirstWorks {
       const archiveBase64 = digest === undefined ? undefined : await this.#archiveOf(digest);
       if (digest !== undefined && archiveBase64 === undefined) return undefined;
       return {
-        notAfterMs: now() + leases.trustedForMs,
+        notAfterMs: now() + this.#trustedForMs(),
         apiUrl: settings.apiUrl(),
         maxPayloadBytes: settings.payloadBytes,
         memoryBytes: leased.function?.options?.memoryBytes ?? 0,
@@ -92,7 +95,7 @@ export class FirstWorks {
   async #download(digest: string): Promise<string | undefined> {
     const chunks: Uint8Array[] = [];
     let sizeBytes = 0;
-    for await (const { chunk } of this.#scheduler.settings.catalog.downloadBundle({ digest })) {
+    for await (const { chunk } of this.#settings.catalog.downloadBundle({ digest })) {
       sizeBytes += chunk.byteLength;
       if (sizeBytes > ARCHIVE_BYTES) return undefined;
       chunks.push(chunk);

@@ -79,7 +79,13 @@ export class Scheduler {
     this.#imageSweeper = images === undefined ? undefined : new ImageSweeper({ images, catalog, bus, log });
     this.#deliveries = new Deliveries(this);
     this.#strangers = new Strangers(this);
-    this.#silentWorkers = new SilentWorkers(this);
+    this.#silentWorkers = new SilentWorkers({
+      pool: this.pool,
+      monotonic,
+      log,
+      startFailed: (worker, description) => this.#startFailed(worker, description),
+      endWorker: (worker, isDue) => this.endWorker(worker, isDue),
+    });
     this.#standing = new StandingFunctions(catalog, bus, log, () => this.wake());
   }
 
@@ -259,7 +265,7 @@ export class Scheduler {
       (worker.bound === undefined || exit.failedStart !== undefined)
     ) {
       if (imageIsMissing) this.#provisioner.failed(worker.image);
-      else this.startFailed(worker, exit.description);
+      else this.#startFailed(worker, exit.description);
     }
     for (const run of this.runs.values()) {
       if (run.workerId !== exit.workerId) continue;
@@ -363,7 +369,7 @@ export class Scheduler {
   }
 
   /** A worker could not be provisioned, for this reason. */
-  startFailed(worker: PooledWorker, description: string): void {
+  #startFailed(worker: PooledWorker, description: string): void {
     this.#provisioner.failed(worker.image);
     this.settings.log.error({ workerId: worker.id, description }, "a worker could not be provisioned");
     worker.failure = description;

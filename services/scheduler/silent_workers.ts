@@ -1,19 +1,28 @@
 /** Ends workers that never came, or that have fallen silent. */
-import type { Scheduler } from "./scheduler.js";
+import type { Logger } from "../platform/log.js";
+import type { PooledWorker, WorkerPool } from "./worker_pool.js";
 
 const LOOK_MS = 1_000;
 
+export interface SilentWorkersHost {
+  readonly pool: WorkerPool;
+  readonly monotonic: () => number;
+  readonly log: Logger;
+  readonly startFailed: (worker: PooledWorker, description: string) => void;
+  readonly endWorker: (worker: PooledWorker, isDue: () => boolean) => void;
+}
+
 export class SilentWorkers {
-  readonly #scheduler: Scheduler;
+  readonly #host: SilentWorkersHost;
   #timer: NodeJS.Timeout | undefined;
   #lookedAt = 0;
 
-  constructor(scheduler: Scheduler) {
-    this.#scheduler = scheduler;
+  constructor(host: SilentWorkersHost) {
+    this.#host = host;
   }
 
   start(): void {
-    this.#lookedAt = this.#scheduler.monotonic();
+    this.#lookedAt = this.#host.monotonic();
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
   }
 
@@ -22,7 +31,7 @@ export class SilentWorkers {
   }
 
   #look(): void {
-    const { pool, settings, monotonic } = this.#scheduler;
+    const { pool, monotonic, log, startFailed, endWorker } = this.#host;
     const now = monotonic();
     const stoodStill = now - this.#lookedAt > 3 * LOOK_MS;
     this.#lookedAt = now;
@@ -33,9 +42,9 @@ export class SilentWorkers {
     }
     for (const worker of pool.silent()) {
       const { id, phase, failure } = worker;
-      if (phase === "starting" && failure === undefined) this.#scheduler.startFailed(worker, "did not connect in time");
-      settings.log.warn({ workerId: id, phase }, "a worker fell silent and is stopped");
-      this.#scheduler.endWorker(worker, () => pool.silent().includes(worker));
+      if (phase === "starting" && failure === undefined) startFailed(worker, "did not connect in time");
+      log.warn({ workerId: id, phase }, "a worker fell silent and is stopped");
+      endWorker(worker, () => pool.silent().includes(worker));
     }
   }
 }

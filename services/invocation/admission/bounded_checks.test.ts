@@ -37,6 +37,14 @@ describe("bounded checks", () => {
     expect(boundedChecks([sleeper], 50)).toEqual(["valid"]);
   });
 
+  it("end what takes too long also where others take the processor meanwhile", () => {
+    const slow = () => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60);
+      return endless();
+    };
+    expect(boundedChecks([slow], 30)).toEqual([undefined]);
+  });
+
   it("pass on what is thrown, and are ready for the next", () => {
     const broken = () => {
       throw new RangeError("on purpose");

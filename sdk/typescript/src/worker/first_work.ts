@@ -2,7 +2,7 @@
  * What a worker is started for. Its main thread begins with it while the supervisor is still on its way to the scheduler;
  * then the worker brings the execution to its first connection, as it does to any other.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { unpackArchive } from "../bundle/unpack.js";
 import { errorText } from "./error_text.js";
@@ -48,6 +48,11 @@ async function codeFolderOf({ bundle, bundleCacheDir }: BootWork, imageCodeFolde
   if (bundle === undefined) return imageCodeFolder;
   const folder = join(bundleCacheDir, bundle.digest);
   await mkdir(folder, { recursive: true });
-  await unpackArchive(Buffer.from(bundle.archiveBase64, "base64"), folder);
+  try {
+    await unpackArchive(Buffer.from(bundle.archiveBase64, "base64"), folder);
+  } catch (error) {
+    await rm(folder, { recursive: true }); // a folder of this name is taken for the code
+    throw error;
+  }
   return folder;
 }

@@ -9,7 +9,6 @@ import type { MessagePort } from "node:worker_threads";
 import type { LogLine } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
 import type { EncodedArguments, TextPayload, WirePayload } from "../codec.js";
 import { JSON_CONTENT_TYPE } from "../protocol/names.js";
-import type { FirstWork } from "./first_work.js";
 
 export type InterruptKind = "cancelled" | "timedOut";
 
@@ -69,6 +68,13 @@ export const YIELDS_IN_FLIGHT = 32;
 /** Value of `exitFlag[0]` once everything that was posted before "exiting" is with the operating system. */
 export const SENT_ALL = 1;
 
+/** What the supervisor knows of an execution that the main thread begins with. */
+export interface FirstExecution {
+  readonly executionId: string;
+  readonly executionToken: string;
+  readonly memoryBytes: number;
+}
+
 /** What the supervisor thread is started with. */
 export interface SupervisorData {
   readonly port: MessagePort;
@@ -77,7 +83,7 @@ export interface SupervisorData {
   /** The configuration as JSON; undefined: it comes on file descriptor 3, which is the lifeline too. */
   readonly config: Uint8Array<ArrayBuffer> | undefined;
   /** What the main thread begins with by itself. */
-  readonly firstWork: Pick<FirstWork, "assign" | "memoryBytes"> | undefined;
+  readonly firstWork: FirstExecution | undefined;
   /** Folder of the code where the code is a container image. */
   readonly imageCodeFolder: string;
 }

@@ -10,7 +10,8 @@ import { type Boot, type SupervisorLink, startSupervisor } from "./start_supervi
  */
 export async function startRunner(boot: Boot, link: SupervisorLink | undefined): Promise<void> {
   const first = boot.firstWork && (await prepare(boot.firstWork, boot.imageCodeFolder));
-  const { port, exitFlag } = link ?? startSupervisor(boot, first?.work);
+  const { port, exitFlag } =
+    link ?? startSupervisor(boot, first && { ...first.work.assign, memoryBytes: first.work.memoryBytes });
   const runner = new Runner(port, exitFlag);
   offerSdk();
   captureConsole(() => runner.findLog());

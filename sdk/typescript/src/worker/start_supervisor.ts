@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { type BootFile, readBootFile } from "./boot_config.js";
 import { killOwnGroup } from "./fence.js";
-import type { SupervisorData } from "./messages.js";
+import type { FirstExecution, SupervisorData } from "./messages.js";
 
 /** Variables of the worker's own environment that user code keeps. Its own are added to them when the worker is bound. */
 const KEPT_VARIABLES = new Set(["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"]);
@@ -35,7 +35,7 @@ export function readBoot(mainUrl: string): Boot {
 /** @param firstWork what this thread begins with */
 export function startSupervisor(
   { mainUrl, config, imageCodeFolder }: Boot,
-  firstWork: SupervisorData["firstWork"],
+  firstWork: FirstExecution | undefined,
 ): SupervisorLink {
   const { port1, port2 } = new MessageChannel();
   const exitFlag = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));

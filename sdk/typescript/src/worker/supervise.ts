@@ -69,7 +69,7 @@ export class Supervisor {
     if (firstWork !== undefined) {
       this.#fenceAfterMs = LIMITS.workerFenceMs;
       this.#isBound = true;
-      this.#session.assign(firstWork.assign.executionId, firstWork.assign.executionToken);
+      this.#session.assign(firstWork.executionId, firstWork.executionToken);
       this.#watchMemory(firstWork.memoryBytes);
     }
     this.#fence.up(this.#fenceAfterMs);
