@@ -17,6 +17,11 @@ const FAR_MS = 60_000;
 const MAIN = `${EXAMPLE_MAIN}
   import { appendFileSync, existsSync, readFileSync } from "node:fs";
   export const mark = mn.function(async (file) => { appendFileSync(file, "begun\\n"); await ms(300); return "marked"; });
+  export const markAndExit = mn.function((file) => {
+    process.stdout.write("last words");
+    appendFileSync(file, "begun");
+    process.exit(7);
+  });
   export const snoop = mn.function((bootFile) => ({
     bootFile: existsSync(bootFile), environment: Object.keys(process.env), threads: readFileSync("/proc/self/cmdline", "latin1"),
   }));
@@ -103,6 +108,16 @@ test("says that it began, and what it yielded before anybody listened", async ()
   expect(scheduler.yields("e1").at(-1)).toEqual([2, "two"]);
   const kinds = scheduler.events.map(({ $case }) => $case).filter((kind) => kind !== "status" && kind !== "logs");
   expect(kinds.slice(0, 2)).toEqual(["hello", "started"]);
+});
+
+test("that exits before there is a scheduler still sends what it printed", async () => {
+  await reserveAddress();
+  const file = join(folder, "marks");
+  const { exited } = await spawn(workOf("markAndExit", [file]));
+  await vi.waitFor(() => expect(existsSync(file)).toBe(true), WAIT);
+  await scheduler.start();
+  await scheduler.until(() => scheduler.lines("e1").some(({ text }) => text === "last words"), "the last words");
+  expect(await exited).toEqual({ code: 7, signal: null });
 });
 
 test("is interrupted like any other", async () => {

@@ -42,6 +42,7 @@ export class Runner {
   };
   #loaded: { readonly target: DefinedFunction } | { readonly error: unknown } | undefined;
   #isLeaving = false;
+  #exitFlushMs = EXIT_FLUSH_MS;
 
   constructor(port: MessagePort, exitFlag: Int32Array<SharedArrayBuffer>) {
     this.#port = port;
@@ -63,6 +64,8 @@ export class Runner {
   /** Begins with what this worker was started for. */
   begin({ work, code }: PreparedWork): void {
     const { apiUrl, maxPayloadBytes, bind, assign } = work;
+    // It may be over before the supervisor has a connection.
+    this.#exitFlushMs = CRASH_FLUSH_MS;
     this.#handle([
       { kind: "server", apiUrl, maxPayloadBytes },
       { kind: "bind", ...bind, code },
@@ -89,7 +92,7 @@ export class Runner {
   /** The process exits now, by user code's will: what was said before still gets out. */
   leave(): void {
     for (const execution of this.#executions.values()) execution.log.flush();
-    this.#waitUntilSent(EXIT_FLUSH_MS);
+    this.#waitUntilSent(this.#exitFlushMs);
   }
 
   #waitUntilSent(timeoutMs: number): void {
