@@ -8,20 +8,20 @@ const MAIN = `
   import { setTimeout } from "node:timers/promises";
   import { holdLine, note, passGate, spawnHolders } from "./gate.js";
   export const mn = new Multinode();
-  const grace = { cpu: 1, gracePeriod: "500ms", maxRetries: 2 } as const;
+  const grace = { gracePeriod: "500ms", maxRetries: 2 } as const;
   export const quick = mn.function({ maxInvocationsPerWorker: Infinity }, () => "done");
   export const held = mn.function({ maxConcurrency: 1 }, async (gate: string, notes: string) => {
     await note(notes, getContext().invocationId);
     await passGate(gate);
   });
-  export const heeds = mn.function(grace, () => setTimeout(20_000, undefined, { signal: getContext().signal }));
+  export const heeds = mn.function({ ...grace, cpu: 1 }, () => setTimeout(20_000, undefined, { signal: getContext().signal }));
   export const returnsLate = mn.function(async (gate: string) => {
     const { signal } = getContext();
     await setTimeout(20_000, undefined, { signal }).catch(() => undefined);
     await passGate(gate);
     return "anyway";
   });
-  export const ignores = mn.function(grace, async (line: string) => { await holdLine(line); await setTimeout(20_000); });
+  export const ignores = mn.function({ ...grace, cpu: 1 }, async (line: string) => { await holdLine(line); await setTimeout(20_000); });
   export const spins = mn.function(grace, async (line: string) => { await holdLine(line); for (;;); });
   export const yielding = mn.function({ gracePeriod: "20s" }, async function* (gate: string, notes: string) {
     yield "begun";
