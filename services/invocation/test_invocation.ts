@@ -47,6 +47,10 @@ export class TestCatalog {
   readonly usedBundles = new Set<string>();
   /** Archives by digest. */
   readonly bundles = new Map<string, Uint8Array>([["d", new Uint8Array()]]);
+  /** Bundles are sent when this settles. */
+  waitFor: Promise<void> | undefined;
+  /** Bundles that were asked for. */
+  downloads = 0;
   /** Thrown in place of every answer. */
   failure: Error | undefined;
   readonly #ids: IdSource;
@@ -88,7 +92,10 @@ export class TestCatalog {
       resolveProject: () => answer(() => ({ projectId: this.projectId })),
       getCode: () =>
         answer(() => ({ code: { source: { $case: "bundle", value: { digest: "d" } }, environment: {} } as const })),
-      downloadBundle: ({ digest = "" }) => bundleOf(this.bundles.get(digest), digest),
+      downloadBundle: ({ digest = "" }) => {
+        this.downloads += 1;
+        return bundleOf(this.bundles.get(digest), digest, this.waitFor);
+      },
       findUsedBundles: () => answer(() => ({ digests: [...this.usedBundles] })),
       listStandingFunctions: () =>
         answer(() => ({
@@ -98,7 +105,12 @@ export class TestCatalog {
   }
 }
 
-async function* bundleOf(bundle: Uint8Array | undefined, digest: string): AsyncGenerator<{ chunk: Uint8Array }> {
+async function* bundleOf(
+  bundle: Uint8Array | undefined,
+  digest: string,
+  waitFor: Promise<void> | undefined,
+): AsyncGenerator<{ chunk: Uint8Array }> {
+  await waitFor;
   if (bundle === undefined) throw new Refusal("BundleDoesNotExist", `bundle ${digest} does not exist`);
   yield { chunk: bundle };
 }

@@ -11,7 +11,6 @@ const MOST_VERSIONS = 1_000;
 export class Deliveries {
   readonly #scheduler: Scheduler;
   readonly #code = new Map<string, Promise<Code>>();
-
   readonly #firstWorks: FirstWorks;
 
   constructor(scheduler: Scheduler) {
@@ -57,6 +56,7 @@ export class Deliveries {
     return this.#firstWorks.suits(run);
   }
 
+  /** Starts a worker for it. */
   begin(run: Run, imageName: string | undefined): void {
     const { pool } = this.#scheduler;
     const exited = (exit: PoolExit) => this.#scheduler.exited(exit);

@@ -188,6 +188,41 @@ describe("an execution that is cancelled while its worker is on its way", () => 
   });
 });
 
+describe("a registry that does not send the code", () => {
+  const hang = () => {
+    const sent = Promise.withResolvers<void>();
+    test.catalog.waitFor = sent.promise;
+    return sent;
+  };
+
+  it("holds up no worker: it is given the execution when it has come", async () => {
+    await open();
+    test.catalog.add("f", WHOLE_CPU);
+    const sent = hang();
+    const id = await test.start("f");
+    const execution = await one();
+    sent.resolve();
+    expect(said(execution.worker)).toContain("assign");
+    execution.return(1);
+    await test.becomes(id, { status: Status.SUCCEEDED });
+  });
+
+  it("while its worker is killed: that is not started any more", async () => {
+    await open();
+    test.catalog.add("f", { ...WHOLE_CPU, gracePeriodMs: 0 });
+    const sent = hang();
+    const id = await test.start("f");
+    await test.becomes(id, { status: Status.PENDING });
+    await vi.waitFor(() => expect(test.catalog.downloads).toBe(1), WAIT);
+    const stopped = vi.spyOn(test.runtime, "stop");
+    await test.cancel(id);
+    await vi.waitFor(() => expect(stopped).toHaveBeenCalled(), WAIT);
+    sent.resolve();
+    await test.becomes(id, { status: Status.CANCELLED, terminated: true });
+    expect(test.runtime.history).toEqual([]);
+  });
+});
+
 describe("a scheduler that ends while a worker is started", () => {
   it.each(["in peace", "by a kill"])(
     "%s costs no attempt: the worker goes to another with what it began",

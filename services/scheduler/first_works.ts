@@ -7,6 +7,7 @@
  *     begins nothing. With the worker's fence it has ended when the lease is over, as all that workers run.
  * F3. A hint. Where it is not made, comes late or is too large, the worker is given the execution when it is there (C4).
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Code } from "../../gen/multinode/registry/v1/function.pb.js";
 import type { Payload } from "../../gen/multinode/type/v1/payload.pb.js";
 import type { TextPayload } from "../../sdk/typescript/src/codec.js";
@@ -18,6 +19,8 @@ import { LEAST_BOOT_CPU } from "./worker_pool.js";
 
 /** Archives that are larger are fetched by the worker. */
 const ARCHIVE_BYTES = 512 * 1024;
+/** A registry that answers more slowly than this is not waited for. */
+const MAKE_MS = 2_000;
 /** Archives that are kept. */
 const MOST_ARCHIVES = 16;
 
@@ -43,8 +46,12 @@ export class FirstWorks {
     return isText(positional) && isText(named);
   }
 
-  /** Undefined: it is to be given in the usual way. */
+  /** Undefined: it is to be given in the usual way. Answers in a bounded time, since the start of a worker waits for it. */
   async make(run: Run): Promise<FirstWork | undefined> {
+    return await Promise.race([this.#make(run), delay(MAKE_MS, undefined, { ref: false })]);
+  }
+
+  async #make(run: Run): Promise<FirstWork | undefined> {
     const { ref, leased } = run;
     const settings = this.#settings;
     const { now = () => Date.now() } = settings;

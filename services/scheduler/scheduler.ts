@@ -8,7 +8,7 @@
  * C4. What a worker was given and does not name when it connects again never reached it: it is given again.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { type ExecutionEnded, type Interruption } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type { ExecutionEnded, Interruption } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { Deliveries } from "./deliveries.js";
 import { ImageBuilds } from "./image_builds.js";
 import { ImageSweeper } from "./image_sweeper.js";

@@ -101,7 +101,7 @@ export class WorkerPool {
       (error: unknown) => {
         // It may exist all the same (R1).
         void this.#end(worker.id);
-        exited(failedStart(worker, error));
+        exited(exitOfStart(worker, error));
       },
     );
   }
@@ -120,14 +120,18 @@ export class WorkerPool {
     const resources = this.#bound(worker, bound);
     const spec = this.#specOf(worker, imageName);
     const starting = work
-      .then((firstWork) => this.#settings.runtime.start({ ...spec, resources, firstWork }))
+      .then((firstWork) => {
+        // Asked for while there was nothing of it yet, a stop has ended nothing.
+        if (worker.phase === "stopping") throw new Error("it was stopped before it had started");
+        return this.#settings.runtime.start({ ...spec, resources, firstWork });
+      })
       .then(
         (ref) => {
           worker.runtimeRef = ref;
         },
         async (error: unknown) => {
           await this.#end(worker.id);
-          exited(failedStart(worker, error));
+          exited(exitOfStart(worker, error));
           throw error;
         },
       );
@@ -269,7 +273,11 @@ export class WorkerPool {
   }
 }
 
-function failedStart({ id }: PooledWorker, error: unknown): PoolExit {
-  const failedStart = { imageIsMissing: error instanceof ImageIsMissingError };
-  return { workerId: id, description: `could not be started: ${String(error)}`, outOfMemory: false, failedStart };
+function exitOfStart({ id }: PooledWorker, error: unknown): PoolExit {
+  return {
+    workerId: id,
+    description: `could not be started: ${String(error)}`,
+    outOfMemory: false,
+    failedStart: { imageIsMissing: error instanceof ImageIsMissingError },
+  };
 }
