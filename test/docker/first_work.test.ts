@@ -50,16 +50,18 @@ beforeAll(async () => {
       server.destroy();
     };
     client.on("data", (bytes) => {
-      if (/^POST \S+\/start[ ?]/.test(bytes.toString("latin1"))) {
-        asked += 1;
-        loss = losses.shift() ?? "nothing";
-      }
-      if (loss === "request") cut();
-      else server.write(bytes);
+      const started = /^POST \S*\/containers\/(\w+)\/start[ ?]/.exec(bytes.toString("latin1"))?.[1];
+      if (started === undefined) server.write(bytes);
+      else
+        void nextLoss(started).then((next) => {
+          loss = next;
+          if (loss === "request") cut();
+          else server.write(bytes);
+        });
     });
     server.on("data", (bytes) => {
       if (loss === "answer") cut();
-      else if (loss === "container") void removeAll().then(cut);
+      else if (loss === "container") void removeWorkers().then(cut);
       else client.write(bytes);
     });
     client.on("error", cut).on("close", cut);
@@ -82,7 +84,7 @@ beforeEach(() => {
     schedulerId: "sch-1",
     image: TEST_WORKER_IMAGE,
     network: "multinode-test",
-    readyNetworks: 0,
+    readyNetworks: 1,
     log: createLogger("test", "silent"),
   });
   workers = new WorkerRecorder(runtime);
@@ -95,8 +97,18 @@ afterEach(async () => {
 const containers = () =>
   engine.docker.listContainers({ all: true, filters: { label: [`${LABELS.installation}=${installationId}`] } });
 
-async function removeAll(): Promise<void> {
-  for (const { Id } of await containers()) await engine.docker.getContainer(Id).remove({ force: true });
+/** What is lost of a request to start this container: only workers count. */
+async function nextLoss(id: string): Promise<(typeof losses)[number]> {
+  const { Labels } = (await engine.docker.getContainer(id).inspect()).Config;
+  if (!(LABELS.worker in Labels)) return "nothing";
+  asked += 1;
+  return losses.shift() ?? "nothing";
+}
+
+async function removeWorkers(): Promise<void> {
+  const all = await containers();
+  for (const { Id } of all.filter(({ Labels }) => LABELS.worker in Labels))
+    await engine.docker.getContainer(Id).remove({ force: true });
 }
 
 function start() {
@@ -120,6 +132,20 @@ it.each([
   expect(JSON.stringify(info)).not.toContain("secret");
   await runtime.stop("wrk-1");
   expect(workers.exits).toHaveLength(1);
+});
+
+it("keeps the network of its holder when the answer is lost", async () => {
+  const container = (id: string) => engine.docker.getContainer(id).inspect();
+  // Until one is ready, workers are in the network itself.
+  const mode = await vi.waitFor(async () => {
+    await runtime.stop("wrk-1");
+    losses = ["answer"];
+    await start();
+    const { NetworkMode = "" } = (await container(nameOf(installationId, "wrk-1"))).HostConfig;
+    expect(NetworkMode).toMatch(/^container:/);
+    return NetworkMode;
+  }, CONTAINER_WAIT);
+  expect((await container(mode.slice("container:".length))).State.Running).toBe(true);
 });
 
 it("is not begun again where the container is removed by somebody before the answer is lost", async () => {

@@ -144,15 +144,14 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
       } catch (error) {
         this.#network = undefined;
         if (stop.aborted) throw new Error("it was stopped before it had started", { cause: error });
+        // Before its network is given up, which it is in if it runs.
+        const begun = firstWork !== undefined && isAsked && isOutage(error) && (await this.#idOfBegun(worker.id, stop));
+        if (typeof begun === "string") return begun;
         const isHoldersFault = await this.#leaveHolder(worker, error);
         if (image !== this.#settings.image && isMissingImage(error))
           throw new ImageIsMissingError(String(error), { cause: error });
         if (!isHoldersFault && !isOutage(error)) throw error;
         await backOff(attempt, stop);
-        if (firstWork !== undefined && isAsked && !isHoldersFault) {
-          const id = await this.#idOfBegun(worker.id, stop);
-          if (id !== undefined) return id;
-        }
         // What became of the attempt is not known: another one begins from nothing.
         await this.#remove(worker.id, stop);
       }
