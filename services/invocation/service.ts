@@ -20,6 +20,7 @@ import { adoptHandler } from "./dispatch/adopt.js";
 import { appendLogsHandler } from "./dispatch/append_logs.js";
 import { findOwnersHandler } from "./dispatch/find_owners.js";
 import { leaseHandler } from "./dispatch/lease.js";
+import { listInterruptionsHandler } from "./dispatch/list_interruptions.js";
 import { listLeasesHandler } from "./dispatch/list_leases.js";
 import { ParkedLeases } from "./dispatch/parked_leases.js";
 import { renewHandler } from "./dispatch/renew.js";
@@ -100,6 +101,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     dispatch: {
       ...leaseHandler(deps),
       ...renewHandler(deps),
+      ...listInterruptionsHandler(deps),
       ...reportHandler(deps),
       ...adoptHandler(deps),
       ...findOwnersHandler(deps),

@@ -39,6 +39,8 @@ export class LeaseLoop {
   #newest: Promise<unknown> | undefined;
   #renewing: Promise<unknown> | undefined;
   #renewAgain = false;
+  #hearing: Promise<unknown> | undefined;
+  #hearAgain = false;
   /** Leases that the last comparison found and that nothing here knew. */
   #strange = new Set<string>();
   /** Leases from before this start, until they are known or lost. */
@@ -60,7 +62,7 @@ export class LeaseLoop {
       bus.subscribe(
         "interruption",
         (event) => {
-          if (event.$case === "interruptions" && event.value.schedulerIds.includes(schedulerId)) this.renew();
+          if (event.$case === "interruptions" && event.value.schedulerIds.includes(schedulerId)) this.#hear();
         },
         () => this.renew(),
       ),
@@ -112,7 +114,7 @@ export class LeaseLoop {
     for (const timer of this.#timers) clearInterval(timer);
     clearInterval(this.#doubtTimer);
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
-    await Promise.all([...this.#leasing, this.#renewing]);
+    await Promise.all([...this.#leasing, this.#renewing, this.#hearing]);
   }
 
   /**
@@ -176,6 +178,25 @@ export class LeaseLoop {
       this.#renewing = undefined;
       if ((this.#renewAgain || !isDone) && !this.#stopping.signal.aborted) this.renew();
     });
+  }
+
+  /** Something is to be interrupted. Asks for that alone: a renewal waits for the disk. */
+  #hear(): void {
+    this.#hearAgain = this.#hearing !== undefined;
+    this.#hearing ??= this.#hearOnce().finally(() => {
+      this.#hearing = undefined;
+      if (this.#hearAgain && !this.#stopping.signal.aborted) this.#hear();
+    });
+  }
+
+  async #hearOnce(): Promise<void> {
+    const { dispatch, schedulerId } = this.#scheduler.settings;
+    try {
+      const { interruptions } = await dispatch.listInterruptions({ schedulerId }, { signal: this.#stopping.signal });
+      for (const interruption of interruptions) this.#scheduler.interrupt(interruption);
+    } catch {
+      if (!this.#stopping.signal.aborted) this.renew(); // which tells it too, and is tried again until it is done
+    }
   }
 
   async #renewOnce(): Promise<void> {

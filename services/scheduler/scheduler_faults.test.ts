@@ -96,6 +96,25 @@ describe("an invocation service that does not answer", () => {
     await vi.waitFor(async () => expect(await queueOf("f")).toEqual({ used: 0, queued: 0 }), WAIT);
   });
 
+  it.each([
+    ["renewals hang", "renewLeases", async () => await Promise.withResolvers<never>().promise],
+    ["the question for interruptions fails", "listInterruptions", () => Promise.reject(UNAVAILABLE)],
+  ])("delays no interruption where %s", async (_, broken, fault) => {
+    const faults = faultyDispatch(test.dispatch);
+    const scheduler = await startScheduler({ dispatch: faults.client });
+    test.catalog.add("f");
+    const id = await test.start("f");
+    const execution = await one(scheduler);
+    faults.before = async (method) => {
+      if (method === broken) await fault();
+    };
+    await test.cancel(id);
+    // Less than the time after which it would renew anyway.
+    await vi.waitFor(() => expect(execution.interruptions).toHaveLength(1), { ...WAIT, timeout: 4_000 });
+    execution.throw("Error: told");
+    await becomes(test, id, { status: Status.CANCELLED, terminated: true });
+  });
+
   it("does not keep a scheduler from starting later", async () => {
     const faults = faultyDispatch(test.dispatch);
     let calls = 0;

@@ -4,6 +4,7 @@ import type { DispatchServiceClient } from "../../gen/multinode/invocation/v1/di
 import type { ConnectRequest, ConnectResponse } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { openTestInvocations, type TestInvocations } from "../invocation/test_invocation.js";
+import type { Bus } from "../platform/bus/bus.js";
 import { FakeEngine, type FakeExecution, FakeRuntime, type FakeWorker } from "./runtime/fake.js";
 import type { SharedRuntime } from "./runtime/runtime.js";
 import type { SchedulerSettings } from "./scheduler_settings.js";
@@ -91,8 +92,7 @@ export async function openTestCluster(
         if (fenced) passFence();
         invocations.clock.forward(step);
         const running = replicas.filter(({ state }) => state === "runs");
-        const schedulerIds = running.map(({ id }) => id);
-        invocations.bus.publish({ $case: "interruptions", value: { schedulerIds } }); // they renew now
+        for (const replica of running) replica.renew();
         await vi.waitFor(async () => {
           for (const replica of running) if (!(await isLiving(replica))) throw new Error("a lease was not renewed");
         }, WAIT);
@@ -114,6 +114,8 @@ class ReplicaParts implements Replica {
   /** Ends the connections as the workers see them. */
   #leave = new AbortController();
   #wake: () => void = () => {};
+  /** Renews its lease now. */
+  renew: () => void = () => {};
   readonly #killed = new AbortController();
 
   constructor(
@@ -132,6 +134,7 @@ class ReplicaParts implements Replica {
     const settings = { connect, engine, ...own, ...(run === undefined ? {} : { run }) };
     this.service = createSchedulerService({
       ...testSettings({ bus, ids, log, catalog }),
+      bus: this.#watched(bus),
       maxWorkers: 20,
       strangersIntervalMs: 20,
       ...options,
@@ -192,6 +195,18 @@ class ReplicaParts implements Replica {
     this.#wake();
     if (this.state === "dead") void this.service.stop(AbortSignal.abort());
     else await this.service.stop(AbortSignal.timeout(5_000));
+  }
+
+  /** Who may have missed an interruption renews its lease. */
+  #watched(bus: Bus): Bus {
+    return {
+      publish: (event) => bus.publish(event),
+      subscribe: (kind, listener, missed) => {
+        if (kind === "interruption" && missed !== undefined) this.renew = missed;
+        return bus.subscribe(kind, listener, missed);
+      },
+      close: () => bus.close(),
+    };
   }
 
   /** Calls of a process that dies are cancelled. */

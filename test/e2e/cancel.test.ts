@@ -9,12 +9,13 @@ const MAIN = `
   import { holdLine, note, passGate, spawnHolders } from "./gate.js";
   export const mn = new Multinode();
   const grace = { gracePeriod: "500ms", maxRetries: 2 } as const;
+  const longGrace = { ...grace, gracePeriod: "20s" } as const;
   export const quick = mn.function({ maxInvocationsPerWorker: Infinity }, () => "done");
   export const held = mn.function({ maxConcurrency: 1 }, async (gate: string, notes: string) => {
     await note(notes, getContext().invocationId);
     await passGate(gate);
   });
-  export const heeds = mn.function({ ...grace, cpu: 1 }, () => setTimeout(20_000, undefined, { signal: getContext().signal }));
+  export const heeds = mn.function({ ...longGrace, cpu: 1 }, () => setTimeout(20_000, undefined, { signal: getContext().signal }));
   export const returnsLate = mn.function(async (gate: string) => {
     const { signal } = getContext();
     await setTimeout(20_000, undefined, { signal }).catch(() => undefined);
@@ -23,7 +24,7 @@ const MAIN = `
   });
   export const ignores = mn.function({ ...grace, cpu: 1 }, async (line: string) => { await holdLine(line); await setTimeout(20_000); });
   export const spins = mn.function(grace, async (line: string) => { await holdLine(line); for (;;); });
-  export const yielding = mn.function({ gracePeriod: "20s" }, async function* (gate: string, notes: string) {
+  export const yielding = mn.function(longGrace, async function* (gate: string, notes: string) {
     yield "begun";
     try {
       for (;;) { await setTimeout(10); yield "on"; }
@@ -36,10 +37,10 @@ const MAIN = `
       await note(notes, "finally");
     }
   });
-  export const syncYielding = mn.function(grace, function* () {
+  export const syncYielding = mn.function(longGrace, function* () {
     try { for (let i = 0; ; i += 1) yield i; } catch (error) { return "told " + error.name; }
   });
-  export const reason = mn.function(grace, async function* (notes: string) {
+  export const reason = mn.function(longGrace, async function* (notes: string) {
     const { signal } = getContext();
     const noted = new Promise((resolve) => signal.addEventListener("abort", () =>
       resolve(note(notes, String(signal.reason instanceof InvocationCancelledError && signal.reason instanceof Error)))));

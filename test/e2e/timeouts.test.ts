@@ -9,11 +9,12 @@ const MAIN = `
   import { passGate } from "./gate.js";
   export const mn = new Multinode();
   const limits = { timeout: "400ms", gracePeriod: "400ms" } as const;
-  export const heeds = mn.function({ ...limits, maxRetries: 3 }, async () => {
+  const longGrace = { timeout: "400ms", gracePeriod: "20s" } as const;
+  export const heeds = mn.function({ ...longGrace, maxRetries: 3 }, async () => {
     await setTimeout(20_000, undefined, { signal: getContext().signal });
   });
-  export const quick = mn.function(limits, () => "in time");
-  export const swallows = mn.function(limits, async () => {
+  export const quick = mn.function({ timeout: "10s" }, () => "in time");
+  export const swallows = mn.function(longGrace, async () => {
     const { signal } = getContext();
     await setTimeout(20_000, undefined, { signal }).catch(() => undefined);
     return [signal.reason instanceof InvocationTimedOutError, signal.reason.name];
@@ -21,7 +22,7 @@ const MAIN = `
   export const ignores = mn.function({ ...limits, maxRetries: 3 }, () => setTimeout(20_000));
   export const spins = mn.function({ ...limits, maxRetries: 3 }, () => { for (;;); });
   export const noGrace = mn.function({ timeout: "300ms", gracePeriod: 0 }, () => setTimeout(20_000));
-  export const yields = mn.function(limits, async function* () {
+  export const yields = mn.function(longGrace, async function* () {
     yield "begun";
     try {
       for (;;) { await setTimeout(20); yield "on"; }
@@ -30,7 +31,7 @@ const MAIN = `
       throw error;
     }
   });
-  export const failsWhenInterrupted = mn.function({ ...limits, maxRetries: 3 }, async () => {
+  export const failsWhenInterrupted = mn.function({ ...longGrace, maxRetries: 3 }, async () => {
     await setTimeout(20_000, undefined, { signal: getContext().signal }).catch(() => undefined);
     throw new Error("cleaning up failed");
   });

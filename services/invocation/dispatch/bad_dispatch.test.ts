@@ -72,6 +72,7 @@ describe("a request of a scheduler", () => {
     const duration = "lease_duration_ms: -1 is below 5000";
     expect(await violations(test.dispatch.renewLeases({ schedulerId: "", leaseDurationMs }))).toEqual([id, duration]);
     expect(await violations(test.dispatch.listLeases({ schedulerId: "" }))).toEqual([id]);
+    expect(await violations(test.dispatch.listInterruptions({ schedulerId: "" }))).toEqual([id]);
     const executions = [{ executionToken: "t".repeat(201) }];
     expect(await violations(test.dispatch.adoptExecutions({ schedulerId: "", leaseDurationMs, executions }))).toEqual([
       id,

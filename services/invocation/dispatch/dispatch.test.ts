@@ -212,7 +212,7 @@ describe("reports", () => {
 });
 
 describe("interruption", () => {
-  it("is told to its scheduler, all of it, each time it renews", async () => {
+  it("is told to its scheduler, all of it, each time it renews and when it asks", async () => {
     test.catalog.add("f", { gracePeriodMs: 7_000 });
     const id = await test.start("f");
     const leased = await leaseOne();
@@ -224,6 +224,9 @@ describe("interruption", () => {
       const { interruptions } = await renew(one);
       expect(interruptions).toMatchObject([{ ref: leased.ref, reason: 1 }]);
       expect(interruptions[0]?.killAfterMs).toBeGreaterThan(6_000);
+      expect((await test.dispatch.listInterruptions({ schedulerId: one })).interruptions).toMatchObject([
+        { ref: leased.ref, reason: 1 },
+      ]);
     }
     expect((await renew(other)).interruptions).toEqual([]);
     test.clock.forward(8_000);

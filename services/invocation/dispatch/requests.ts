@@ -17,6 +17,8 @@ export const leaseRequest = z.object({
 
 export const renewRequest = z.object({ schedulerId, leaseDurationMs });
 
+export const listInterruptionsRequest = z.object({ schedulerId });
+
 export const listLeasesRequest = z.object({ schedulerId });
 
 export const adoptRequest = z.object({

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { TEST_MIGRATIONS, testDbPort } from "../../../test/contract/db.contract.js";
 import { DiskSync } from "./disk_sync.js";
@@ -77,6 +78,32 @@ describe("a migration of SQLite", () => {
     expect(told.indexOf("durable answered")).toBeLessThan(told.findIndex((line) => line.startsWith("read")));
     expect(told.indexOf("durable answered")).toBeLessThan(told.indexOf("later answered"));
     disk.restore();
+    await db.close();
+  });
+
+  it("reads though others write all the time and the disk is slow", async () => {
+    const db = await openSqlite(await newFile(), TEST_MIGRATIONS);
+    let running = Promise.resolve();
+    const disk = vi.spyOn(DiskSync.prototype, "sync").mockImplementation(() => {
+      running = running.then(() => delay(5));
+      return running;
+    });
+    let written = 0;
+    let isOver = false;
+    const writers = Array.from({ length: 8 }, async (_, writer) => {
+      for (let n = 0; !isOver; n += 1) {
+        await db.write((tx) => tx.run("INSERT INTO items (id, n) VALUES (?, 0)", `${writer}-${n}`));
+        written += 1;
+        await delay(writer);
+      }
+    });
+    for (const least of [50, 100, 150]) {
+      await vi.waitFor(() => expect(written).toBeGreaterThan(least));
+      await db.read((tx) => tx.get("SELECT 1"));
+    }
+    isOver = true;
+    await Promise.all(writers);
+    disk.mockRestore();
     await db.close();
   });
 

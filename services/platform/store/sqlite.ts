@@ -8,8 +8,11 @@
  *     itself.
  * S3. Reads use a connection of their own, so that they never see what is not committed.
  * S4. A database that is full or broken ends the whole transaction underneath: then every write of it is refused.
+ * S5. A read waits for the disk at most once: commits that come after it stand back until it was done. Else there would
+ *     always be a newer one to wait for where the disk is slow.
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { Refusal } from "../errors.js";
 import type { Db, Dialect, Migration, ReadTransaction, SqlValue, WriteOptions, WriteTransaction } from "./db.js";
 import { DiskSync } from "./disk_sync.js";
@@ -68,6 +71,7 @@ class SqliteDb implements Db {
   readonly #disk: DiskSync;
   /** The answers of the latest commit, which come after those of all earlier ones (D5); undefined when all are given. */
   #answers: Promise<void> | undefined;
+  #readsWaiting = 0;
 
   constructor(file: string) {
     const writer = new DatabaseSync(file);
@@ -104,7 +108,9 @@ class SqliteDb implements Db {
   }
 
   async read<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T> {
+    this.#readsWaiting += 1;
     while (this.#answers !== undefined) await this.#answers; // D3
+    this.#readsWaiting -= 1;
     return await this.peek(work);
   }
 
@@ -125,12 +131,11 @@ class SqliteDb implements Db {
   }
 
   async #flush(): Promise<void> {
-    // Everything that arrives in this turn of the event loop joins the commit.
-    await new Promise((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, WRITES_PER_COMMIT);
-      await this.#commit(batch);
-      if (this.#waiting.length > 0) await new Promise((resolve) => setImmediate(resolve));
+      while (this.#readsWaiting > 0 && this.#answers !== undefined) await this.#answers; // S5
+      // Everything that arrives in this turn of the event loop joins the commit, and reads are done with theirs.
+      await nextTurn();
+      await this.#commit(this.#waiting.splice(0, WRITES_PER_COMMIT));
     }
     this.#flushing = undefined;
   }

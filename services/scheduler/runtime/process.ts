@@ -13,7 +13,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
-import { type GroupLeader, killGroup, leaderOf } from "./process_group.js";
+import { type GroupLeader, groupEnded, killGroup, leaderOf } from "./process_group.js";
 import type { Runtime, WorkerExit, WorkerSpec } from "./runtime.js";
 
 /** Environment variables of the server that functions get. */
@@ -88,8 +88,9 @@ export class ProcessRuntime implements Runtime {
     const lifeline = child.stdio[LIFELINE_FD] as Writable;
     lifeline.on("error", () => {}); // the worker is gone, which its exit tells
     lifeline.write(`${JSON.stringify({ ...boot, bundleCacheDir: this.#bundles })}\n`);
-    const exited = exit.then(({ code, signal }) => {
+    const exited = exit.then(async ({ code, signal }) => {
       killGroup(leader); // what it started
+      await groupEnded(leader);
       rmSync(this.#record(workerId), { force: true });
       this.#running.delete(workerId);
       const outOfMemory = lastLines.some((line) => line.includes("heap out of memory"));

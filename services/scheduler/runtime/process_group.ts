@@ -1,6 +1,11 @@
 /** Process groups: who leads one, and ending it whole. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Where nobody asks about orphans that have ended, as in a container without an init, they stay members for ever. */
+const LONGEST_END_MS = 1_000;
+const LOOK_INTERVAL_MS = 2;
 
 export interface GroupLeader {
   readonly pid: number;
@@ -23,6 +28,21 @@ export function killGroup(leader: GroupLeader): void {
     process.kill(-leader.pid, "SIGKILL");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** Resolves when a group that was killed has no member any more: each ends when the kernel next gives it a turn. */
+export async function groupEnded({ pid }: GroupLeader): Promise<void> {
+  const giveUpAt = performance.now() + LONGEST_END_MS;
+  while (hasMembers(pid) && performance.now() < giveUpAt) await delay(LOOK_INTERVAL_MS);
+}
+
+function hasMembers(group: number): boolean {
+  try {
+    process.kill(-group, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 
