@@ -8,7 +8,7 @@ import { ROOT, run, runScript } from "./toolchain.mjs";
 
 const DEFAULT_TAG = "multinode/services:latest";
 const DEFAULT_BASE = "node:24-slim";
-const SERVICES = ["registry", "invocation", "scheduler", "health"];
+const SERVICES = ["registry", "invocation", "scheduler"];
 /** Files of the package that services run or read. */
 const PACKAGE_FILES = /^(worker.*\.cjs|descriptors\.binpb)$/;
 /** Parts of dependencies that these ask for, and do without. */

@@ -9,9 +9,12 @@ export class Announcer {
   readonly #bus: Bus;
   readonly #hub: WatchHub;
   readonly #running: RunningLives;
+  readonly #hasQueued: () => Promise<boolean>;
   readonly #deadlineListeners = new Set<(at: number) => void>();
 
-  constructor(bus: Bus, hub: WatchHub, running: RunningLives) {
+  /** @param hasQueued whether anything waits in a queue, as the store says now */
+  constructor(bus: Bus, hub: WatchHub, running: RunningLives, hasQueued: () => Promise<boolean>) {
+    this.#hasQueued = hasQueued;
     this.#bus = bus;
     this.#hub = hub;
     this.#running = running;
@@ -28,11 +31,13 @@ export class Announcer {
     this.#hub.offer(changes);
     const invocations = [];
     const schedulerIds = new Set<string>();
-    let queueChanged = false;
+    let isNewlyQueued = false;
+    let isSlotFree = false;
     let deadline = Number.POSITIVE_INFINITY;
     for (const { identity, before, after } of changes) {
       invocations.push({ invocationId: identity.id, ...progressOf(after) });
-      if (after.held < before.held || (isQueued(after) && !isQueued(before))) queueChanged = true;
+      if (isQueued(after) && !isQueued(before)) isNewlyQueued = true;
+      if (after.held < before.held) isSlotFree = true;
       const { current } = after;
       if (current === null) continue;
       if (current.interrupt !== null && before.current?.interrupt === null) schedulerIds.add(current.schedulerId);
@@ -41,11 +46,21 @@ export class Announcer {
       }
     }
     this.#bus.publish({ $case: "invocations", value: { invocations } });
-    if (queueChanged) this.queued();
+    if (isNewlyQueued) this.queued();
+    else if (isSlotFree) void this.#slotIsFree();
     if (schedulerIds.size > 0) {
       this.#bus.publish({ $case: "interruptions", value: { schedulerIds: [...schedulerIds] } });
     }
     if (deadline < Number.POSITIVE_INFINITY) this.deadline(deadline);
+  }
+
+  /**
+   * A free slot changes something only for what waits. It is looked for now, after the commit: what is queued later sees the
+   * slot, since its transaction locks the queue after this one has.
+   */
+  async #slotIsFree(): Promise<void> {
+    const isAnyQueued = await this.#hasQueued().catch(() => true);
+    if (isAnyQueued) this.queued();
   }
 
   /** Invocations may be leased that could not be before. */

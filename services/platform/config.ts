@@ -49,6 +49,8 @@ export const COMMON_SETTINGS = {
   MULTINODE_NATS_URL: natsUrlSetting.optional(),
   /** Certificates, in PEM, of the authority behind those of the NATS servers; default: the well-known ones. */
   MULTINODE_NATS_CA: fileSetting.optional(),
+  /** A file that is fresh while calls are welcome; default: none (heartbeat.ts). */
+  MULTINODE_HEALTH_FILE: z.string().min(1).optional(),
   /** Whether plain text may go to other machines: between services, to NATS, to workers. */
   MULTINODE_INSECURE: z.enum(["true", "false"]).default("false"),
 };

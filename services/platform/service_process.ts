@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { CompatServiceDefinition, Server } from "nice-grpc";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { Heartbeat } from "./heartbeat.js";
 import { createLogger, type Logger } from "./log.js";
 import { ACCESS } from "./rpc/access.js";
 import { type Listening, listen } from "./rpc/listening.js";
@@ -22,6 +23,7 @@ export interface ServiceSettings extends TlsSettings {
   readonly MULTINODE_DATA_DIR: string;
   readonly MULTINODE_SERVICE_TOKEN: string;
   readonly MULTINODE_LOG_LEVEL: string;
+  readonly MULTINODE_HEALTH_FILE?: string | undefined;
   readonly MULTINODE_INSECURE: "true" | "false";
 }
 
@@ -59,6 +61,8 @@ export async function runService(
   make: (frame: ServiceFrame) => Promise<ServiceParts>,
 ): Promise<void> {
   const log = createLogger(name, settings.MULTINODE_LOG_LEVEL);
+  const healthFile = settings.MULTINODE_HEALTH_FILE;
+  const heartbeat = healthFile === undefined ? undefined : new Heartbeat(healthFile, log);
   const certificates = openCertificates(settings, log);
   const mayLeaveMachine = certificates !== undefined || settings.MULTINODE_INSECURE === "true";
   const mayListen = ({ host }: Address) => refuseUnprotected(host, mayLeaveMachine, "say MULTINODE_INSECURE=true");
@@ -87,6 +91,7 @@ export async function runService(
   if ((await Promise.race([starting, stopped])) === undefined) {
     endOnFault(log);
     for (const listening of listenings) listening.serving(true);
+    heartbeat?.start();
     const ports = { port: main.port, ...(open === undefined ? {} : { openPort: open.port }) };
     log.info({ ...ports, tls: certificates !== undefined }, "listening");
     process.stdout.write(`${JSON.stringify({ service: name, ...ports })}\n`);
@@ -104,6 +109,7 @@ export async function runService(
   // It holds up nothing, and ends the process also where something that is left over would keep it.
   giveUp.unref();
   for (const listening of listenings) listening.serving(false);
+  heartbeat?.stop();
   stopping.abort();
   await parts.stop(AbortSignal.timeout(LIMITS.gracefulStopMs / 2));
   await Promise.all(listenings.map((listening) => listening.stop(LIMITS.gracefulStopMs / 2)));

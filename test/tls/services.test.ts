@@ -1,12 +1,14 @@
 /** The services as processes of their own, with TLS between all of them. */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ChannelCredentials } from "nice-grpc";
+import { HealthDefinition } from "nice-grpc-server-health";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { createLogger } from "../../services/platform/log.js";
@@ -20,6 +22,8 @@ import { type ServicesTarget, startServicesTarget } from "../harness/services_ta
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url));
 const NAMES = ["registry", "invocation", "scheduler"] as const;
 const WAIT = { timeout: 15_000, interval: 50 };
+const SERVING = 1;
+const NOT_SERVING = 2;
 const run = promisify(execFile);
 
 let folder: string;
@@ -80,15 +84,21 @@ it("run a function, whose worker comes to the scheduler without a certificate", 
 });
 
 describe.each(NAMES)("the %s", (name) => {
-  const healthOf = (env: Record<string, string>) =>
-    run(process.execPath, [join(REPOSITORY, "build/services/health/main.js")], {
-      env: { PATH: process.env["PATH"], MULTINODE_LISTEN: `0.0.0.0:${portOf(name)}`, ...env },
-    });
+  const healthOf = async (files?: CertificateFiles) => {
+    const certificates = files && new Certificates(files, createLogger("test", "silent"));
+    const connection = connectToService(`localhost:${portOf(name)}`, "x".repeat(40), certificates?.client());
+    try {
+      return (await connection.client(HealthDefinition).check({ service: "" })).status;
+    } finally {
+      connection.close();
+      certificates?.close();
+    }
+  };
 
-  it("tells the health check of its container that it serves", async () => {
-    await healthOf(settingsOf(ours(name)));
-    await expect(healthOf({})).rejects.toThrow("UNAVAILABLE");
-    await expect(healthOf(settingsOf(foreign(name)))).rejects.toThrow(/unable to verify|self-signed/);
+  it("tells whoever has a certificate that it serves", async () => {
+    expect(await healthOf(ours("gateway"))).toBe(SERVING);
+    await expect(healthOf()).rejects.toMatchObject({ reason: "Unavailable" });
+    await expect(healthOf(foreign("gateway"))).rejects.toMatchObject({ reason: "Unavailable" });
   });
 
   it("shows its services by reflection to who has a certificate, and to nobody else", async () => {
@@ -148,17 +158,18 @@ it("end in order when they are told to", async () => {
 
 it("a service that waits for another is not healthy, and ends when it is told to", async () => {
   const port = await freePort();
+  const healthFile = join(folder, "health");
   const address = `127.0.0.1:${port}`;
   const child = spawn(process.execPath, [join(REPOSITORY, "build/services/scheduler/main.js")], {
     stdio: "ignore",
-    env: { ...environmentFor("waiting"), MULTINODE_LISTEN: address },
+    env: { ...environmentFor("waiting"), MULTINODE_LISTEN: address, MULTINODE_HEALTH_FILE: healthFile },
   });
   const ended = once(child, "exit");
-  const env = { PATH: process.env["PATH"], MULTINODE_LISTEN: address };
-  await vi.waitFor(async () => {
-    const asking = run(process.execPath, [join(REPOSITORY, "build/services/health/main.js")], { env });
-    await expect(asking).rejects.toThrow("calls are not welcome");
-  }, WAIT);
+  const connection = connectToService(address, "x".repeat(40));
+  const health = connection.client(HealthDefinition);
+  await vi.waitFor(async () => expect((await health.check({ service: "" })).status).toBe(NOT_SERVING), WAIT);
+  connection.close();
+  expect(existsSync(healthFile)).toBe(false);
   child.kill("SIGTERM");
   const timer = setTimeout(() => child.kill("SIGKILL"), WAIT.timeout);
   expect(await ended).toEqual([0, null]);

@@ -101,7 +101,8 @@ async function storing<T>(
       },
       { committed },
     );
-    deps.parked.coming();
+    // What is left over for others they are told of when it is stored.
+    if (claim === undefined) deps.parked.coming();
     const { value, queued } = await stored;
     if (queued) deps.announcer.queued();
     return value;
