@@ -1,6 +1,6 @@
 // Makes an authority and certificates for development: `node scripts/make_certs.mjs FOLDER [HOST ...]`.
-// Each of NAMES gets NAME.crt and NAME.key in the folder, good for the host NAME, for this machine, and for each HOST (a name or an
-// IP address). An authority that is in the folder already (ca.crt, ca.key) is used again; what else is there is made anew.
+// Each of NAMES gets NAME.crt and NAME.key in the folder, good for the host NAME, its replicas NAME-1 to NAME-9, this machine, and
+// each HOST (a name or an IP address). An authority that is in the folder already (ca.crt, ca.key) is used again; what else is there is made anew.
 // Needs the openssl command, version 3.
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -11,6 +11,7 @@ import { join } from "node:path";
 const NAMES = ["registry", "invocation", "scheduler", "gateway", "nats"];
 const AUTHORITY_DAYS = "3650";
 const DAYS = "365";
+const MOST_REPLICAS = 9;
 const NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
 const [folder, ...hosts] = process.argv.slice(2);
@@ -52,7 +53,8 @@ function makeAuthority(folder) {
 function makeCertificate({ folder, scratch, authority, name, hosts }) {
   const key = join(folder, `${name}.key`);
   const [request, extensions] = [join(scratch, "request"), join(scratch, "extensions")];
-  const alternatives = [name, "localhost", "127.0.0.1", "::1", ...hosts].map((host) =>
+  const replicas = Array.from({ length: MOST_REPLICAS }, (_, index) => `${name}-${index + 1}`);
+  const alternatives = [name, ...replicas, "localhost", "127.0.0.1", "::1", ...hosts].map((host) =>
     isIP(host) === 0 ? `DNS:${host}` : `IP:${host}`,
   );
   const lines = [

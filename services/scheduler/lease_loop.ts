@@ -6,10 +6,12 @@
  * to another scheduler 9 s after the last answer (at 18 s) and end themselves 20 s after it (at 29 s), and its lease is
  * over at 30 s. A scheduler that is killed is noticed at once.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type { HeldLease, LeasedExecution } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { HeldExecution } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { Refusal } from "../platform/errors.js";
+import { type Asking, Lessors } from "./lessors.js";
 import type { Plan } from "./plan.js";
 import { newRun, type Run, threw } from "./run.js";
 import { isShared } from "./runtime/runtime.js";
@@ -32,11 +34,7 @@ export class LeaseLoop {
   #doubtTimer: NodeJS.Timeout | undefined;
   #comparisonsDue = 0;
   readonly #unsubscribes: (() => void)[] = [];
-  /** Requests on their way; all but the newest, which replaced them, are about to end. */
-  readonly #leasing = new Set<Promise<unknown>>();
-  /** What the newest of them asks for; 0: there is none. */
-  #asked = 0;
-  #newest: Promise<unknown> | undefined;
+  readonly #lessors: Lessors;
   #renewing: Promise<unknown> | undefined;
   #renewAgain = false;
   #hearing: Promise<unknown> | undefined;
@@ -54,6 +52,10 @@ export class LeaseLoop {
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
+    const { dispatch, lessors = [dispatch] } = scheduler.settings;
+    const lease = (asking: Asking, excluded: readonly string[]) =>
+      this.#try(() => this.#lease(asking, excluded)).then(() => {});
+    this.#lessors = new Lessors(lessors, lease, () => scheduler.wake());
   }
 
   async start(): Promise<void> {
@@ -114,7 +116,7 @@ export class LeaseLoop {
     for (const timer of this.#timers) clearInterval(timer);
     clearInterval(this.#doubtTimer);
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
-    await Promise.all([...this.#leasing, this.#renewing, this.#hearing]);
+    await Promise.all([this.#lessors.ended(), this.#renewing, this.#hearing]);
   }
 
   /**
@@ -124,32 +126,27 @@ export class LeaseLoop {
    * @param imageless what can have none until its image is there
    */
   offer(plan: Plan, waiting: readonly Run[], imageless: readonly Run[]): void {
-    const count = Math.min(plan.room - (plan.roomForOthers ? waiting.length : 0), LIMITS.executionsPerLease);
-    if (count < Math.max(1, 2 * this.#asked) || this.#stopping.signal.aborted) return;
+    if (this.#stopping.signal.aborted) return;
     const excluded = plan.roomForOthers ? imageless : [...waiting, ...imageless];
-    const excludedQueues = [
-      ...new Set(excluded.map(({ leased }) => `${leased.projectId}/${leased.function?.functionName}`)),
-    ];
-    this.#asked = count;
-    const leasing = this.#try(() => this.#lease(count, excludedQueues)).finally(() => {
-      this.#leasing.delete(leasing);
-      if (this.#newest === leasing) this.#asked = 0;
-      this.#scheduler.wake();
-    });
-    this.#newest = leasing;
-    this.#leasing.add(leasing);
+    const queues = new Set(excluded.map(({ leased }) => `${leased.projectId}/${leased.function?.functionName}`));
+    this.#lessors.offer(plan.room - (plan.roomForOthers ? waiting.length : 0), [...queues]);
   }
 
-  async #lease(maxCount: number, excludedQueues: string[]): Promise<void> {
-    const { dispatch, schedulerId } = this.#scheduler.settings;
+  async #lease({ lessor, count, isReplaced }: Asking, excludedQueues: readonly string[]): Promise<void> {
+    const { schedulerId } = this.#scheduler.settings;
+    const { signal } = this.#stopping;
     // What is excluded now is not for long.
     const waitMs = excludedQueues.length > 0 ? EXCLUDING_WAIT_MS : WAIT_MS;
-    const request = { schedulerId, maxCount, excludedQueues, leaseDurationMs: LIMITS.leaseDurationMs, waitMs };
+    const leaseDurationMs = LIMITS.leaseDurationMs;
+    const sentAt = performance.now();
     try {
-      const { executions } = await dispatch.leaseInvocations(request, { signal: this.#stopping.signal });
+      const request = { schedulerId, maxCount: count, excludedQueues: [...excludedQueues], leaseDurationMs, waitMs };
+      const { executions } = await lessor.leaseInvocations(request, { signal });
       if (executions.length > 0) this.#scheduler.take(executions.map(newRun));
+      // It did not wait, since it ends, or since a request to another address has come to the same replica.
+      else if (performance.now() - sentAt < waitMs / 2 && !isReplaced()) await delay(RETRY_MS, undefined, { signal });
     } catch (error) {
-      this.#doubt();
+      if (!signal.aborted) this.#doubt();
       throw error;
     }
   }

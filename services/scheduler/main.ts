@@ -27,6 +27,12 @@ const settings = readSettings(
     ...COMMON_SETTINGS,
     MULTINODE_REGISTRY_ADDRESS: addressSetting,
     MULTINODE_INVOCATION_ADDRESS: addressSetting,
+    /** Each replica of the invocation service by itself, with commas; default: what MULTINODE_INVOCATION_ADDRESS leads to. */
+    MULTINODE_INVOCATION_REPLICAS: z
+      .string()
+      .transform((text) => [...new Set(text.split(","))])
+      .pipe(z.array(addressSetting))
+      .optional(),
     /** Where functions reach the public API. */
     MULTINODE_API_URL: z.url(),
     /** Where workers come to, who have no certificate; default: where the other services come to, without TLS. */
@@ -57,6 +63,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
   const ids = new IdSource(systemClock);
   const registry = connect(settings.MULTINODE_REGISTRY_ADDRESS);
   const invocation = connect(settings.MULTINODE_INVOCATION_ADDRESS);
+  const replicas = settings.MULTINODE_INVOCATION_REPLICAS?.map(connect);
   const catalog = registry.client(CatalogServiceDefinition);
   const bus = openBus(settings, "scheduler", log, [registry, invocation]);
   // The same for all schedulers of the installation, which share the service token, so that a worker may come to any of
@@ -67,6 +74,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
   const scheduler = createSchedulerService({
     schedulerId,
     dispatch: invocation.client(DispatchServiceDefinition),
+    ...(replicas && { lessors: replicas.map((replica) => replica.client(DispatchServiceDefinition)) }),
     catalog,
     runtime: openRuntime(settings, { folder: path, schedulerId, log }),
     bus,
@@ -105,6 +113,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
       await bus.close();
       registry.close();
       invocation.close();
+      for (const replica of replicas ?? []) replica.close();
     },
   };
 });

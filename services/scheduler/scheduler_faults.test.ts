@@ -115,6 +115,14 @@ describe("an invocation service that does not answer", () => {
     await becomes(test, id, { status: Status.CANCELLED, terminated: true });
   });
 
+  it("where there is another replica leaves no room unused", async () => {
+    const gone = { leaseInvocations: () => Promise.reject(UNAVAILABLE) };
+    const scheduler = await startScheduler({ lessors: [gone, test.dispatch], maxWorkers: 4 });
+    test.catalog.add("f");
+    for (let count = 0; count < 4; count += 1) await test.start("f");
+    await running(scheduler, 4);
+  });
+
   it("does not keep a scheduler from starting later", async () => {
     const faults = faultyDispatch(test.dispatch);
     let calls = 0;

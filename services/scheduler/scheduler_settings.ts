@@ -4,12 +4,15 @@ import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catal
 import type { Bus } from "../platform/bus/bus.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
+import type { Lessor } from "./lessors.js";
 import type { Runtime } from "./runtime/runtime.js";
 import type { WorkerTokens } from "./worker_token.js";
 
 export interface SchedulerSettings {
   readonly schedulerId: string;
   readonly dispatch: DispatchServiceClient;
+  /** The replicas of the invocation service, each by itself. Default: `dispatch`. */
+  readonly lessors?: readonly Lessor[];
   readonly catalog: Pick<
     CatalogServiceClient,
     "getCode" | "downloadBundle" | "findUsedBundles" | "listStandingFunctions"

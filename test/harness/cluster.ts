@@ -216,6 +216,7 @@ function serviceMembers(
     MULTINODE_WORKER_URL: `http://${name === "scheduler-1" ? addresses.doorOut1 : addresses.doorOut2}`,
     MULTINODE_OTHER_WORKER_URLS: `http://${addresses.doorOut1},http://${addresses.doorOut2}`,
     MULTINODE_API_URL: `http://${addresses.api}`,
+    MULTINODE_INVOCATION_REPLICAS: `${addresses["invocation-1"]},${addresses["invocation-2"]}`,
     MULTINODE_RUNTIME: runtime,
     MULTINODE_WORKER_IMAGE: WORKER_IMAGE,
     MULTINODE_WORKER_NETWORK: NETWORK,

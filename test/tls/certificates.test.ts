@@ -172,8 +172,4 @@ describe("files of certificates", () => {
     );
     await expect(call(port, loud.client())).resolves.toMatchObject({ status: 1 });
   });
-
-  it("tell what host they are for", () => {
-    expect(open(ours("registry")).ownName).toBe("registry");
-  });
 });

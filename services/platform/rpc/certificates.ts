@@ -61,15 +61,6 @@ export class Certificates {
     return experimental.createCertificateProviderChannelCredentials(this.#provider, this.#provider);
   }
 
-  /** A host that this service's own certificate is for. */
-  get ownName(): string {
-    const name = /(?:DNS|IP Address):([^,\s"]+)/.exec(
-      new X509Certificate(this.#material.cert).subjectAltName ?? "",
-    )?.[1];
-    if (name === undefined) throw new Error(`${this.#files.cert} is for no host: it has no subjectAltName`);
-    return name;
-  }
-
   readAgain(): void {
     try {
       const material = readMaterial(this.#files);
