@@ -142,7 +142,8 @@ export class LeaseLoop {
     try {
       const request = { schedulerId, maxCount: count, excludedQueues: [...excludedQueues], leaseDurationMs, waitMs };
       const { executions } = await lessor.leaseInvocations(request, { signal });
-      if (executions.length > 0) this.#scheduler.take(executions.map(newRun));
+      if (executions.length > 0)
+        this.#scheduler.take(executions.map((leased) => newRun(leased as LeasedExecution, lessor)));
       // It did not wait, since it ends, or since a request to another address has come to the same replica.
       else if (performance.now() - sentAt < waitMs / 2 && !isReplaced()) await delay(RETRY_MS, undefined, { signal });
     } catch (error) {
@@ -232,7 +233,7 @@ export class LeaseLoop {
             $case: "ended",
             value: threw("WorkerLostError: the worker was lost when its server ended", true),
           } as const);
-      this.#scheduler.reporter.report({ ref, event }, () => {});
+      this.#scheduler.reporters.of(undefined).report({ ref, event }, () => {});
     }
     this.#strange = strange;
     // Their workers come or end within seconds.

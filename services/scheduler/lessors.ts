@@ -9,7 +9,7 @@ import type { DispatchServiceClient } from "../../gen/multinode/invocation/v1/di
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 
 /** One replica of the invocation service, or a proxy before all of them. */
-export type Lessor = Pick<DispatchServiceClient, "leaseInvocations">;
+export type Lessor = Pick<DispatchServiceClient, "leaseInvocations" | "reportExecutions" | "appendLogs">;
 
 /** One request. */
 export interface Asking {

@@ -1,6 +1,7 @@
 /**
  * Carries reports and log lines to the invocation service: in order, many with one call, one call at a time, again until
- * they are taken.
+ * they are taken. They go to the replica that leased what they are about, as long as it answers: it remembers what it leased,
+ * and often has the one who watches.
  */
 import type { DispatchServiceClient, ExecutionReport } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { LogLine } from "../../gen/multinode/invocation/v1/log_service.pb.js";
@@ -13,6 +14,10 @@ const MOST_BYTES = 2 * 1024 * 1024;
 /** What a report and a line take beside their content, in bytes, roughly. */
 const ITEM_BYTES = 150;
 const RETRY_MS = 250;
+/** How long a replica that did not answer is left alone. */
+const PASSED_OVER_MS = 10_000;
+
+type Taker = Pick<DispatchServiceClient, "reportExecutions" | "appendLogs">;
 
 interface Waiting {
   readonly report: ExecutionReport;
@@ -21,16 +26,20 @@ interface Waiting {
 }
 
 export class Reporter {
-  readonly #dispatch: Pick<DispatchServiceClient, "reportExecutions" | "appendLogs">;
+  readonly #dispatch: Taker;
   readonly #log: Logger;
+  /** The replica to go to first. */
+  readonly #replica: Taker | undefined;
+  #passedOverUntil = 0;
   #reports: Waiting[] = [];
   #lines: LogLine[] = [];
   #flushing: Promise<void> | undefined;
   #stopped = false;
 
-  constructor(dispatch: Pick<DispatchServiceClient, "reportExecutions" | "appendLogs">, log: Logger) {
+  constructor(dispatch: Taker, log: Logger, replica?: Taker) {
     this.#dispatch = dispatch;
     this.#log = log;
+    this.#replica = replica;
   }
 
   report(report: ExecutionReport, settled: (refusal: string | undefined) => void): void {
@@ -69,27 +78,49 @@ export class Reporter {
       while (waiting.length > 0) {
         // A character takes up to three bytes.
         const lines = takeBatch(waiting, MOST_LINES, ({ text }) => ITEM_BYTES + 3 * text.length);
-        if ((await this.#untilTaken(() => this.#dispatch.appendLogs({ lines }))) === undefined) return;
+        if ((await this.#untilTaken((taker) => taker.appendLogs({ lines }))) === undefined) return;
       }
       if (batch.length === 0) continue;
       const reports = batch.map(({ report }) => report);
-      const answer = await this.#untilTaken(() => this.#dispatch.reportExecutions({ reports }));
+      const answer = await this.#untilTaken((taker) => taker.reportExecutions({ reports }));
       if (answer === undefined) return;
       const refusals = new Map(answer.refusals.map(({ index, reason }) => [index, reason]));
       for (const [index, { settled }] of batch.entries()) settled(refusals.get(index));
     }
   }
 
-  async #untilTaken<T>(send: () => Promise<T>): Promise<T | undefined> {
+  async #untilTaken<T>(send: (taker: Taker) => Promise<T>): Promise<T | undefined> {
     while (!this.#stopped) {
+      const replica = performance.now() < this.#passedOverUntil ? undefined : this.#replica;
       try {
-        return await send();
+        return await send(replica ?? this.#dispatch);
       } catch (err) {
         this.#log.warn({ err }, "the invocation service did not take reports; they will be sent again");
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        if (replica !== undefined) this.#passedOverUntil = performance.now() + PASSED_OVER_MS;
+        else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
     return undefined;
+  }
+}
+
+/** A reporter for each replica that leases, and one for what none of them has leased here. */
+export class Reporters {
+  readonly #other: Reporter;
+  readonly #ofReplicas: ReadonlyMap<Taker, Reporter>;
+
+  constructor(dispatch: Taker, replicas: readonly Taker[], log: Logger) {
+    this.#other = new Reporter(dispatch, log);
+    this.#ofReplicas = new Map(replicas.map((replica) => [replica, new Reporter(dispatch, log, replica)]));
+  }
+
+  /** @param replica that has leased what is to be reported, if that is known: reports of one execution stay in order */
+  of(replica: Taker | undefined): Reporter {
+    return (replica && this.#ofReplicas.get(replica)) ?? this.#other;
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#other, ...this.#ofReplicas.values()].map((reporter) => reporter.drain(signal)));
   }
 }
 

@@ -6,6 +6,7 @@ import {
   type LeasedExecution,
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import type { Lessor } from "./lessors.js";
 import type { FunctionShape } from "./plan.js";
 import type { WorkerExit } from "./runtime/runtime.js";
 import { STANDARD_IMAGE, sizeOf } from "./worker_kind.js";
@@ -14,6 +15,8 @@ export interface Run {
   readonly ref: ExecutionRef;
   readonly leased: LeasedExecution;
   readonly shape: FunctionShape;
+  /** Who leased it; undefined where it was adopted. */
+  readonly lessor: Lessor | undefined;
   /** Undefined while it waits for one. */
   workerId: string | undefined;
   /** Whether its end was reported. What remains is its release. */
@@ -31,12 +34,13 @@ export interface Run {
   logBytes: number;
 }
 
-export function newRun(leased: LeasedExecution): Run {
+export function newRun(leased: LeasedExecution, lessor?: Lessor): Run {
   if (leased.ref === undefined) throw new Error("an execution was leased without its ref");
   return {
     ref: leased.ref,
     leased,
     shape: shapeOf(leased.versionId, leased.function),
+    lessor,
     workerId: undefined,
     ended: false,
     foreign: false,

@@ -15,7 +15,7 @@ import { ImageSweeper } from "./image_sweeper.js";
 import { LeaseLoop } from "./lease_loop.js";
 import { type FunctionShape, type Plan, plan, type StandingFunction } from "./plan.js";
 import { Provisioner } from "./provisioner.js";
-import { Reporter } from "./reporter.js";
+import { Reporters } from "./reporter.js";
 import { lossOf, type Run, threw } from "./run.js";
 import { isShared } from "./runtime/runtime.js";
 import type { SchedulerSettings } from "./scheduler_settings.js";
@@ -35,7 +35,7 @@ export class Scheduler {
   readonly settings: SchedulerSettings;
   readonly runs = new Map<string, Run>();
   readonly pool: WorkerPool;
-  readonly reporter: Reporter;
+  readonly reporters: Reporters;
   readonly traffic: WorkerTraffic;
   readonly leases: LeaseLoop;
   readonly builds: ImageBuilds;
@@ -70,7 +70,7 @@ export class Scheduler {
       monotonic,
       now: () => Date.now(),
     });
-    this.reporter = new Reporter(dispatch, log);
+    this.reporters = new Reporters(dispatch, settings.lessors ?? [], log);
     this.traffic = new WorkerTraffic(this);
     this.leases = new LeaseLoop(this);
     this.takeover = isShared(runtime) ? new Takeover(this, runtime) : undefined;
@@ -123,7 +123,7 @@ export class Scheduler {
       clearTimeout(run.interrupt?.timer);
       if (run.workerId === undefined) this.#giveBack(run);
     }
-    await this.reporter.drain(signal);
+    await this.reporters.drain(signal);
   }
 
   get stopped(): boolean {
@@ -156,7 +156,7 @@ export class Scheduler {
     clearTimeout(run.interrupt?.timer);
     if (worker === undefined) this.#waiting = this.#waiting.filter((other) => other !== run);
     const { executionId } = run.ref;
-    this.reporter.report({ ref: run.ref, event: { $case: "ended", value: ended } }, (refusal) => {
+    this.reporters.of(run.lessor).report({ ref: run.ref, event: { $case: "ended", value: ended } }, (refusal) => {
       if (this.runs.get(executionId) !== run) return; // its worker is not this scheduler's any more
       const { takeover } = this;
       const isPooled =
@@ -272,7 +272,7 @@ export class Scheduler {
       if (imageIsMissing && !run.ended) this.placeAgain(run);
       else if (run.ended) {
         this.runs.delete(run.ref.executionId);
-        this.reporter.report({ ref: run.ref, event: { $case: "released", value: {} } }, () => {});
+        this.reporters.of(run.lessor).report({ ref: run.ref, event: { $case: "released", value: {} } }, () => {});
       } else {
         this.end(
           run,
@@ -358,7 +358,7 @@ export class Scheduler {
     if (run.ended) return;
     run.ended = true;
     this.runs.delete(run.ref.executionId);
-    this.reporter.report({ ref: run.ref, event: { $case: "givenBack", value: {} } }, () => {});
+    this.reporters.of(run.lessor).report({ ref: run.ref, event: { $case: "givenBack", value: {} } }, () => {});
   }
 
   #kill(run: Run): void {

@@ -116,11 +116,30 @@ describe("an invocation service that does not answer", () => {
   });
 
   it("where there is another replica leaves no room unused", async () => {
-    const gone = { leaseInvocations: () => Promise.reject(UNAVAILABLE) };
+    const gone = { ...test.dispatch, leaseInvocations: () => Promise.reject(UNAVAILABLE) };
     const scheduler = await startScheduler({ lessors: [gone, test.dispatch], maxWorkers: 4 });
     test.catalog.add("f");
     for (let count = 0; count < 4; count += 1) await test.start("f");
     await running(scheduler, 4);
+  });
+
+  it("and that leased what has ended is not needed for the report, where there is another", async () => {
+    const replica = faultyDispatch(test.dispatch);
+    const scheduler = await startScheduler({ lessors: [replica.client], dispatch: test.dispatch });
+    test.catalog.add("f");
+    const ids = [await test.start("f"), await test.start("f")];
+    const [first, second] = await running(scheduler, 2);
+    let asked = 0;
+    replica.before = async (method) => {
+      if (method !== "reportExecutions") return;
+      asked += 1;
+      throw UNAVAILABLE;
+    };
+    for (const [index, execution] of [first, second].entries()) {
+      execution?.return(1);
+      await becomes(test, ids[index] ?? "", { status: Status.SUCCEEDED, terminated: true });
+    }
+    expect(asked).toBe(1);
   });
 
   it("does not keep a scheduler from starting later", async () => {

@@ -105,7 +105,9 @@ export class WorkerTraffic {
         const run = this.#run(worker, event.value.executionId);
         if (run === undefined) break;
         const started = { workerId: worker.id };
-        this.#scheduler.reporter.report({ ref: run.ref, event: { $case: "started", value: started } }, () => {});
+        this.#scheduler.reporters
+          .of(run.lessor)
+          .report({ ref: run.ref, event: { $case: "started", value: started } }, () => {});
         break;
       }
       case "yielded":
@@ -162,9 +164,11 @@ export class WorkerTraffic {
   #yielded(worker: PooledWorker, { executionId, index, value }: WorkerExecutionYielded): void {
     const run = this.#run(worker, executionId);
     if (run === undefined) return;
-    this.#scheduler.reporter.report({ ref: run.ref, event: { $case: "yielded", value: { index, value } } }, () => {
-      worker.session?.send({ $case: "acknowledgeYielded", value: { executionIds: [executionId] } });
-    });
+    this.#scheduler.reporters
+      .of(run.lessor)
+      .report({ ref: run.ref, event: { $case: "yielded", value: { index, value } } }, () => {
+        worker.session?.send({ $case: "acknowledgeYielded", value: { executionIds: [executionId] } });
+      });
   }
 
   #ended(worker: PooledWorker, session: WorkerSession, event: WorkerExecutionEnded): void {
@@ -195,6 +199,6 @@ export class WorkerTraffic {
   #append(run: Run, line: LogLine): void {
     run.logBytes += line.text.length;
     if (run.logBytes > 2 * LIMITS.logBytesPerExecution) return;
-    this.#scheduler.reporter.appendLines([line]);
+    this.#scheduler.reporters.of(run.lessor).appendLines([line]);
   }
 }
