@@ -1,7 +1,9 @@
 /**
  * A transaction on one connection, as one read or write sees it. The connection is pipelined: statements are sent as they are
- * asked for, without waiting for the answers to those before, and answered in their order.
+ * asked for, without waiting for the answers to those before, and answered in their order. Those of one turn of the event loop
+ * travel as one packet: a packet costs as much as a small statement, here and there.
  */
+import type { Writable } from "node:stream";
 import type { ClientBase, QueryResult } from "pg";
 import type { Dialect, SqlValue, WriteTransaction } from "./db.js";
 import { isConsequence, queryError } from "./postgres_errors.js";
@@ -44,6 +46,21 @@ export class Statements {
     this.#names += 1;
     return `multinode_${this.#names}`;
   }
+}
+
+/** Connections whose statements are being gathered. */
+const gathering = new WeakSet<Writable>();
+
+/** Holds back what is sent on a connection until the code that runs now, with all that follows from it at once, is done. */
+function gather(client: ClientBase): void {
+  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection;
+  if (gathering.has(stream)) return;
+  gathering.add(stream);
+  stream.cork();
+  process.nextTick(() => {
+    gathering.delete(stream);
+    stream.uncork();
+  });
 }
 
 export class PostgresTransaction implements WriteTransaction {
@@ -97,6 +114,7 @@ export class PostgresTransaction implements WriteTransaction {
   /** Statements without parameters, such as BEGIN. Answers the name of the last one that was done. */
   async command(text: string): Promise<string> {
     try {
+      gather(this.#client);
       const result: QueryResult | QueryResult[] = await this.#client.query(text);
       return (Array.isArray(result) ? result.at(-1) : result)?.command ?? "";
     } catch (error) {
@@ -134,6 +152,7 @@ export class PostgresTransaction implements WriteTransaction {
   async #answerOf<T>(ask: () => Promise<T>): Promise<T> {
     if (this.#isOver) throw new Error("a statement was asked for after the end of its transaction");
     try {
+      gather(this.#client);
       return await ask();
     } catch (error) {
       const failure = queryError(error);
