@@ -9,12 +9,9 @@ export class Announcer {
   readonly #bus: Bus;
   readonly #hub: WatchHub;
   readonly #running: RunningLives;
-  readonly #hasQueued: () => Promise<boolean>;
   readonly #deadlineListeners = new Set<(at: number) => void>();
 
-  /** @param hasQueued whether anything waits in a queue, as the store says now */
-  constructor(bus: Bus, hub: WatchHub, running: RunningLives, hasQueued: () => Promise<boolean>) {
-    this.#hasQueued = hasQueued;
+  constructor(bus: Bus, hub: WatchHub, running: RunningLives) {
     this.#bus = bus;
     this.#hub = hub;
     this.#running = running;
@@ -25,19 +22,19 @@ export class Announcer {
     this.#deadlineListeners.add(listener);
   }
 
-  changed(changes: readonly Change[]): void {
+  /** @param areSlotsWanted whether anything waits for the slots that are free now; true where that is not known */
+  changed(changes: readonly Change[], areSlotsWanted = true): void {
     if (changes.length === 0) return;
     this.#running.changed(changes);
     this.#hub.offer(changes);
     const invocations = [];
     const schedulerIds = new Set<string>();
-    let isNewlyQueued = false;
-    let isSlotFree = false;
+    let isLeasable = false;
     let deadline = Number.POSITIVE_INFINITY;
     for (const { identity, before, after } of changes) {
       invocations.push({ invocationId: identity.id, ...progressOf(after) });
-      if (isQueued(after) && !isQueued(before)) isNewlyQueued = true;
-      if (after.held < before.held) isSlotFree = true;
+      if (isQueued(after) && !isQueued(before)) isLeasable = true;
+      if (after.held < before.held && areSlotsWanted) isLeasable = true;
       const { current } = after;
       if (current === null) continue;
       if (current.interrupt !== null && before.current?.interrupt === null) schedulerIds.add(current.schedulerId);
@@ -46,21 +43,11 @@ export class Announcer {
       }
     }
     this.#bus.publish({ $case: "invocations", value: { invocations } });
-    if (isNewlyQueued) this.queued();
-    else if (isSlotFree) void this.#slotIsFree();
+    if (isLeasable) this.queued();
     if (schedulerIds.size > 0) {
       this.#bus.publish({ $case: "interruptions", value: { schedulerIds: [...schedulerIds] } });
     }
     if (deadline < Number.POSITIVE_INFINITY) this.deadline(deadline);
-  }
-
-  /**
-   * A free slot changes something only for what waits. It is looked for now, after the commit: what is queued later sees the
-   * slot, since its transaction locks the queue after this one has.
-   */
-  async #slotIsFree(): Promise<void> {
-    const isAnyQueued = await this.#hasQueued().catch(() => true);
-    if (isAnyQueued) this.queued();
   }
 
   /** Invocations may be leased that could not be before. */

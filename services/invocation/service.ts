@@ -78,7 +78,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     projects: new Projects(catalog),
     bus,
     hub,
-    announcer: new Announcer(bus, hub, running, () => db.peek((tx) => store.hasQueued(tx))),
+    announcer: new Announcer(bus, hub, running),
     running,
     parked,
     clock,

@@ -102,10 +102,11 @@ export interface InvocationStore {
   /** Answers those that exist, in no order. */
   load(tx: ReadTransaction, ids: readonly string[]): Promise<StoredInvocation[]>;
   /**
-   * Saves changes, the ended executions and the counters of the queues with them.
+   * Saves changes, the ended executions and the counters of the queues with them. Answers whether they give back slots while
+   * anything is queued.
    * @throws StaleLife where an invocation is not as it was before its change: nothing may be kept of the transaction.
    */
-  save(tx: WriteTransaction, changes: readonly Change[]): Promise<void>;
+  save(tx: WriteTransaction, changes: readonly Change[]): Promise<boolean>;
   /** Encoded `Arguments`. */
   loadInput(tx: ReadTransaction, id: string): Promise<Uint8Array>;
   loadEnded(tx: ReadTransaction, invocationId: string): Promise<StoredExecution[]>;

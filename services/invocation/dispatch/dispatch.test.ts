@@ -1,6 +1,6 @@
 /** What schedulers are given and what they report, against a real store. */
 import { setTimeout as delay } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   AdoptExecutionsRequest,
   type LeasedExecution,
@@ -208,6 +208,18 @@ describe("reports", () => {
     const { error } = await test.get(id);
     expect(error).toHaveLength(16_384);
     expect(error).toMatch(/\[cut: 40007 characters\]$/);
+  });
+});
+
+describe("looking for what may be leased", () => {
+  it("is done anew only when something may have changed", async () => {
+    test.catalog.add("f");
+    const peek = vi.spyOn(test.db, "peek");
+    for (let time = 0; time < 3; time += 1) expect(await test.lease(one)).toEqual([]);
+    expect(peek).toHaveBeenCalledTimes(1);
+    await test.start("f");
+    expect(await test.lease(other)).toHaveLength(1);
+    peek.mockRestore();
   });
 });
 

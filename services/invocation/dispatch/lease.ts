@@ -23,12 +23,13 @@ const LOOK_INTERVAL_MS = 2_000;
 export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "leaseInvocations"> {
   // Which queue comes first changes from lease to lease, so that none is always served last.
   let turn = 0;
+  const looks = new Looks(deps);
   return {
     async leaseInvocations(message, { signal }) {
       const request = parse(leaseRequest, message);
       deps.parked.begin(request);
       try {
-        return { executions: await leaseOrWait(deps, request, signal, () => turn++) };
+        return { executions: await leaseOrWait(deps, looks, request, signal, () => turn++) };
       } finally {
         deps.parked.end(request);
       }
@@ -38,6 +39,7 @@ export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
 
 async function leaseOrWait(
   deps: InvocationDeps,
+  looks: Looks,
   request: z.infer<typeof leaseRequest>,
   signal: AbortSignal,
   nextTurn: () => number,
@@ -52,7 +54,7 @@ async function leaseOrWait(
       const executions = await leaseNow(deps, request, nextTurn());
       if (executions.length > 0) return executions;
     }
-    const { leasable, dueMs } = await look(deps, request);
+    const { leasable, dueMs } = await looks.look(request, round);
     if (leasable) {
       const executions = await leaseNow(deps, request, nextTurn());
       if (executions.length > 0) return executions;
@@ -83,20 +85,43 @@ async function leaseNow(deps: InvocationDeps, command: LeaseCommand, turn: numbe
   return executions;
 }
 
-/** Whether something may be leased now, and how long until a queued invocation has waited out its retry delay. */
-async function look(
-  { db, store, clock }: InvocationDeps,
-  command: LeaseCommand,
-): Promise<{ leasable: boolean; dueMs: number }> {
-  const nothing = { leasable: false, dueMs: Number.POSITIVE_INFINITY };
-  return await db.peek(async (tx) => {
-    const queues = await store.leasableQueues(tx);
-    if (!queues.some((queue) => isWanted(queue, command))) return nothing;
-    const now = clock.now();
-    const due = await store.nextAvailableAt(tx);
-    if (due === null) return nothing;
-    return due <= now ? { ...nothing, leasable: true } : { leasable: false, dueMs: due - now };
-  });
+/**
+ * Looks for what may be leased. Where there was nothing for anybody, that is so until a change is heard of, or until it is time
+ * to look in any case.
+ */
+class Looks {
+  readonly #deps: InvocationDeps;
+  /** By the clock that does not jump: until when, and in which round, there is nothing; and when something is due. */
+  #nothing = { round: -1, until: 0, dueAt: 0 };
+
+  constructor(deps: InvocationDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Answers whether something may be leased now, and how long until a queued invocation has waited out its retry delay.
+   *
+   * @param round of the parked leases, read before this is called
+   */
+  async look(command: LeaseCommand, round: number): Promise<{ leasable: boolean; dueMs: number }> {
+    const startedAt = performance.now();
+    const { until, dueAt } = this.#nothing;
+    if (this.#nothing.round === round && startedAt < Math.min(until, dueAt)) {
+      return { leasable: false, dueMs: dueAt - startedAt };
+    }
+    const { db, store, clock } = this.#deps;
+    const { leasable, dueMs, isForAll } = await db.peek(async (tx) => {
+      const nothing = { leasable: false, dueMs: Number.POSITIVE_INFINITY };
+      const queues = await store.leasableQueues(tx);
+      if (!queues.some((queue) => isWanted(queue, command))) return { ...nothing, isForAll: queues.length === 0 };
+      const now = clock.now();
+      const due = await store.nextAvailableAt(tx);
+      if (due === null) return { ...nothing, isForAll: true };
+      return { leasable: due <= now, dueMs: due <= now ? Number.POSITIVE_INFINITY : due - now, isForAll: due > now };
+    });
+    if (isForAll) this.#nothing = { round, until: startedAt + LOOK_INTERVAL_MS, dueAt: startedAt + dueMs };
+    return { leasable, dueMs };
+  }
 }
 
 function isWanted({ projectId, functionName }: QueueRow, { excludedQueues }: LeaseCommand): boolean {

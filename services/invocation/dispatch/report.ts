@@ -21,6 +21,8 @@ const MOST_REPORTS = 5_000;
 type Refused = Exclude<Rejection, "ignored"> | "ExecutionDoesNotExist";
 
 export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "reportExecutions"> {
+  // Whether something waited for the last slots that were given back: then it is likely that something does now.
+  let wereSlotsWanted = false;
   return {
     async reportExecutions({ reports }) {
       if (reports.length > MOST_REPORTS) {
@@ -37,21 +39,14 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
           deps.running.forget(ids);
           return deps.db.write((tx) => store(deps, tx, reports, ids, undefined), options);
         });
-      if (reports.some(givesBack)) void wakeForSlots(deps);
-      const { changes, refusals } = await storing;
-      deps.announcer.changed(changes);
+      // Those who wait for a slot can lease it with the same commit.
+      if (wereSlotsWanted && reports.some(givesBack)) deps.parked.coming();
+      const { changes, refusals, areSlotsWanted } = await storing;
+      if (changes.some(({ before, after }) => after.held < before.held)) wereSlotsWanted = areSlotsWanted;
+      deps.announcer.changed(changes, areSlotsWanted);
       return { refusals };
     },
   };
-}
-
-/** Slots that are given back can be leased with the same commit, by those that wait for one. */
-async function wakeForSlots({ db, store, parked, log }: InvocationDeps): Promise<void> {
-  try {
-    if (await db.peek((tx) => store.hasQueued(tx))) parked.coming();
-  } catch (err) {
-    log.debug({ err }, "the queues could not be looked at; schedulers look for themselves");
-  }
 }
 
 /** `running`: what this process remembers is taken from there, and else from the store. */
@@ -61,7 +56,7 @@ async function store(
   reports: readonly ExecutionReport[],
   ids: readonly string[],
   running: RunningLives | undefined,
-): Promise<{ changes: Change[]; refusals: ReportRefusal[] }> {
+): Promise<{ changes: Change[]; refusals: ReportRefusal[]; areSlotsWanted: boolean }> {
   const known = ids.map((id) => running?.get(id)).filter((invocation) => invocation !== undefined);
   const unknown = known.length === ids.length ? [] : ids.filter((id) => running?.get(id) === undefined);
   const working = new WorkingSet([...known, ...(await deps.store.load(tx, unknown))]);
@@ -84,8 +79,8 @@ async function store(
   // Nobody is refused for what this process remembers: the store may know better.
   if (refusals.length > 0 && known.length > 0) throw new StaleLife();
   const changes = working.changes();
-  await deps.store.save(tx, changes);
-  return { changes, refusals };
+  const areSlotsWanted = await deps.store.save(tx, changes);
+  return { changes, refusals, areSlotsWanted };
 }
 
 function givesBack({ event }: ExecutionReport): boolean {

@@ -4,6 +4,7 @@ import { type EndedExecution, isQueued } from "../domain/life.js";
 import { type Change, type Identity, type NewInvocation, StaleLife } from "../store.js";
 import { OUTCOME_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
+import { hasQueued } from "./queues.js";
 import { INLINE_INPUT_BYTES, isLast, RowWriter } from "./rows.js";
 
 const INSERT_LARGE_INPUT = "INSERT INTO large_inputs (invocation_id, input) VALUES (?, ?)";
@@ -47,7 +48,7 @@ export function changeMethods(keys: Keys) {
       await tx.run("UPDATE invocations SET children = children + ? WHERE id = ?", count, parentId);
     },
 
-    async save(tx: WriteTransaction, changes: readonly Change[]): Promise<void> {
+    async save(tx: WriteTransaction, changes: readonly Change[]): Promise<boolean> {
       const counters = new QueueCounters(keys);
       const updates = writer.updates();
       const ended = [];
@@ -69,11 +70,14 @@ export function changeMethods(keys: Keys) {
       }
       const updated = await together(Array.from(updates, ([sql, params]) => tx.runMany(sql, params)));
       if (updated.reduce((sum, count) => sum + count, 0) !== changes.length) throw new StaleLife();
-      await together([
+      const [, , , isWanted] = await together([
         tx.runMany(INSERT_EXECUTION, ended),
         tx.runMany(RELEASE_EXECUTION, released),
         counters.flush(tx),
+        // After the counters, which lock their queues: what is queued later sees the slots.
+        counters.givesBack && hasQueued(tx),
       ]);
+      return isWanted;
     },
   };
 }
@@ -102,6 +106,11 @@ class QueueCounters {
 
   constructor(keys: Keys) {
     this.#keys = keys;
+  }
+
+  /** Whether a queue has more free slots than before. */
+  get givesBack(): boolean {
+    return Array.from(this.#deltas.values()).some(({ used }) => used < 0);
   }
 
   add(identity: Identity, used: number, queued: number): void {
