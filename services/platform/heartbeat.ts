@@ -26,15 +26,21 @@ export class Heartbeat {
 
   stop(): void {
     clearInterval(this.#timer);
-    rmSync(this.#file, { force: true });
+    this.#attempt(() => rmSync(this.#file, { force: true }));
   }
 
   #beat(): void {
-    try {
+    this.#attempt(() => {
       writeFileSync(`${this.#file}.new`, `${Math.floor(uptime())}\n`);
       renameSync(`${this.#file}.new`, this.#file);
+    });
+  }
+
+  #attempt(change: () => void): void {
+    try {
+      change();
     } catch (err) {
-      this.#log.warn({ err }, "the file for health checks cannot be written");
+      this.#log.warn({ err }, "the file for health checks cannot be changed");
     }
   }
 }

@@ -6,7 +6,6 @@
  * to another scheduler 9 s after the last answer (at 18 s) and end themselves 20 s after it (at 29 s), and its lease is
  * over at 30 s. A scheduler that is killed is noticed at once.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import type { HeldLease, LeasedExecution } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { HeldExecution } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
@@ -20,6 +19,8 @@ import type { Scheduler } from "./scheduler.js";
 /** How long one request waits for something to lease. */
 const WAIT_MS = 10_000;
 const EXCLUDING_WAIT_MS = 200;
+/** How much longer its answer may take. */
+const ANSWER_MS = 2_000;
 const RETRY_MS = 500;
 /** How often to compare leases with runs. */
 const RECONCILE_INTERVAL_MS = 30_000;
@@ -52,10 +53,9 @@ export class LeaseLoop {
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
-    const { dispatch, lessors = [dispatch] } = scheduler.settings;
-    const lease = (asking: Asking, excluded: readonly string[]) =>
-      this.#try(() => this.#lease(asking, excluded)).then(() => {});
-    this.#lessors = new Lessors(lessors, lease, () => scheduler.wake());
+    const { dispatch, lessors = [] } = scheduler.settings;
+    const lease = (asking: Asking, excluded: readonly string[]) => this.#lease(asking, excluded);
+    this.#lessors = new Lessors(lessors, dispatch, lease, () => scheduler.wake());
   }
 
   async start(): Promise<void> {
@@ -116,7 +116,7 @@ export class LeaseLoop {
     for (const timer of this.#timers) clearInterval(timer);
     clearInterval(this.#doubtTimer);
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
-    await Promise.all([this.#lessors.ended(), this.#renewing, this.#hearing]);
+    await Promise.all([this.#lessors.stop(), this.#renewing, this.#hearing]);
   }
 
   /**
@@ -132,23 +132,26 @@ export class LeaseLoop {
     this.#lessors.offer(plan.room - (plan.roomForOthers ? waiting.length : 0), [...queues]);
   }
 
-  async #lease({ lessor, count, isReplaced }: Asking, excludedQueues: readonly string[]): Promise<void> {
-    const { schedulerId } = this.#scheduler.settings;
-    const { signal } = this.#stopping;
+  /** Answers whether it was answered as it should be. */
+  async #lease({ lessor, count, isReplaced }: Asking, excludedQueues: readonly string[]): Promise<boolean> {
+    const { schedulerId, log } = this.#scheduler.settings;
     // What is excluded now is not for long.
     const waitMs = excludedQueues.length > 0 ? EXCLUDING_WAIT_MS : WAIT_MS;
     const leaseDurationMs = LIMITS.leaseDurationMs;
     const sentAt = performance.now();
     try {
       const request = { schedulerId, maxCount: count, excludedQueues: [...excludedQueues], leaseDurationMs, waitMs };
+      const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(waitMs + ANSWER_MS)]);
       const { executions } = await lessor.leaseInvocations(request, { signal });
       if (executions.length > 0)
         this.#scheduler.take(executions.map((leased) => newRun(leased as LeasedExecution, lessor)));
-      // It did not wait, since it ends, or since a request to another address has come to the same replica.
-      else if (performance.now() - sentAt < waitMs / 2 && !isReplaced()) await delay(RETRY_MS, undefined, { signal });
-    } catch (error) {
-      if (!signal.aborted) this.#doubt();
-      throw error;
+      // One that did not wait is about to end, or had a request of this scheduler that came by another address.
+      return executions.length > 0 || isReplaced() || performance.now() - sentAt > waitMs / 2;
+    } catch (err) {
+      if (this.#stopping.signal.aborted) return false;
+      log.warn({ err }, "a replica of the invocation service does not lease; trying again");
+      this.#doubt();
+      return false;
     }
   }
 

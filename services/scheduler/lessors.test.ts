@@ -1,42 +1,49 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type Asking, type Lessor, Lessors } from "./lessors.js";
 
-/** Requests wait until a test ends them. */
+/** Requests wait until a test ends them. The last place is the one that leads to any of the others. */
 function openLessors(count: number) {
   const lessors = Array.from({ length: count }, () => ({}) as Lessor);
-  const waiting = new Map<Asking, () => void>();
-  let ended = 0;
+  const any = {} as Lessor;
+  const waiting = new Map<Asking, (isWell: boolean) => void>();
+  let changes = 0;
   const asking = new Lessors(
     lessors,
+    any,
     async (request) => {
-      const { promise, resolve } = Promise.withResolvers<void>();
+      const { promise, resolve } = Promise.withResolvers<boolean>();
       waiting.set(request, resolve);
-      await promise;
+      const isWell = await promise;
       waiting.delete(request);
+      return isWell;
     },
     () => {
-      ended += 1;
+      changes += 1;
     },
   );
-  const indexOf = ({ lessor }: Asking) => lessors.indexOf(lessor);
+  const all = [...lessors, any];
+  const indexOf = ({ lessor }: Asking) => all.indexOf(lessor);
+  const end = async (isWell: boolean, places: number[]) => {
+    for (const [request, settle] of waiting) if (places.includes(indexOf(request))) settle(isWell);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
   return {
     offer: (room: number) => asking.offer(room, []),
     /** What the newest request of each place asks for. */
-    asked: () => lessors.map((lessor) => [...waiting.keys()].findLast((each) => each.lessor === lessor)?.count ?? 0),
+    asked: () => all.map((lessor) => [...waiting.keys()].findLast((each) => each.lessor === lessor)?.count ?? 0),
     requests: () => [...waiting.keys()].map((request) => [indexOf(request), request.count, request.isReplaced()]),
-    end: async (...places: number[]) => {
-      const before = ended;
-      const ending = [...waiting].filter(([request]) => places.includes(indexOf(request)));
-      for (const [, end] of ending) end();
-      while (ended < before + ending.length) await Promise.resolve();
-    },
-    ended: () => asking.ended(),
+    answer: (...places: number[]) => end(true, places),
+    fail: (...places: number[]) => end(false, places),
+    changes: () => changes,
+    stop: () => asking.stop(),
   };
 }
 
+afterEach(() => vi.useRealTimers());
+
 describe("one lessor", () => {
   it("is asked for all that there is room for, and anew when there is twice as much", async () => {
-    const test = openLessors(1);
+    const test = openLessors(0);
     test.offer(0);
     expect(test.requests()).toEqual([]);
     for (const room of [3, 4, 5]) test.offer(room);
@@ -46,8 +53,7 @@ describe("one lessor", () => {
       [0, 3, true],
       [0, 6, false],
     ]);
-    await test.end(0);
-    await test.ended();
+    await test.answer(0);
     test.offer(1);
     expect(test.asked()).toEqual([1]);
   });
@@ -59,7 +65,7 @@ describe("several lessors", () => {
     test.offer(7);
     expect(test.asked().reduce((sum, count) => sum + count)).toBe(7);
     expect(Math.max(...test.asked())).toBe(3);
-    await test.end(1);
+    await test.answer(1);
     test.offer(2);
     expect(test.asked()[1]).toBe(0);
     test.offer(6);
@@ -74,8 +80,43 @@ describe("several lessors", () => {
       test.offer(1);
       const [[place] = [-1]] = test.requests();
       first.add(Number(place));
-      await test.end(0, 1);
+      await test.answer(0, 1);
     }
     expect(first).toEqual(new Set([0, 1]));
+  });
+
+  it("rest where they do not answer, longer each time, and leave the room to the others", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const test = openLessors(2);
+    for (const restMs of [500, 1_000]) {
+      test.offer(4);
+      expect(test.asked()).toEqual([2, 2, 0]);
+      await test.fail(0);
+      await test.answer(1);
+      test.offer(4);
+      expect(test.asked()).toEqual([0, 4, 0]);
+      await test.answer(1);
+      const before = test.changes();
+      vi.advanceTimersByTime(restMs - 1);
+      expect(test.changes()).toBe(before);
+      vi.advanceTimersByTime(1);
+      expect(test.changes()).toBe(before + 1);
+    }
+  });
+
+  it("are passed by while all of them rest", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const test = openLessors(2);
+    test.offer(4);
+    await test.fail(0, 1);
+    test.offer(4);
+    expect(test.asked()).toEqual([0, 0, 4]);
+    await test.fail(2);
+    test.offer(4);
+    expect(test.requests()).toEqual([]);
+    await test.stop();
+    const before = test.changes();
+    vi.advanceTimersByTime(60_000);
+    expect(test.changes()).toBe(before);
   });
 });

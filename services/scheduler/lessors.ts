@@ -4,6 +4,8 @@
  *
  * L1. The requests that wait ask together for no more than there is room for.
  * L2. A request is replaced by one that asks for more when there is room for about twice as much.
+ * L3. A replica that does not answer rests, longer each time, and leaves the room to the others. While all of them rest, what
+ *     leads to any of them is asked, which never rests for long.
  */
 import type { DispatchServiceClient } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
@@ -24,58 +26,98 @@ interface Place {
   /** What its newest request asks for; 0: there is none. */
   asked: number;
   newest: Promise<void> | undefined;
+  /** Requests in a row that failed. */
+  failures: number;
+  isResting: boolean;
 }
+
+const FIRST_REST_MS = 500;
+const LONGEST_REST_MS = 10_000;
 
 export class Lessors {
   readonly #places: readonly Place[];
-  readonly #lease: (asking: Asking, excludedQueues: readonly string[]) => Promise<void>;
-  /** Called when a request has ended. */
-  readonly #ended: () => void;
+  /** Asked while all the others rest. */
+  readonly #anyPlace: Place | undefined;
+  readonly #lease: (asking: Asking, excludedQueues: readonly string[]) => Promise<boolean>;
+  /** Called when there may be something to ask for. */
+  readonly #changed: () => void;
   /** Requests on their way; those that are not the newest of their place are about to end. */
   readonly #underWay = new Set<Promise<void>>();
+  readonly #rests = new Set<NodeJS.Timeout>();
   /** Which place is asked first, where there is not room for all. */
   #turn = 0;
 
-  /** @param lease does one request; never rejects */
+  /**
+   * @param replicas each by itself; none: `any` is the only one
+   * @param any leads to any of them
+   * @param lease does one request, and answers whether it was answered as it should be; never rejects
+   */
   constructor(
-    lessors: readonly Lessor[],
-    lease: (asking: Asking, excludedQueues: readonly string[]) => Promise<void>,
-    ended: () => void,
+    replicas: readonly Lessor[],
+    any: Lessor,
+    lease: (asking: Asking, excludedQueues: readonly string[]) => Promise<boolean>,
+    changed: () => void,
   ) {
-    this.#places = lessors.map((lessor) => ({ lessor, asked: 0, newest: undefined }));
+    const placeOf = (lessor: Lessor): Place => ({ lessor, asked: 0, newest: undefined, failures: 0, isResting: false });
+    this.#places = replicas.length > 0 ? replicas.map(placeOf) : [placeOf(any)];
+    this.#anyPlace = replicas.length > 0 ? placeOf(any) : undefined;
     this.#lease = lease;
-    this.#ended = ended;
+    this.#changed = changed;
   }
 
   /** There is room for `room` executions, of other queues than these. */
   offer(room: number, excludedQueues: readonly string[]): void {
-    const places = this.#places;
-    const share = Math.ceil(room / places.length);
+    const awake = this.#places.filter(({ isResting }) => !isResting);
+    if (awake.length === 0 && this.#anyPlace?.isResting === false) awake.push(this.#anyPlace);
+    const share = Math.ceil(room / awake.length);
     this.#turn += 1;
-    for (let index = 0; index < places.length; index++) {
-      const place = places[(this.#turn + index) % places.length];
+    for (let index = 0; index < awake.length; index++) {
+      const place = awake[(this.#turn + index) % awake.length];
       if (place === undefined) continue;
-      const others = places.reduce((sum, other) => (other === place ? sum : sum + other.asked), 0);
-      const count = Math.min(share, room - others, LIMITS.executionsPerLease); // L1
+      const count = Math.min(share, room - this.#askedElsewhere(place), LIMITS.executionsPerLease); // L1
       if (count < Math.max(1, 2 * place.asked)) continue; // L2
       this.#ask(place, count, excludedQueues);
     }
   }
 
-  /** Resolves when no request is under way. */
-  async ended(): Promise<void> {
+  /** Resolves when no request is under way; what rests is not woken any more. */
+  async stop(): Promise<void> {
     await Promise.all(this.#underWay);
+    for (const rest of this.#rests) clearTimeout(rest);
+  }
+
+  #askedElsewhere(place: Place): number {
+    let sum = 0;
+    for (const other of this.#places) if (other !== place) sum += other.asked;
+    return this.#anyPlace === undefined || this.#anyPlace === place ? sum : sum + this.#anyPlace.asked;
   }
 
   #ask(place: Place, count: number, excludedQueues: readonly string[]): void {
     place.asked = count;
     const isReplaced = () => place.newest !== asking;
-    const asking = this.#lease({ lessor: place.lessor, count, isReplaced }, excludedQueues).finally(() => {
+    const asking = this.#lease({ lessor: place.lessor, count, isReplaced }, excludedQueues).then((isWell) => {
       this.#underWay.delete(asking);
-      if (!isReplaced()) place.asked = 0;
-      this.#ended();
+      if (isWell) place.failures = 0;
+      if (isReplaced()) return;
+      place.asked = 0;
+      if (!isWell) this.#rest(place);
+      this.#changed();
     });
     place.newest = asking;
     this.#underWay.add(asking);
+  }
+
+  /** L3 */
+  #rest(place: Place): void {
+    const isLast = this.#anyPlace === undefined || place === this.#anyPlace;
+    const restMs = isLast ? FIRST_REST_MS : Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** place.failures);
+    place.failures += 1;
+    place.isResting = true;
+    const rest = setTimeout(() => {
+      this.#rests.delete(rest);
+      place.isResting = false;
+      this.#changed();
+    }, restMs);
+    this.#rests.add(rest);
   }
 }

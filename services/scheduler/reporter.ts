@@ -14,6 +14,8 @@ const MOST_BYTES = 2 * 1024 * 1024;
 /** What a report and a line take beside their content, in bytes, roughly. */
 const ITEM_BYTES = 150;
 const RETRY_MS = 250;
+/** How long an answer of a replica is waited for. To tell another the same changes nothing. */
+const ANSWER_MS = 3_000;
 /** How long a replica that did not answer is left alone. */
 const PASSED_OVER_MS = 10_000;
 
@@ -78,22 +80,23 @@ export class Reporter {
       while (waiting.length > 0) {
         // A character takes up to three bytes.
         const lines = takeBatch(waiting, MOST_LINES, ({ text }) => ITEM_BYTES + 3 * text.length);
-        if ((await this.#untilTaken((taker) => taker.appendLogs({ lines }))) === undefined) return;
+        if ((await this.#untilTaken((taker, options) => taker.appendLogs({ lines }, options))) === undefined) return;
       }
       if (batch.length === 0) continue;
       const reports = batch.map(({ report }) => report);
-      const answer = await this.#untilTaken((taker) => taker.reportExecutions({ reports }));
+      const answer = await this.#untilTaken((taker, options) => taker.reportExecutions({ reports }, options));
       if (answer === undefined) return;
       const refusals = new Map(answer.refusals.map(({ index, reason }) => [index, reason]));
       for (const [index, { settled }] of batch.entries()) settled(refusals.get(index));
     }
   }
 
-  async #untilTaken<T>(send: (taker: Taker) => Promise<T>): Promise<T | undefined> {
+  async #untilTaken<T>(send: (taker: Taker, options: { signal?: AbortSignal }) => Promise<T>): Promise<T | undefined> {
     while (!this.#stopped) {
       const replica = performance.now() < this.#passedOverUntil ? undefined : this.#replica;
       try {
-        return await send(replica ?? this.#dispatch);
+        if (replica !== undefined) return await send(replica, { signal: AbortSignal.timeout(ANSWER_MS) });
+        return await send(this.#dispatch, {});
       } catch (err) {
         this.#log.warn({ err }, "the invocation service did not take reports; they will be sent again");
         if (replica !== undefined) this.#passedOverUntil = performance.now() + PASSED_OVER_MS;

@@ -271,8 +271,9 @@ export class Scheduler {
       if (run.workerId !== exit.workerId) continue;
       if (imageIsMissing && !run.ended) this.placeAgain(run);
       else if (run.ended) {
-        this.runs.delete(run.ref.executionId);
-        this.reporters.of(run.lessor).report({ ref: run.ref, event: { $case: "released", value: {} } }, () => {});
+        // Known until then, so that no comparison of leases takes it for one that nobody knows.
+        const forget = () => this.runs.delete(run.ref.executionId);
+        this.reporters.of(run.lessor).report({ ref: run.ref, event: { $case: "released", value: {} } }, forget);
       } else {
         this.end(
           run,

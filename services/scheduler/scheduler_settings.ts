@@ -11,7 +11,7 @@ import type { WorkerTokens } from "./worker_token.js";
 export interface SchedulerSettings {
   readonly schedulerId: string;
   readonly dispatch: DispatchServiceClient;
-  /** The replicas of the invocation service, each by itself. Default: `dispatch`. */
+  /** The replicas of the invocation service, each by itself. Default: work is waited for at `dispatch` only. */
   readonly lessors?: readonly Lessor[];
   readonly catalog: Pick<
     CatalogServiceClient,

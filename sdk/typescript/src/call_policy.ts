@@ -1,5 +1,6 @@
 /** What every call gets: the credential, a deadline, retries where they are safe, and errors of the SDK's own classes. */
 
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type CallOptions,
@@ -21,22 +22,36 @@ export interface CallPolicy {
   readonly retryForMs: number;
 }
 
+/** A gateway before several replicas sends calls of the same value to the same one, which then knows what it is asked to watch. */
+const AFFINITY_HEADER = "multinode-affinity";
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 2_000;
 
 /** Unary calls have a deadline and may be retried; streams are their callers' to reopen. */
 export function callPolicy(policy: CallPolicy): ClientMiddleware {
+  let affinity = randomUUID();
+  const metadataOf = (options: CallOptions) =>
+    Metadata(options.metadata).set("authorization", `Bearer ${policy.credential}`).set(AFFINITY_HEADER, affinity);
+  /** That replica may be ill: whatever comes next goes to another. */
+  const leaveReplica = (error: unknown) => {
+    if (error instanceof Unavailable) affinity = randomUUID();
+  };
   return async function* (call, options) {
-    const metadata = Metadata(options.metadata).set("authorization", `Bearer ${policy.credential}`);
     if (call.requestStream || call.responseStream) {
-      return yield* attempt(policy, call, { ...options, metadata }, options.signal);
+      try {
+        return yield* attempt(policy, call, { ...options, metadata: metadataOf(options) }, options.signal);
+      } catch (error) {
+        leaveReplica(error);
+        throw error;
+      }
     }
     const startedAtMs = performance.now();
     const mayRetry = isRepeatable(call.method.options.idempotencyLevel, call.request);
     for (let retries = 0; ; retries += 1) {
       try {
-        return yield* attemptUnary(policy, call, { ...options, metadata }, startedAtMs);
+        return yield* attemptUnary(policy, call, { ...options, metadata: metadataOf(options) }, startedAtMs);
       } catch (error) {
+        leaveReplica(error);
         const waitMs = retryWaitMs(retries, Math.random());
         const isInTime = performance.now() - startedAtMs + waitMs < policy.retryForMs;
         if (!mayRetry || !(error instanceof Unavailable) || !isInTime) throw error;

@@ -90,6 +90,20 @@ describe("starts", () => {
     expect(server.requestIds[0]).not.toBe("");
   });
 
+  test("go to one replica, and to another after one that could not be reached", async () => {
+    await client.start(request(1));
+    await client.start(request(2));
+    server.beforeBatch = () => {
+      server.beforeBatch = () => undefined;
+      throw unavailable();
+    };
+    await client.start(request(3));
+    const [first, second, third, fourth] = server.affinities;
+    expect(first).not.toBe("");
+    expect([second, third]).toStrictEqual([first, first]);
+    expect(fourth).not.toBe(first);
+  });
+
   test("one that was given up before it was sent is not sent", async () => {
     let release: () => void = () => undefined;
     server.beforeBatch = () => new Promise<void>((resolve) => (release = resolve));

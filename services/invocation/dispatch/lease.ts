@@ -106,9 +106,8 @@ class Looks {
   async look(command: LeaseCommand, round: number): Promise<{ leasable: boolean; dueMs: number }> {
     const startedAt = performance.now();
     const { until, dueAt } = this.#nothing;
-    if (this.#nothing.round === round && startedAt < Math.min(until, dueAt)) {
-      return { leasable: false, dueMs: dueAt - startedAt };
-    }
+    const lookAt = Math.min(until, dueAt);
+    if (this.#nothing.round === round && startedAt < lookAt) return { leasable: false, dueMs: lookAt - startedAt };
     const { db, store, clock } = this.#deps;
     const { leasable, dueMs, isForAll } = await db.peek(async (tx) => {
       const nothing = { leasable: false, dueMs: Number.POSITIVE_INFINITY };

@@ -66,7 +66,11 @@ export class ParkedLeases {
     return {
       command: first.command,
       deliver: (executions) => first.end(executions),
-      giveBack: () => first.end("look"),
+      giveBack: () => {
+        // What the start stored all the same is not announced where its answer was lost.
+        this.#round += 1;
+        first.end("look");
+      },
     };
   }
 

@@ -34,7 +34,7 @@ export function startHandlers(deps: InvocationDeps): Handlers {
       if (command === undefined || command instanceof Refusal) throw command;
       const [resolved] = await resolveStarts(deps, [command], signal);
       if (resolved === undefined || resolved instanceof Refusal) throw resolved;
-      const [started] = await storing(deps, async (tx, direct) => {
+      const [started] = await storing(deps, 1, async (tx, direct) => {
         const opened = await openStarts(deps, tx, [resolved]);
         const { outcomes, queued, stored } = await storeStarts(deps, tx, [resolved], opened, principal, direct);
         await stored;
@@ -68,7 +68,7 @@ async function startBatch(
   const commands = parseAll(deps, request.requests, principal);
   const resolved = await resolveStarts(deps, commands, signal);
   const once = requestId === "" ? undefined : new OnceOnly(deps, request, principal);
-  return await storing(deps, async (tx, direct) => {
+  return await storing(deps, commands.length, async (tx, direct) => {
     const [earlier, opened] = await together([once?.earlier(tx), openStarts(deps, tx, resolved)]);
     if (earlier !== undefined) return { value: earlier, queued: false };
     const { outcomes, queued, stored } = await storeStarts(deps, tx, resolved, opened, principal, direct);
@@ -81,6 +81,7 @@ async function startBatch(
 /** Runs the transaction of a start, and takes along a scheduler that waits for something to lease. */
 async function storing<T>(
   deps: InvocationDeps,
+  count: number,
   store: (tx: WriteTransaction, direct: DirectLease | undefined) => Promise<{ value: T; queued: boolean }>,
 ): Promise<T> {
   const claim = deps.parked.claim();
@@ -101,8 +102,9 @@ async function storing<T>(
       },
       { committed },
     );
-    // What is left over for others they are told of when it is stored.
-    if (claim === undefined) deps.parked.coming();
+    // The others join the commit where it may bring something that this one does not take.
+    const { maxCount = 0, excludedQueues = [] } = claim?.command ?? {};
+    if (count > maxCount || excludedQueues.length > 0) deps.parked.coming();
     const { value, queued } = await stored;
     if (queued) deps.announcer.queued();
     return value;

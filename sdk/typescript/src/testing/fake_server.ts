@@ -39,6 +39,8 @@ export class FakeServer {
   readonly watchRequests: WatchInvocationsRequest[] = [];
   readonly cancelled: string[] = [];
   readonly credentials = new Set<string>();
+  /** What a gateway chooses a replica by, of each batch. */
+  readonly affinities: string[] = [];
   streamsOpened = 0;
   /** What becomes of an invocation as soon as it is stored. Default: nothing. */
   autoFinish: AutoFinish = () => undefined;
@@ -133,6 +135,7 @@ export class FakeServer {
     this.requestIds.push(request.requestId);
     this.batches.push(request.requests.length);
     this.credentials.add(context.metadata.get("authorization") ?? "");
+    this.affinities.push(context.metadata.get("multinode-affinity") ?? "");
     await this.beforeBatch(request);
     let outcomes = this.#byRequest.get(request.requestId);
     if (outcomes === undefined) {
