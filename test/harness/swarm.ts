@@ -18,7 +18,7 @@ const SWARM_PORT = 2377;
 /** How often nodes say that they live; the default is 5 s. */
 const HEARTBEAT_NS = 1e9;
 const GATE_IMAGE = "multinode/node:24";
-const WAIT = { timeout: 60_000, interval: 100 };
+const WAIT = { timeout: 120_000, interval: 100 };
 
 export interface TestSwarm {
   readonly manager: TestEngine;

@@ -1,5 +1,6 @@
 /** The Swarm runtime on a Swarm of two nodes: the contract of runtimes, what a worker is made of, how workers end. */
 import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../../services/platform/log.js";
 import { DockerEngine, statusOf } from "../../services/scheduler/runtime/docker_engine.js";
@@ -212,10 +213,11 @@ describe("a worker of a Swarm", () => {
     const filters = { label: [LABELS.worker] };
     const [lost] = await swarm.other.docker.listContainers({ filters });
     const workerId = lost?.Labels[LABELS.worker] ?? "";
+    expect(workerId, "the worker on the other node").not.toBe("");
     await swarm.cut();
     const startedAt = performance.now();
-    const stopped = test.runtime.stop(workerId);
-    await test.workers.start("any", "wrk-3");
+    const stopped = inTime("the stop", test.runtime.stop(workerId));
+    await inTime("the start elsewhere", test.workers.start("any", "wrk-3"));
     expect(test.workers.exits).toEqual([]);
     await stopped;
     expect(performance.now() - startedAt).toBeGreaterThan(FENCE_MS);
@@ -223,7 +225,7 @@ describe("a worker of a Swarm", () => {
     await swarm.heal();
     // The node is told what to end when it is back.
     await vi.waitFor(async () => expect(await swarm.other.docker.listContainers({ filters })).toEqual([]), WAIT);
-  });
+  }, 240_000); // an engine may take a minute to see that its manager is back
 
   it("is asked for until the engine of the manager is back, and what was made already is gone on with (W4)", async () => {
     await test.workers.start("any");
@@ -242,6 +244,13 @@ describe("a worker of a Swarm", () => {
     await removeEnded();
   });
 });
+
+async function inTime<T>(what: string, promise: Promise<T>): Promise<T> {
+  const late = delay(WAIT.timeout, undefined, { ref: false }).then(() => {
+    throw new Error(`${what} takes more than ${WAIT.timeout} ms`);
+  });
+  return await Promise.race([promise, late]);
+}
 
 async function setAvailability(Availability: "active" | "drain"): Promise<void> {
   const { docker } = swarm.manager;
