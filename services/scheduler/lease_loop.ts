@@ -134,21 +134,24 @@ export class LeaseLoop {
 
   /** Answers whether it was answered as it should be. */
   async #lease({ lessor, count, isReplaced }: Asking, excludedQueues: readonly string[]): Promise<boolean> {
-    const { schedulerId, log } = this.#scheduler.settings;
+    const { dispatch, schedulerId, log } = this.#scheduler.settings;
+    const stopped = this.#stopping.signal;
     // What is excluded now is not for long.
     const waitMs = excludedQueues.length > 0 ? EXCLUDING_WAIT_MS : WAIT_MS;
     const leaseDurationMs = LIMITS.leaseDurationMs;
     const sentAt = performance.now();
     try {
       const request = { schedulerId, maxCount: count, excludedQueues: [...excludedQueues], leaseDurationMs, waitMs };
-      const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(waitMs + ANSWER_MS)]);
+      // Where there is another place to wait at, one that hangs must not keep its room for as long as a call may take.
+      const signal =
+        lessor === dispatch ? stopped : AbortSignal.any([stopped, AbortSignal.timeout(waitMs + ANSWER_MS)]);
       const { executions } = await lessor.leaseInvocations(request, { signal });
       if (executions.length > 0)
         this.#scheduler.take(executions.map((leased) => newRun(leased as LeasedExecution, lessor)));
       // One that did not wait is about to end, or had a request of this scheduler that came by another address.
       return executions.length > 0 || isReplaced() || performance.now() - sentAt > waitMs / 2;
     } catch (err) {
-      if (this.#stopping.signal.aborted) return false;
+      if (stopped.aborted) return false;
       log.warn({ err }, "a replica of the invocation service does not lease; trying again");
       this.#doubt();
       return false;
