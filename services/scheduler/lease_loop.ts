@@ -72,7 +72,11 @@ export class LeaseLoop {
     this.#startedAt = this.#scheduler.monotonic();
     // What this scheduler held in an earlier life has no worker any more, unless workers outlive it.
     await this.#untilAnswered(() => this.#reconcile(true));
-    await this.#untilAnswered(() => this.#renewOnce());
+    await this.#untilAnswered(() => this.#renewOnce()).catch((error: unknown) => {
+      if (!(error instanceof Refusal) || error.reason !== "ResourceExhausted") throw error;
+      // On a full disk there is no lease yet, and nothing begins; what is stored is shown all the same.
+      this.renew();
+    });
     if (this.#stopping.signal.aborted) return;
     this.#timers.push(
       setInterval(() => this.renew(), LIMITS.leaseRenewIntervalMs),

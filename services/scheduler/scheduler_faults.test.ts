@@ -142,6 +142,20 @@ describe("an invocation service that does not answer", () => {
     expect(asked).toBe(1);
   });
 
+  it("for want of room does not keep a scheduler from starting, which begins nothing until there is some", async () => {
+    const faults = faultyDispatch(test.dispatch);
+    let isFull = true;
+    faults.before = async (method) => {
+      if (method === "renewLeases" && isFull) throw new Refusal("ResourceExhausted", "the disk is full");
+    };
+    const scheduler = await startScheduler({ dispatch: faults.client });
+    test.catalog.add("f");
+    await test.start("f");
+    expect(scheduler.runtime.executions).toEqual([]);
+    isFull = false;
+    await one(scheduler);
+  });
+
   it("does not keep a scheduler from starting later", async () => {
     const faults = faultyDispatch(test.dispatch);
     let calls = 0;

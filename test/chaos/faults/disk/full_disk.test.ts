@@ -47,6 +47,8 @@ test("a full disk refuses starts and loses none that was acknowledged", async ()
   expect(refusal).toBeInstanceOf(ResourceExhausted);
   expect(refusal).toMatchObject({ metadata: { limit: "disk" } });
   expect(acknowledged.length).toBeGreaterThan(20);
+  // The room that the refused one would have taken.
+  expect(await startUntilRefused(waits, acknowledged, "x")).toBeInstanceOf(ResourceExhausted);
 
   // It goes on answering, and has everything, also after a crash and a start on the disk, on which not a byte is free.
   await expectAll(waits, acknowledged);
@@ -66,10 +68,14 @@ function isUnmounted(): boolean {
   return spawnSync("umount", [disk]).status === 0;
 }
 
-async function startUntilRefused(fn: FunctionHandle<[string], number>, acknowledged: string[]): Promise<unknown> {
+async function startUntilRefused(
+  fn: FunctionHandle<[string], number>,
+  acknowledged: string[],
+  input = INPUT,
+): Promise<unknown> {
   for (let i = 0; i < MOST_STARTS; i++) {
     try {
-      acknowledged.push(await fn.start(INPUT));
+      acknowledged.push(await fn.start(input));
     } catch (error) {
       if (error instanceof MultinodeError) return error;
       throw error;
