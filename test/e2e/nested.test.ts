@@ -56,7 +56,8 @@ const MAIN = `
     if (end === "fails") throw new Error("parent");
     if (end === "times out") await setTimeout(20_000, undefined, { signal: getContext().signal });
   };
-  export const parent = mn.function({ ...warm, timeout: "2s" }, startChild);
+  export const parent = mn.function(warm, startChild);
+  export const shortLivedParent = mn.function({ ...warm, timeout: "5s" }, startChild);
   export const pending = mn.function({ ...warm, gracePeriod: "5s" }, async function* (method: string, gate: string, notes: string) {
     const id = await stubborn.start(gate);
     yield id;
@@ -176,11 +177,11 @@ describe.concurrent("the end of a parent", () => {
   });
 
   test.each([
-    ["succeeds", "SUCCEEDED"],
-    ["fails", "FAILED"],
-    ["times out", "TIMED_OUT"],
-  ])("where it %s its children are left running", async (end, status) => {
-    const fn = project.fn<(gate: string, end: string) => string>("parent");
+    ["succeeds", "SUCCEEDED", "parent"],
+    ["fails", "FAILED", "parent"],
+    ["times out", "TIMED_OUT", "shortLivedParent"],
+  ])("where it %s its children are left running", async (end, status, name) => {
+    const fn = project.fn<(gate: string, end: string) => string>(name);
     const gate = gates.place();
     const id = await fn.start(gate, end);
     const ended = await untilTerminated(fn, id);

@@ -35,7 +35,7 @@ const MAIN = `
     await setTimeout(20_000, undefined, { signal: getContext().signal }).catch(() => undefined);
     throw new Error("cleaning up failed");
   });
-  export const single = mn.function({ timeout: "1s", gracePeriod: 0, maxConcurrency: 1 }, (gate: string) => passGate(gate));
+  export const single = mn.function({ timeout: "3s", gracePeriod: 0, maxConcurrency: 1 }, (gate: string) => passGate(gate));
 `;
 
 let target: Target;
