@@ -1,5 +1,6 @@
 /** How a worker's container ended, in words: pure. */
 import { constants } from "node:os";
+import { ranOutOfMemory } from "../../../sdk/typescript/src/worker/worker_flags.js";
 import type { WorkerExit } from "./runtime.js";
 
 export interface ContainerEnd {
@@ -19,7 +20,7 @@ const SIGNAL_BASE = 128;
 const KILLED_CODE = SIGNAL_BASE + constants.signals.SIGKILL;
 
 export function describeExit(end: ContainerEnd): Omit<WorkerExit, "workerId"> {
-  return { description: describe(end), outOfMemory: ranOutOfMemory(end) };
+  return { description: describe(end), outOfMemory: wasOutOfMemory(end) };
 }
 
 function describe({ exitCode, cause, wasStopped }: ContainerEnd): string {
@@ -32,7 +33,7 @@ function describe({ exitCode, cause, wasStopped }: ContainerEnd): string {
  * The engine's mark is also set when only a child was killed, and then it proves nothing: it must fit the exit code. A
  * JavaScript heap that is full ends the process by itself, and says so.
  */
-function ranOutOfMemory({ exitCode, oomKilled, wasStopped, lastLines }: ContainerEnd): boolean {
-  if (lastLines.some((line) => line.includes("heap out of memory"))) return true;
+function wasOutOfMemory({ exitCode, oomKilled, wasStopped, lastLines }: ContainerEnd): boolean {
+  if (ranOutOfMemory(lastLines)) return true;
   return oomKilled && exitCode === KILLED_CODE && !wasStopped;
 }

@@ -9,6 +9,7 @@
 import type { ContainerCreateOptions, HostConfig, NetworkCreateOptions } from "dockerode";
 import { bootFileText } from "../../../sdk/typescript/src/worker/boot_config.js";
 import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
+import { WORKER_FLAGS } from "../../../sdk/typescript/src/worker/worker_flags.js";
 import type { WorkerBoot, WorkerResources } from "./runtime.js";
 
 const MIB = 1024 * 1024;
@@ -73,12 +74,7 @@ const WORKER_PROGRAM = "/opt/multinode/worker.cjs";
 const HEAP_MIB = 65_536;
 
 /** The command of a worker, which the image's build runs too, to fill the cache of compiled code. */
-export const WORKER_COMMAND = [
-  "node",
-  "--enable-source-maps",
-  `--max-old-space-size=${HEAP_MIB}`,
-  WORKER_PROGRAM,
-] as const;
+export const WORKER_COMMAND = ["node", ...WORKER_FLAGS, `--max-old-space-size=${HEAP_MIB}`, WORKER_PROGRAM] as const;
 
 export function nameOf(installationId: string, workerId: string): string {
   return `mn-${installationId}-${workerId}`;

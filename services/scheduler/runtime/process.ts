@@ -13,6 +13,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { ranOutOfMemory, WORKER_FLAGS } from "../../../sdk/typescript/src/worker/worker_flags.js";
 import { type GroupLeader, groupEnded, killGroup, leaderOf } from "./process_group.js";
 import type { Runtime, WorkerExit, WorkerSpec } from "./runtime.js";
 
@@ -62,7 +63,7 @@ export class ProcessRuntime implements Runtime {
   }
 
   async start({ workerId, boot }: WorkerSpec): Promise<string> {
-    const child = spawn(process.execPath, ["--enable-source-maps", this.#settings.workerProgram], {
+    const child = spawn(process.execPath, [...WORKER_FLAGS, this.#settings.workerProgram], {
       detached: true, // leads a process group
       stdio: ["ignore", "pipe", "pipe", "pipe"],
       env: environment(this.#caFile),
@@ -93,9 +94,9 @@ export class ProcessRuntime implements Runtime {
       await groupEnded(leader);
       rmSync(this.#record(workerId), { force: true });
       this.#running.delete(workerId);
-      const outOfMemory = lastLines.some((line) => line.includes("heap out of memory"));
       const description = signal === null ? `exited with code ${code}` : `was killed by ${signal}`;
-      for (const listener of this.#exitListeners) listener({ workerId, description, outOfMemory });
+      for (const listener of this.#exitListeners)
+        listener({ workerId, description, outOfMemory: ranOutOfMemory(lastLines) });
     });
     this.#running.set(workerId, { child, leader, exited });
     return `pid ${child.pid}`;

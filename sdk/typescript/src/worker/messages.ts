@@ -41,7 +41,9 @@ export type ToMain =
   | AssignMessage
   | { readonly kind: "interrupt"; readonly executionId: string; readonly reason: InterruptKind }
   /** So many yielded values have been taken over; the main thread may post as many more. */
-  | { readonly kind: "yieldsTaken"; readonly count: number };
+  | { readonly kind: "yieldsTaken"; readonly count: number }
+  /** Memory is short: garbage is to be collected, and "collected" said. */
+  | { readonly kind: "collect" };
 
 export type Outcome =
   | { readonly kind: "returned"; readonly value: TextPayload | undefined }
@@ -59,6 +61,7 @@ export type ToSupervisor =
       readonly interrupted: boolean;
     }
   | { readonly kind: "lines"; readonly lines: readonly LogLine[] }
+  | { readonly kind: "collected" }
   /** The process is about to exit and waits for SENT_ALL in `exitFlag`. */
   | { readonly kind: "exiting" };
 

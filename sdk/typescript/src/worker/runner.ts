@@ -3,6 +3,7 @@ import { currentExecution } from "../context.js";
 import { MultinodeError } from "../errors.js";
 import type { DefinedFunction } from "../function.js";
 import { LIMITS } from "../protocol/limits.js";
+import { collectGarbage } from "./collect_garbage.js";
 import { Execution, type ExecutionHost, type ExecutionSettings } from "./execution.js";
 import type { ExecutionLog } from "./execution_log.js";
 import type { PreparedWork } from "./first_work.js";
@@ -135,6 +136,10 @@ export class Runner {
           break;
         case "yieldsTaken":
           this.#yieldFlow.taken(message.count);
+          break;
+        case "collect":
+          collectGarbage();
+          this.#outbox.push({ kind: "collected" });
           break;
       }
     }

@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { InterruptReason } from "../../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type {
@@ -13,6 +14,7 @@ import type { TextPayload } from "../codec.js";
 import { LIMITS, OPTION_LIMITS } from "../protocol/limits.js";
 import type { BootConfig } from "./boot_config.js";
 import { ensureCode } from "./code_cache.js";
+import { collectGarbage } from "./collect_garbage.js";
 import { SchedulerConnection } from "./connection.js";
 import { errorText } from "./error_text.js";
 import { Fence, killOwnGroup } from "./fence.js";
@@ -23,6 +25,9 @@ import { type BindMessage, posted, SENT_ALL, type SupervisorData, type ToMain, t
 import { Session } from "./session.js";
 
 const SDK = "typescript/0.1.0";
+const STDERR_FD = 2;
+/** How long the main thread may take to collect its garbage: user code may never give it back. */
+const COLLECT_MS = 500;
 /** How long the last words of a worker that used too much memory may take. */
 const LAST_WORDS_MS = 500;
 /** From the last write to the end of the process. */
@@ -50,6 +55,7 @@ export class Supervisor {
   #takenYields = 0;
   #toMain: ToMain[] = [];
   readonly #endWaiters: (() => void)[] = [];
+  #onCollected: (() => void) | undefined;
 
   constructor(data: SupervisorData, config: BootConfig) {
     this.#data = data;
@@ -149,7 +155,25 @@ export class Supervisor {
   }
 
   #watchMemory(limitBytes: number): void {
-    watchMemory(limitBytes, (error) => void this.#endAllAndDie(error));
+    watchMemory({
+      limitBytes,
+      residentBytes: () => process.memoryUsage.rss(),
+      collect: () => this.#collect(),
+      onExceeded: (error) => void this.#endAllAndDie(error),
+    });
+  }
+
+  async #collect(): Promise<void> {
+    this.#toMain.push({ kind: "collect" });
+    this.#postToMain();
+    collectGarbage();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, COLLECT_MS);
+      this.#onCollected = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   async #prepareCode(bind: BindWorker): Promise<BindMessage["code"]> {
@@ -217,6 +241,9 @@ export class Supervisor {
         case "lines":
           this.#logs.add(message.lines);
           break;
+        case "collected":
+          this.#onCollected?.();
+          break;
         case "exiting":
           void this.#sendAllForExit(events.splice(0));
           break;
@@ -280,10 +307,21 @@ export class Supervisor {
   async #endAllAndDie(error: string): Promise<void> {
     if (this.#isDying) return;
     this.#isDying = true;
+    // For its runtime, which names the cause where these words do not arrive in time.
+    say(error);
     setTimeout(killOwnGroup, LAST_WORDS_MS);
     this.#send(this.#session.endAll(error));
     await this.#endsAcknowledged();
     killOwnGroup();
+  }
+}
+
+/** To the worker's own standard error. */
+export function say(text: string): void {
+  try {
+    writeSync(STDERR_FD, `multinode worker: ${text}\n`);
+  } catch {
+    // Nobody reads it any more.
   }
 }
 

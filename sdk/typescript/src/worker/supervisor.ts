@@ -2,22 +2,14 @@
  * Entry of the supervisor thread. It holds the connection to the scheduler on an event loop of its own, so that a worker
  * whose user code never gives the loop back still beats, is fenced, is held to its memory, and dies with its server.
  */
-import { writeSync } from "node:fs";
 import { workerData } from "node:worker_threads";
 import { type BootConfig, parseConfig, readLifeline } from "./boot_config.js";
 import { killOwnGroup } from "./fence.js";
 import type { SupervisorData } from "./messages.js";
-import { Supervisor } from "./supervise.js";
-
-const STDERR_FD = 2;
+import { Supervisor, say } from "./supervise.js";
 
 function die(error: unknown): void {
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  try {
-    writeSync(STDERR_FD, `multinode worker: ${text}\n`);
-  } catch {
-    // Nobody reads it any more.
-  }
+  say(error instanceof Error ? (error.stack ?? error.message) : String(error));
   killOwnGroup();
 }
 

@@ -71,6 +71,18 @@ describe("the supervisor", () => {
     expect(await fixture.worker.exited).toEqual({ code: null, signal: "SIGKILL" });
   });
 
+  test("is not ended for its garbage, however much it has run", async () => {
+    fixture.scheduler.bind("echo", EXAMPLE.digest, { memoryBytes: 192 * 1024 * 1024 });
+    const text = "x".repeat(2_000);
+    for (let round = 0; round < 60; round += 1) {
+      for (let n = 0; n < 500; n += 1) fixture.scheduler.assign(`${round}-${n}`, [text]);
+      await fixture.scheduler.ended(`${round}-499`);
+      expect(fixture.scheduler.of("ended")).toHaveLength(500);
+      for (const { result } of fixture.scheduler.of("ended")) expect(result?.$case).toBe("returned");
+      fixture.scheduler.events.length = 0;
+    }
+  });
+
   test("ends what uses too much memory", async () => {
     fixture.scheduler.bind("hold", EXAMPLE.digest, { memoryBytes: 64 * 1024 * 1024 });
     fixture.scheduler.assign("e1", [300]);

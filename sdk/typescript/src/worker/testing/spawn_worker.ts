@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { buildWorker as bundleWorker } from "../../../../../scripts/worker_bundle.mjs";
 import { bootFileText } from "../boot_config.js";
 import type { FirstWork } from "../first_work.js";
+import { WORKER_FLAGS } from "../worker_flags.js";
 
 const SOURCE = fileURLToPath(new URL("../..", import.meta.url));
 /** Bundles the worker into a new temporary folder, as the package does, and answers the path of `worker.cjs`. */
@@ -37,7 +38,7 @@ export interface SpawnConfig {
 
 /** Starts a worker as the process runtime does: leader of its own group, configuration and lifeline on descriptor 3. */
 export function spawnWorker(workerFile: string, config: SpawnConfig): WorkerProcess {
-  const child = spawn(process.execPath, [workerFile], {
+  const child = spawn(process.execPath, [...WORKER_FLAGS, workerFile], {
     detached: true,
     stdio: ["ignore", "pipe", "pipe", "pipe"],
     env: { PATH: process.env["PATH"], HOME: tmpdir(), SECRET_OF_THE_SERVER: "secret" },
@@ -56,7 +57,7 @@ export async function spawnInContainer(
   environment: Readonly<Record<string, string>> = {},
 ): Promise<WorkerProcess> {
   await writeFile(files.configFile, bootFileText(configOf(config), files.firstWork));
-  const child = spawn(process.execPath, [workerFile], {
+  const child = spawn(process.execPath, [...WORKER_FLAGS, workerFile], {
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
     env: { MULTINODE_WORKER_CONFIG: files.configFile, MULTINODE_CODE_DIR: files.codeFolder, ...environment },
