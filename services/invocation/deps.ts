@@ -5,6 +5,7 @@ import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import type { PageOffsets } from "../platform/page_offset.js";
 import type { Db } from "../platform/store/db.js";
+import type { FunctionResolver } from "./admission/function_resolver.js";
 import type { Announcer } from "./announcer.js";
 import type { ParkedLeases } from "./dispatch/parked_leases.js";
 import type { ExecutionTokens } from "./execution_token.js";
@@ -25,6 +26,7 @@ export interface InvocationDeps {
   readonly db: Db;
   readonly store: InvocationStore;
   readonly functions: Functions;
+  readonly resolver: FunctionResolver;
   readonly projects: Projects;
   readonly bus: Bus;
   readonly hub: WatchHub;

@@ -1,13 +1,7 @@
 /** What this service knows of functions: resolved by the registry at a start, then kept with the invocations for life. */
-import type {
-  CatalogServiceClient,
-  FunctionRef,
-  ResolvedFunction,
-} from "../../gen/multinode/registry/v1/catalog_service.pb.js";
+import type { ResolvedFunction } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
 import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import { isReason } from "../../sdk/typescript/src/protocol/reasons.js";
-import { projectDoesNotExist, projectIsBeingDeleted, Refusal } from "../platform/errors.js";
 import type { ReadTransaction } from "../platform/store/db.js";
 import { compileCheck, type ValueCheck } from "./admission/schema_check.js";
 import type { LifePolicy } from "./domain/life.js";
@@ -29,29 +23,14 @@ export interface KnownFunction {
 }
 
 export class Functions {
-  readonly #catalog: Pick<CatalogServiceClient, "resolveFunctions">;
   readonly #store: InvocationStore;
   readonly #random: () => number;
   readonly #known = new Map<string, Map<string, KnownFunction>>();
   #size = 0;
 
-  constructor(
-    catalog: Pick<CatalogServiceClient, "resolveFunctions">,
-    store: InvocationStore,
-    random: () => number = Math.random,
-  ) {
-    this.#catalog = catalog;
+  constructor(store: InvocationStore, random: () => number = Math.random) {
     this.#store = store;
     this.#random = random;
-  }
-
-  /** Resolves functions that are about to be called; an outcome for each, in the order of `refs`. */
-  async resolve(refs: readonly FunctionRef[], signal: AbortSignal): Promise<(ResolvedFunction | Refusal)[]> {
-    const { outcomes } = await this.#catalog.resolveFunctions({ functions: [...refs] }, { signal });
-    return outcomes.map(({ outcome }, index) => {
-      if (outcome?.$case === "function") return outcome.value;
-      return refusalOf(outcome?.value ?? "", refs[index]);
-    });
   }
 
   of(resolved: ResolvedFunction): KnownFunction {
@@ -109,21 +88,4 @@ function knownFunction(spec: FunctionSpec, random: () => number): KnownFunction 
     inputCheck: compileCheck(spec.inputSchema),
     outputCheck: compileCheck(spec.outputSchema),
   };
-}
-
-function refusalOf(reason: string, ref: FunctionRef | undefined): Refusal {
-  const { projectName = "", versionId = "", functionName = "" } = ref ?? {};
-  if (!isReason(reason)) throw new Error(`the registry gave the unknown reason "${reason}"`);
-  if (reason === "ProjectDoesNotExist") return projectDoesNotExist(projectName);
-  if (reason === "ProjectIsBeingDeleted") return projectIsBeingDeleted(projectName);
-  const isLatest = versionId === "";
-  if (reason === "VersionDoesNotExist") {
-    const message = isLatest
-      ? `project "${projectName}" has no version yet`
-      : `version ${versionId} does not exist in project "${projectName}"`;
-    return new Refusal(reason, message, { metadata: { projectName, versionId } });
-  }
-  const where = `${isLatest ? "the latest version" : `version ${versionId}`} of project "${projectName}"`;
-  const message = reason === "FunctionDoesNotExist" ? `function "${functionName}" does not exist in ${where}` : reason;
-  return new Refusal(reason, message, { metadata: { projectName, versionId, functionName } });
 }

@@ -13,6 +13,7 @@ import type { Logger } from "../platform/log.js";
 import { PageOffsets } from "../platform/page_offset.js";
 import type { Authority, Caller } from "../platform/rpc/principal.js";
 import type { Db } from "../platform/store/db.js";
+import { FunctionResolver } from "./admission/function_resolver.js";
 import { Announcer } from "./announcer.js";
 import { executionAuthority } from "./authority.js";
 import type { InvocationDeps, InvocationLimits } from "./deps.js";
@@ -74,7 +75,8 @@ export async function createInvocationService(settings: InvocationSettings): Pro
   const deps: InvocationDeps = {
     db,
     store,
-    functions: new Functions(catalog, store),
+    functions: new Functions(store),
+    resolver: new FunctionResolver(catalog),
     projects: new Projects(catalog),
     bus,
     hub,

@@ -88,7 +88,7 @@ export class TestCatalog {
       return { outcome: { $case: "function", value: resolved(spec) } as const };
     };
     return {
-      resolveFunctions: ({ functions = [] }) => answer(() => ({ outcomes: functions.map(outcomeOf) })),
+      resolveFunctions: ({ functions = [] }) => answer(() => ({ outcomes: functions.map(outcomeOf), cacheMs: 0 })),
       resolveProject: () => answer(() => ({ projectId: this.projectId })),
       getCode: () =>
         answer(() => ({ code: { source: { $case: "bundle", value: { digest: "d" } }, environment: {} } as const })),

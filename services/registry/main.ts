@@ -6,6 +6,7 @@ import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/tea
 import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/registry_service.pb.js";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
 import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
@@ -36,6 +37,7 @@ await runService("registry", settings, async ({ folder: { path }, log, connect }
     log,
     teardownClient: invocation.client(TeardownServiceDefinition),
     offsetSecret: offsetSecret(join(path, "offset-secret")),
+    resolveCacheMs: LIMITS.resolveCacheMs,
   });
   return {
     authorities: [registry.authority],

@@ -48,6 +48,8 @@ export interface RegistrySettings {
   readonly teardownClient: Pick<TeardownServiceClient, "cancelProject" | "purgeProject">;
   /** Signs the offsets of listings. The same in every process of the registry. */
   readonly offsetSecret: Uint8Array;
+  /** How long other services may remember what was resolved, in milliseconds. Default 0: not at all. */
+  readonly resolveCacheMs?: number;
 }
 
 export interface RegistryService {
@@ -65,7 +67,7 @@ export interface RegistryService {
 }
 
 export function createRegistry(settings: RegistrySettings): RegistryService {
-  const { db, bundles, bus, clock, ids, log, teardownClient, offsetSecret } = settings;
+  const { db, bundles, bus, clock, ids, log, teardownClient, offsetSecret, resolveCacheMs = 0 } = settings;
   const store = createRegistryStore(db);
   const apiKeyCheck = new ApiKeyCheck(store, clock);
   const teardown = new Teardown({ store, bundles, client: teardownClient, bus, clock, log });
@@ -78,6 +80,7 @@ export function createRegistry(settings: RegistrySettings): RegistryService {
     offsets: new PageOffsets(offsetSecret),
     versionFunctions: new VersionFunctions(store),
     apiKeyCheck,
+    resolveCacheMs,
     wakeTeardown: () => teardown.wake(),
   };
   return {

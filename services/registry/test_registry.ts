@@ -73,9 +73,9 @@ export async function openTestParts() {
   return { ...settings, clock, teardownClient, bundleFolder, close };
 }
 
-export async function openTestRegistry() {
+export async function openTestRegistry(more: Partial<RegistrySettings> = {}) {
   const parts = await openTestParts();
-  const service = createRegistry(parts);
+  const service = createRegistry({ ...parts, ...more });
   const server = createRpcServer({
     log: parts.log,
     authorities: [

@@ -6,6 +6,7 @@ import { Refusal } from "../../platform/errors.js";
 import type { InvocationDeps } from "../deps.js";
 import type { KnownFunction } from "../functions.js";
 import type { StartCommand } from "../requests.js";
+import { keyOf } from "./function_resolver.js";
 import { type CheckedValue, type Violation, violationsOfEach } from "./schema_check.js";
 
 export interface ResolvedStart {
@@ -30,7 +31,7 @@ export async function resolveStarts(
       functionName: command.functionName,
     });
   }
-  const outcomes = refs.length === 0 ? [] : await deps.functions.resolve(refs, signal);
+  const outcomes = refs.length === 0 ? [] : await deps.resolver.resolve(refs, signal);
   return await checkInputs(
     commands.map((command) => {
       if (command instanceof Refusal) return command;
@@ -40,10 +41,6 @@ export async function resolveStarts(
       return { command, resolved, known: deps.functions.of(resolved) };
     }),
   );
-}
-
-function keyOf({ projectName, versionId, functionName }: StartCommand): string {
-  return `${projectName}/${versionId}/${functionName}`;
 }
 
 /** Puts refusals in the place of starts whose input is not what their function takes. */

@@ -6,7 +6,7 @@ import type {
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { projectDoesNotExist } from "../../platform/errors.js";
 import { bundleDoesNotExist } from "../bundles.js";
-import type { RegistryContext } from "../context.js";
+import { forgotten, type RegistryContext } from "../context.js";
 import { toVersion } from "../convert.js";
 import { decideVersion } from "../domain/version_decision.js";
 import type { NewVersion } from "../store.js";
@@ -34,8 +34,11 @@ export function createVersion(context: RegistryContext) {
       forgetRequestsBeforeMs: nowMs - LIMITS.idempotencyWindowMs,
     };
     const decision = await store.createVersion(version, (situation) => decideVersion(command, situation, nowMs));
-    if (decision.kind === "answer-earlier") return { version: await loadVersion(context, projectName, decision) };
-    bus.publish({ $case: "project", value: { projectName } });
+    const isNew = decision.kind !== "answer-earlier";
+    if (isNew) bus.publish({ $case: "project", value: { projectName } });
+    // Whoever starts after the answer gets this version.
+    await forgotten(context);
+    if (!isNew) return { version: await loadVersion(context, projectName, decision) };
     return { version: toVersion(version, functions) };
   };
 }

@@ -29,7 +29,7 @@ export function resolveFunctions(context: RegistryContext) {
       }
       return toOutcome(await version, ref.functionName);
     });
-    return { outcomes: await Promise.all(outcomes) };
+    return { outcomes: await Promise.all(outcomes), cacheMs: context.resolveCacheMs };
   };
 }
 

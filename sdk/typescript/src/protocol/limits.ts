@@ -137,6 +137,8 @@ export const LIMITS = {
   executionsPerLease: 1_000,
   leaseBytes: 4 * MIB,
 
+  /** How long other services remember what the registry resolved. A deployment and a deletion take so much longer. */
+  resolveCacheMs: 100,
   /** How long a revoked API key may still work on another service. */
   apiKeyCacheMs: 5 * SECOND_MS,
   /** Bound of a graceful stop. */
