@@ -7,8 +7,12 @@ export function collectGarbage(): void {
 }
 
 function collector(): () => void {
-  // It stays set, for both threads: to take it back would be to take it from the other one in the middle of this.
-  process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
-  const gc = process.getBuiltinModule("node:vm").runInNewContext("gc") as (options: object) => void;
-  return () => gc({ type: "major", execution: "sync", flavor: "last-resort" });
+  try {
+    // It stays set, for both threads: to take it back would be to take it from the other one in the middle of this.
+    process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
+    const gc = process.getBuiltinModule("node:vm").runInNewContext("gc") as (options: object) => void;
+    return () => gc({ type: "major", execution: "sync", flavor: "last-resort" });
+  } catch {
+    return () => {}; // another Node, in an image of the project's own, that cannot be asked
+  }
 }
