@@ -6,7 +6,11 @@
  * to another scheduler 9 s after the last answer (at 18 s) and end themselves 20 s after it (at 29 s), and its lease is
  * over at 30 s. A scheduler that is killed is noticed at once.
  */
-import type { HeldLease, LeasedExecution } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import type {
+  ExecutionReport,
+  HeldLease,
+  LeasedExecution,
+} from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { HeldExecution } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { Refusal } from "../platform/errors.js";
@@ -26,6 +30,8 @@ const RETRY_MS = 500;
 const RECONCILE_INTERVAL_MS = 30_000;
 /** The same after a lease that failed. */
 const DOUBT_INTERVAL_MS = 1_500;
+/** Executions that are remembered as given back. */
+const MOST_GIVEN_BACK = 10_000;
 /** Executions that are adopted with one request. */
 const MOST_ADOPTED = 1_000;
 
@@ -44,6 +50,8 @@ export class LeaseLoop {
   #strange = new Set<string>();
   /** Leases from before this start, until they are known or lost. */
   #inherited = new Set<string>();
+  /** What was leased to an answer that never came, and was given back: not to be begun, should it come after all. */
+  readonly #givenBack = new Set<string>();
   #startedAt = 0;
   /** Monotonic time of the last renewal, when it was sent. */
   #renewedAt = Number.NEGATIVE_INFINITY;
@@ -150,8 +158,8 @@ export class LeaseLoop {
       const signal =
         lessor === dispatch ? stopped : AbortSignal.any([stopped, AbortSignal.timeout(waitMs + ANSWER_MS)]);
       const { executions } = await lessor.leaseInvocations(request, { signal });
-      if (executions.length > 0)
-        this.#scheduler.take(executions.map((leased) => newRun(leased as LeasedExecution, lessor)));
+      const leased = executions.filter(({ ref }) => !this.#givenBack.has(ref?.executionId ?? ""));
+      if (leased.length > 0) this.#scheduler.take(leased.map((each) => newRun(each as LeasedExecution, lessor)));
       // One that did not wait is about to end, or had a request of this scheduler that came by another address.
       return executions.length > 0 || isReplaced() || performance.now() - sentAt > waitMs / 2;
     } catch (err) {
@@ -232,17 +240,12 @@ export class LeaseLoop {
     const isLost = await this.#lossOf(leases as HeldLease[], fresh);
     const strange = new Set<string>();
     for (const lease of leases as HeldLease[]) {
-      const { ref, ended } = lease;
+      const { ref } = lease;
       if (ref === undefined || this.#scheduler.runs.has(ref.executionId)) continue;
       strange.add(ref.executionId);
       if (!isLost(lease, ref.executionId)) continue;
       log.warn({ executionId: ref.executionId }, "a lease without a worker is given back");
-      const event = ended
-        ? ({ $case: "released", value: {} } as const)
-        : ({
-            $case: "ended",
-            value: threw("WorkerLostError: the worker was lost when its server ended", true),
-          } as const);
+      const event = this.#lossEvent(lease, ref.executionId, fresh);
       this.#scheduler.reporters.of(undefined).report({ ref, event }, () => {});
     }
     this.#strange = strange;
@@ -256,6 +259,20 @@ export class LeaseLoop {
       log.warn({ executionId, workerId: run.workerId }, "a lease was lost: its worker, if any, is stopped");
       this.#scheduler.disown(run);
     }
+  }
+
+  /** What is to be reported of a lease that is lost. */
+  #lossEvent({ workerId, ended }: HeldLease, executionId: string, fresh: boolean): ExecutionReport["event"] {
+    if (ended) return { $case: "released", value: {} };
+    const isInherited = fresh || this.#inherited.has(executionId);
+    if (!isInherited && workerId === "" && !this.#givenBack.has(executionId)) {
+      // Its answer was lost, so no worker was given it: that was no attempt. One that is being cancelled cannot be given back.
+      if (this.#givenBack.size >= MOST_GIVEN_BACK) this.#givenBack.clear();
+      this.#givenBack.add(executionId);
+      this.#doubt();
+      return { $case: "givenBack", value: {} };
+    }
+    return { $case: "ended", value: threw("WorkerLostError: the worker was lost when its server ended", true) };
   }
 
   /** Which of the leases that nobody here knows are lost. */

@@ -14,6 +14,7 @@ import {
 } from "./test_scheduler.js";
 
 const WAIT = { timeout: 8_000, interval: 5 };
+const LONG_WAIT = { timeout: 20_000, interval: 20 };
 const UNAVAILABLE = new Refusal("Unavailable", "not now");
 let test: TestInvocations;
 const schedulers: TestScheduler[] = [];
@@ -40,6 +41,22 @@ async function one(scheduler: TestScheduler): Promise<FakeExecution> {
   return execution;
 }
 
+/** An invocation that a scheduler leased, which did not hear of it. */
+async function leasedToNobody(): Promise<{ id: string; scheduler: TestScheduler }> {
+  const faults = faultyDispatch(test.dispatch);
+  const scheduler = await startScheduler({ dispatch: faults.client });
+  test.catalog.add("f");
+  let isLost = false;
+  faults.after = async (method) => {
+    if (method !== "leaseInvocations" || isLost) return;
+    isLost = true;
+    throw UNAVAILABLE;
+  };
+  const id = await test.start("f");
+  await vi.waitFor(() => expect(isLost).toBe(true), WAIT);
+  return { id, scheduler };
+}
+
 async function queueOf(functionName: string): Promise<unknown> {
   return await test.db.read((tx) =>
     tx.get(
@@ -51,6 +68,23 @@ async function queueOf(functionName: string): Promise<unknown> {
 }
 
 describe("an invocation service that does not answer", () => {
+  it("costs no attempt where it leased and its answer was lost", async () => {
+    const { id, scheduler } = await leasedToNobody();
+    await vi.waitFor(() => expect(scheduler.runtime.executions).toHaveLength(1), LONG_WAIT);
+    (await one(scheduler)).return("done");
+    await becomes(test, id, { status: Status.SUCCEEDED, terminated: true });
+    expect(await test.get(id)).toMatchObject({ numFailedAttempts: 0, executions: [{ attemptNumber: 1 }] });
+    expect(await queueOf("f")).toEqual({ used: 0, queued: 0 });
+  });
+
+  it("leaves nothing behind where it leased, its answer was lost, and what it leased is cancelled", async () => {
+    const { id, scheduler } = await leasedToNobody();
+    await test.cancel(id);
+    await vi.waitFor(async () => expect(await test.get(id)).toMatchObject({ status: Status.CANCELLED }), LONG_WAIT);
+    expect(scheduler.runtime.executions).toHaveLength(0);
+    expect(await queueOf("f")).toEqual({ used: 0, queued: 0 });
+  });
+
   it("costs no lease and no report", async () => {
     const faults = faultyDispatch(test.dispatch);
     const scheduler = await startScheduler({ dispatch: faults.client });
