@@ -1,5 +1,6 @@
 /** Which invocations a caller may see and touch. */
 import { permissionDenied, Refusal } from "../platform/errors.js";
+import { isProjectOf } from "../platform/rpc/access.js";
 import type { Principal } from "../platform/rpc/principal.js";
 import type { OneInvocation } from "./requests.js";
 import type { StoredInvocation } from "./store.js";
@@ -10,9 +11,10 @@ export function invocationDoesNotExist(invocationId: string): Refusal {
   });
 }
 
-/** Inside a function, only the children of its own invocation exist. */
+/** Inside a function only the children of its own invocation exist, and for a key of one project only what is in that. */
 export function maySee(principal: Principal, { identity }: StoredInvocation): boolean {
-  return principal.kind !== "execution" || identity.parentId === principal.invocationId;
+  if (principal.kind === "execution") return identity.parentId === principal.invocationId;
+  return isProjectOf(principal, identity.projectName);
 }
 
 /** The invocation that a request names, if it exists, is what the request says, and is the caller's to see. */

@@ -43,8 +43,8 @@ export function projectIsBeingDeleted(projectName: string): Refusal {
   });
 }
 
-export function permissionDenied(message: string): Refusal {
-  return new Refusal("PermissionDenied", message);
+export function permissionDenied(message: string, metadata: Readonly<Record<string, string>> = {}): Refusal {
+  return new Refusal("PermissionDenied", message, { metadata });
 }
 
 export function apiKeyIsInvalid(): Refusal {

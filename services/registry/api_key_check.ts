@@ -19,13 +19,13 @@ export class ApiKeyCheck {
     this.#clock = clock;
   }
 
-  /** Answers the key id. `fresh`: looks into the store, for callers that keep the answer themselves. */
-  async verify(token: string, fresh: boolean): Promise<string | undefined> {
+  /** Answers the key, if it is good. `fresh`: looks into the store, for callers that keep the answer themselves. */
+  async verify(token: string, fresh: boolean): Promise<ApiKeyRecord | undefined> {
     const parts = parseApiKey(token);
     if (parts === undefined) return undefined;
     const key = await this.#find(parts.keyId, fresh);
     const isRight = isSecretOf(key?.secretHash ?? NO_SECRET, parts.secret);
-    return isRight && key !== undefined && key.revokeTimeMs === undefined ? key.keyId : undefined;
+    return isRight && key !== undefined && isGood(key, this.#clock.now()) ? key : undefined;
   }
 
   /** To be called when the key was revoked here; other processes notice within `apiKeyCacheMs`. */
@@ -45,4 +45,8 @@ export class ApiKeyCheck {
     this.#cache.set(keyId, { key, loadedAtMs: nowMs });
     return key;
   }
+}
+
+function isGood({ revokeTimeMs, expireTimeMs }: ApiKeyRecord, nowMs: number): boolean {
+  return revokeTimeMs === undefined && (expireTimeMs === undefined || nowMs < expireTimeMs);
 }

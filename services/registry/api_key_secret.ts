@@ -4,16 +4,10 @@ import { formatApiKey } from "./domain/api_key.js";
 import type { ApiKeyRecord } from "./store.js";
 
 /** A good key, and the text that its holder sends, which is kept nowhere. */
-export function newApiKey(keyId: string, displayName: string, nowMs: number) {
+export function newApiKey(said: Omit<ApiKeyRecord, "secretHash" | "revokeTimeMs">) {
   const secret = randomBytes(32).toString("base64url");
-  const key: ApiKeyRecord = {
-    keyId,
-    displayName,
-    secretHash: hashSecret(secret),
-    createTimeMs: nowMs,
-    revokeTimeMs: undefined,
-  };
-  return { key, token: formatApiKey({ keyId, secret }) };
+  const key: ApiKeyRecord = { ...said, secretHash: hashSecret(secret), revokeTimeMs: undefined };
+  return { key, token: formatApiKey({ keyId: said.keyId, secret }) };
 }
 
 function hashSecret(secret: string): Uint8Array {

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
 import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/registry_service.pb.js";
+import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { formatApiKey, parseApiKey } from "./domain/api_key.js";
 import { createRegistry } from "./service.js";
 import { openTestParts, openTestRegistry, type TestRegistry } from "./test_registry.js";
@@ -31,8 +33,9 @@ describe("API keys", () => {
     const { apiKey, secret } = await test.apiKeys.createApiKey({ displayName: "laptop of Zoë" });
     expect(apiKey).toMatchObject({ keyId: keyIdOf(secret), displayName: "laptop of Zoë" });
     expect(await callWith(secret)).toBe("OK");
-    expect(await test.service.authority(secret)).toEqual({ kind: "key", keyId: apiKey?.keyId });
-    expect(await test.catalog.verifyApiKey({ apiKey: secret })).toEqual({ keyId: apiKey?.keyId });
+    const known = { keyId: apiKey?.keyId, role: ApiKeyRole.ADMIN, projectName: "" };
+    expect(await test.service.authority(secret)).toEqual({ kind: "key", ...known });
+    expect(await test.catalog.verifyApiKey({ apiKey: secret })).toEqual(known);
     expect(await callWith("token-of-the-services")).toBe("PermissionDenied");
   });
 
@@ -76,9 +79,36 @@ describe("API keys", () => {
     expect(await test.apiKeys.revokeApiKey({ keyId })).toEqual(revoked);
   });
 
+  it("have a role and a project for whoever asks who shows them", async () => {
+    const said = { role: ApiKeyRole.INVOKE, projectName: "shop" };
+    const { apiKey, secret } = await test.apiKeys.createApiKey({ displayName: "web", ...said });
+    expect(apiKey).toMatchObject(said);
+    const authority = remoteKeyAuthority(test.catalog);
+    for (const principal of [await test.service.authority(secret), await authority(secret)]) {
+      expect(principal).toEqual({ kind: "key", keyId: apiKey?.keyId, ...said });
+    }
+  });
+
+  it("are bad once their time is over", async () => {
+    const { apiKey, secret } = await test.apiKeys.createApiKey({ displayName: "for a minute", lifetimeMs: 60_000 });
+    expect(apiKey?.expireTimeMs).toBe(test.clock.now() + 60_000);
+    test.clock.advance(59_999);
+    expect(await callWith(secret)).toBe("OK");
+    test.clock.advance(1);
+    expect(await callWith(secret)).toBe("ApiKeyIsInvalid");
+    await expect(test.catalog.verifyApiKey({ apiKey: secret })).rejects.toMatchObject({ reason: "ApiKeyIsInvalid" });
+  });
+
   it("cannot all be revoked", async () => {
+    const others = [{ role: ApiKeyRole.DEPLOY }, { lifetimeMs: 60_000 }];
+    for (const other of others) await test.apiKeys.createApiKey({ displayName: "does not count", ...other });
     const { apiKeys } = await test.apiKeys.listApiKeys({});
     const first = keyIdOf(test.firstKey);
+    const counting = apiKeys.filter(
+      ({ role, expireTimeMs }) => role === ApiKeyRole.ADMIN && expireTimeMs === undefined,
+    );
+    for (const { keyId } of counting.filter((key) => key.keyId !== first)) await test.apiKeys.revokeApiKey({ keyId });
+    await expect(test.apiKeys.revokeApiKey({ keyId: first })).rejects.toMatchObject({ reason: "PermissionDenied" });
     for (const { keyId } of apiKeys.filter((key) => key.keyId !== first)) await test.apiKeys.revokeApiKey({ keyId });
     await expect(test.apiKeys.revokeApiKey({ keyId: first })).rejects.toMatchObject({ reason: "PermissionDenied" });
     expect(await callWith(test.firstKey)).toBe("OK");

@@ -21,6 +21,7 @@ function withoutValues(code: Code): Code {
   return { ...code, environment: Object.fromEntries(names.map((name) => [name, ""])) };
 }
 
-export function toApiKey({ keyId, displayName, createTimeMs, revokeTimeMs }: ApiKeyRecord): ApiKey {
-  return { keyId, displayName, createTimeMs, revokeTimeMs };
+export function toApiKey(key: ApiKeyRecord): ApiKey {
+  const { keyId, displayName, role, projectName, createTimeMs, expireTimeMs, revokeTimeMs } = key;
+  return { keyId, displayName, role, projectName, createTimeMs, expireTimeMs, revokeTimeMs };
 }

@@ -1,5 +1,6 @@
 /** Requests of the registry as checked commands. Each is refused for all of its bad fields at once. */
 import { z } from "zod";
+import { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import {
   digestField,
@@ -43,11 +44,27 @@ export const resolveRequest = z.object({
     .max(LIMITS.startsPerBatch),
 });
 
-export const createApiKeyRequest = z.object({
-  displayName: text(1, LIMITS.apiKeyNameLength).refine(
-    (name) => PRINTABLE.test(name) && name.trim() !== "",
-    "is not made of printable characters",
-  ),
-});
+const ROLES: readonly ApiKeyRole[] = Object.values(ApiKeyRole).filter((role) => role > ApiKeyRole.UNSPECIFIED);
+
+const roleField = z
+  .number()
+  .transform((role) => role || ApiKeyRole.ADMIN)
+  .refine((role): role is ApiKeyRole => ROLES.includes(role as ApiKeyRole), "is not a role");
+
+export const createApiKeyRequest = z
+  .object({
+    displayName: text(1, LIMITS.apiKeyNameLength).refine(
+      (name) => PRINTABLE.test(name) && name.trim() !== "",
+      "is not made of printable characters",
+    ),
+    role: roleField,
+    projectName: z.literal("").or(projectNameField),
+    lifetimeMs: z.number().int().min(LIMITS.apiKeyLifetimeMinMs).max(LIMITS.apiKeyLifetimeMs).optional(),
+  })
+  .superRefine(({ role, projectName }, context) => {
+    if (role !== ApiKeyRole.ADMIN || projectName === "") return;
+    const message = "cannot be with the role ADMIN, which is for all projects";
+    context.addIssue({ code: "custom", path: ["projectName"], input: projectName, message });
+  });
 
 export const revokeApiKeyRequest = z.object({ keyId: idField("key") });

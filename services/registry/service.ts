@@ -1,5 +1,6 @@
 /** The registry service, put together. */
 import type { TeardownServiceClient } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
+import { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
 import type { ApiKeyServiceImplementation } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
 import type { CatalogServiceImplementation } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import type { RegistryServiceImplementation } from "../../gen/multinode/registry/v1/registry_service.pb.js";
@@ -8,7 +9,7 @@ import type { Clock } from "../platform/clock.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import { PageOffsets } from "../platform/page_offset.js";
-import type { Authority } from "../platform/rpc/principal.js";
+import type { Authority, Caller } from "../platform/rpc/principal.js";
 import type { Db } from "../platform/store/db.js";
 import { ApiKeyCheck } from "./api_key_check.js";
 import { newApiKey } from "./api_key_secret.js";
@@ -53,7 +54,7 @@ export interface RegistrySettings {
 }
 
 export interface RegistryService {
-  readonly registry: RegistryServiceImplementation;
+  readonly registry: RegistryServiceImplementation<Caller>;
   readonly catalog: CatalogServiceImplementation;
   readonly apiKeys: ApiKeyServiceImplementation;
   /** Knows API keys. */
@@ -110,12 +111,21 @@ export function createRegistry(settings: RegistrySettings): RegistryService {
       revokeApiKey: revokeApiKey(context),
     },
     authority: async (token) => {
-      const keyId = await apiKeyCheck.verify(token, false);
-      return keyId === undefined ? undefined : { kind: "key", keyId };
+      const key = await apiKeyCheck.verify(token, false);
+      if (key === undefined) return undefined;
+      const { keyId, role, projectName } = key;
+      return { kind: "key", keyId, role, projectName };
     },
     ensureFirstKey: async (keep) => {
       if ((await store.listApiKeys(undefined, 1)).length > 0) return false;
-      const { key, token } = newApiKey(ids.next("key"), "first key", clock.now());
+      const { key, token } = newApiKey({
+        keyId: ids.next("key"),
+        displayName: "first key",
+        role: ApiKeyRole.ADMIN,
+        projectName: "",
+        createTimeMs: clock.now(),
+        expireTimeMs: undefined,
+      });
       // Kept first: a crash in between makes another key at the next start, and never one that nobody has.
       keep(token);
       return await store.createFirstApiKey(key);

@@ -1,5 +1,6 @@
 /** What every implementation of the registry's store must do. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
 import { systemClock } from "../platform/clock.js";
 import { IdSource } from "../platform/ids.js";
 import type { Db } from "../platform/store/db.js";
@@ -198,7 +199,10 @@ export function testRegistryStore(open: () => Promise<{ readonly db: Db; close()
       keyId: ids.next("key"),
       displayName: "a key",
       secretHash: Buffer.alloc(32, 7),
+      role: ApiKeyRole.ADMIN,
+      projectName: "",
       createTimeMs: 3,
+      expireTimeMs: undefined,
       revokeTimeMs: undefined,
     });
 
@@ -206,6 +210,13 @@ export function testRegistryStore(open: () => Promise<{ readonly db: Db; close()
       const key = newKey();
       const made = await Promise.all([store.createFirstApiKey(key), store.createFirstApiKey(newKey())]);
       expect(made.filter((isMade) => isMade)).toHaveLength(1);
+    });
+
+    it("keep their role, their project and their end", async () => {
+      const said = { role: ApiKeyRole.INVOKE, projectName: "shop", expireTimeMs: 9 };
+      const key = { ...newKey(), ...said };
+      await store.createApiKey(key);
+      expect(await store.findApiKey(key.keyId)).toMatchObject(said);
     });
 
     it("are found, listed newest first, and revoked for ever", async () => {

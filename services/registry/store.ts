@@ -6,6 +6,7 @@
  * R2. A version never changes. It goes only with its project.
  * R3. Projects have distinct names at any moment; a name that is used again has a new project id.
  */
+import type { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
 import type { Code, FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
 import type { VersionDecision, VersionSituation } from "./domain/version_decision.js";
 
@@ -95,7 +96,12 @@ export interface ApiKeyRecord {
   readonly displayName: string;
   /** SHA-256 of the secret part. */
   readonly secretHash: Uint8Array;
+  readonly role: ApiKeyRole;
+  /** Empty: all projects. */
+  readonly projectName: string;
   readonly createTimeMs: number;
+  /** Undefined: it does not end to be good by itself. */
+  readonly expireTimeMs: number | undefined;
   readonly revokeTimeMs: number | undefined;
 }
 
@@ -107,13 +113,13 @@ export interface ApiKeyStore {
   /** Newest first, from the one before `beforeKeyId`. */
   listApiKeys(beforeKeyId: string | undefined, count: number): Promise<ApiKeyRecord[]>;
   /**
-   * `decide` is given the key and how many keys are good, and throws where it must not be revoked. Repeatable. Answers
-   * undefined where there is no such key.
+   * `decide` is given the key and how many are good, have the role ADMIN and do not expire, and throws
+   * where it must not be revoked. Repeatable. Answers undefined where there is no such key.
    */
   revokeApiKey(
     keyId: string,
     nowMs: number,
-    decide: (key: ApiKeyRecord, goodKeys: number) => void,
+    decide: (key: ApiKeyRecord, lastingAdmins: number) => void,
   ): Promise<ApiKeyRecord | undefined>;
 }
 

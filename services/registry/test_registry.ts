@@ -11,6 +11,7 @@ import { openTestDatabase } from "../../test/harness/test_database.js";
 import { MemoryBus } from "../platform/bus/memory.js";
 import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
+import { ACCESS } from "../platform/rpc/access.js";
 import { createRpcServer } from "../platform/rpc/server.js";
 import { connectToService } from "../platform/rpc/service_client.js";
 import { openBundlesOnDisk } from "./bundles_on_disk.js";
@@ -83,11 +84,7 @@ export async function openTestRegistry(more: Partial<RegistrySettings> = {}) {
       (token) => service.authority(token),
     ],
     stopping: new AbortController().signal,
-    access: {
-      [RegistryServiceDefinition.fullName]: ["key"],
-      [ApiKeyServiceDefinition.fullName]: ["key"],
-      [CatalogServiceDefinition.fullName]: ["service"],
-    },
+    access: ACCESS,
   });
   server.add(RegistryServiceDefinition, service.registry);
   server.add(ApiKeyServiceDefinition, service.apiKeys);

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
 import { LogLine } from "../../gen/multinode/invocation/v1/log_service.pb.js";
+import { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
 import type { WorkerEvent } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { encode } from "../../sdk/typescript/src/codec.js";
 import { Refusal } from "../platform/errors.js";
@@ -43,7 +44,9 @@ const event = (value: WorkerEvent["event"]): WorkerEvent => ({ event: value });
 
 describe("a connection", () => {
   it("is refused to whoever is no worker of this scheduler", async () => {
-    expect(await refusalOf({ kind: "key", keyId: "key" })).toBe("PermissionDenied");
+    expect(await refusalOf({ kind: "key", keyId: "key", role: ApiKeyRole.ADMIN, projectName: "" })).toBe(
+      "PermissionDenied",
+    );
     expect(await refusalOf({ kind: "service" })).toBe("PermissionDenied");
     for (const workerId of [test.ids.next("wrk"), "", "../x", "__proto__"]) {
       expect(await refusalOf({ kind: "worker", workerId })).toBe("PermissionDenied");

@@ -1,11 +1,12 @@
 /** What the registry refuses, request by request: projects, versions' look-ups, and API keys. */
 import { expect, it } from "vitest";
+import { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
 import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
 import {
   ListProjectsResponse,
   RegistryServiceDefinition,
 } from "../../gen/multinode/registry/v1/registry_service.pb.js";
-import { summary } from "../harness/raw_call.js";
+import { badFields, summary } from "../harness/raw_call.js";
 import type { DeployedProject } from "../harness/target.js";
 import { badIds, badNames, badPages, badVersionIds, openScene, table, UNKNOWN } from "./bad_requests.js";
 
@@ -131,6 +132,20 @@ table(scene, KEYS, KEYS.methods.createApiKey, () => {
       "129 characters",
       { displayName: "k".repeat(129) },
       bad(`"${"k".repeat(100)}"… (129 characters)`, "has more than 128 characters"),
+    ],
+    ...badNames("projectName", { displayName: "k", role: ApiKeyRole.READ }, true),
+    ["an unknown role", { displayName: "k", role: 5 }, badFields("role: 5 is not a role")],
+    ["a role below all", { displayName: "k", role: -1 }, badFields("role: -1 is not a role")],
+    [
+      "ADMIN of one project",
+      { displayName: "k", projectName: "mine" },
+      badFields('project_name: "mine" cannot be with the role ADMIN, which is for all projects'),
+    ],
+    ["no life", { displayName: "k", lifetimeMs: 0 }, badFields("lifetime_ms: 0 is below 60000")],
+    [
+      "a life above ten years",
+      { displayName: "k", lifetimeMs: 315_360_000_001 },
+      badFields("lifetime_ms: 315360000001 is above 315360000000"),
     ],
   ];
 });

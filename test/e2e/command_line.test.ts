@@ -155,6 +155,27 @@ describe("the command line", () => {
     expect((await run(["list"], {})).exitStatus).toBe(1);
   });
 
+  test("keys makes, lists and revokes API keys, and what one may not do is told with what to do", async () => {
+    const options = ["--role", "invoke", "-p", projectName, "--expires-in", "1d"];
+    const made = (await json("keys", "create", "web shop", ...options)) as Record<string, string>;
+    expect(made).toMatchObject({ displayName: "web shop", role: "invoke", projectName, revokedAt: null });
+    const withKey = { MULTINODE_API_URL: target.apiUrl, MULTINODE_API_KEY: made["apiKey"] ?? "" };
+    const started = await run(["start", "-p", projectName, "-f", "add", "1", "2", "--watch"], withKey);
+    expect(started).toMatchObject({ exitStatus: 0 });
+    const deployed = await run(["upgrade", await folder("two"), "-p", projectName], withKey);
+    expect(deployed).toMatchObject({ exitStatus: 1, stderr: expect.stringContaining("has the role INVOKE") });
+    expect(deployed.stderr).toContain("multinode keys create");
+
+    const listed = await multinode("keys", "list");
+    expect(listed.stdout).toMatch(new RegExp(`${made["keyId"]} +web shop +invoke +${projectName} .*until`));
+    expect(listed.stdout).not.toContain(made["apiKey"]);
+    expect((await multinode("keys", "revoke", made["keyId"] ?? "")).stdout).toContain("is revoked");
+    const { apiKeys } = (await json("keys", "list")) as { apiKeys: { keyId: string; revokedAt: string | null }[] };
+    expect(apiKeys.find(({ keyId }) => keyId === made["keyId"])?.revokedAt).not.toBeNull();
+    expect((await multinode("keys", "create", "no role")).exitStatus).toBe(2);
+    expect((await multinode("keys", "revoke", "inv-1")).exitStatus).toBe(2);
+  });
+
   test("undeploy removes the project with all that is in flight", async () => {
     const fn = target.fn(projectName, "held");
     const id = await fn.start(gates.place());

@@ -9,6 +9,7 @@ import {
 } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { badRequest, Refusal } from "../../platform/errors.js";
+import { requireProject } from "../../platform/rpc/access.js";
 import { toRpcStatus } from "../../platform/rpc/error_status.js";
 import type { Caller, Principal } from "../../platform/rpc/principal.js";
 import { parse, show } from "../../platform/rpc/validation.js";
@@ -125,7 +126,12 @@ function parseAll(
   principal: Principal,
 ): (StartCommand | Refusal)[] {
   const scope = principal.kind === "execution" ? principal : undefined;
-  return requests.map((request) => refusalOr(() => parseStart(request, scope, deps.limits.payloadBytes)));
+  return requests.map((request) =>
+    refusalOr(() => {
+      requireProject(principal, request);
+      return parseStart(request, scope, deps.limits.payloadBytes);
+    }),
+  );
 }
 
 export function refusalOr<T>(work: () => T): T | Refusal {
@@ -181,7 +187,13 @@ class OnceOnly {
 }
 
 function hashOf(request: BatchStartInvocationsRequest, principal: Principal): Buffer {
-  const caller = principal.kind === "execution" ? principal.executionId : principal.kind;
+  const caller = callerOf(principal);
   const body = BatchStartInvocationsRequest.encode(request).finish();
   return hash("sha256", Buffer.concat([Buffer.from(`${caller}:`), body]), "buffer");
+}
+
+/** Who may be answered with what another request was: keys that the same exists for are alike. */
+function callerOf(principal: Principal): string {
+  if (principal.kind === "execution") return principal.executionId;
+  return principal.kind === "key" && principal.projectName !== "" ? `key of ${principal.projectName}` : principal.kind;
 }

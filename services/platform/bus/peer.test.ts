@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { EventServiceDefinition } from "../../../gen/multinode/event/v1/event_service.pb.js";
 import { testBus } from "../../../test/contract/bus.contract.js";
 import { createLogger } from "../log.js";
+import { ACCESS } from "../rpc/access.js";
 import type { Caller } from "../rpc/principal.js";
 import { createRpcServer } from "../rpc/server.js";
 import { connectToService } from "../rpc/service_client.js";
@@ -20,7 +21,7 @@ function serve(bus: PeerBus): { server: Server<Caller>; stop: () => Promise<void
   const server = createRpcServer({
     log: createLogger("test", "silent"),
     authorities: [async () => ({ kind: "service" })],
-    access: { [EventServiceDefinition.fullName]: ["service"] },
+    access: ACCESS,
     stopping: stopping.signal,
   });
   server.add(EventServiceDefinition, bus.service());

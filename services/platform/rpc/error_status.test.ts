@@ -6,6 +6,7 @@ import { CatalogServiceDefinition } from "../../../gen/multinode/registry/v1/cat
 import { REASON_STATUS } from "../../../sdk/typescript/src/protocol/reasons.js";
 import { badRequest, Refusal } from "../errors.js";
 import { createLogger } from "../log.js";
+import { ACCESS } from "./access.js";
 import { toRpcStatus, toServerError } from "./error_status.js";
 import { createRpcServer } from "./server.js";
 import { connectToService } from "./service_client.js";
@@ -56,7 +57,7 @@ it("reaches the caller, however much is wrong", async () => {
   const server = createRpcServer({
     log: createLogger("test", "silent"),
     authorities: [async () => ({ kind: "service" })],
-    access: { [CatalogServiceDefinition.fullName]: ["service"] },
+    access: ACCESS,
     stopping: new AbortController().signal,
   });
   const refuse = async () => {
@@ -91,7 +92,7 @@ it("is an error of the server where a handler throws anything else, and tells no
   const rpc = createRpcServer({
     log: createLogger("test", "silent"),
     authorities: [async () => ({ kind: "service" })],
-    access: { [CatalogServiceDefinition.fullName]: ["service"] },
+    access: ACCESS,
     stopping: new AbortController().signal,
   });
   const fail = async () => {

@@ -21,7 +21,7 @@ async function open() {
   const server = createRpcServer({
     log: createLogger("test", "silent"),
     authorities: [async () => ({ kind: "service" })],
-    access: { [NAME]: ["service"] },
+    access: { [NAME]: { kinds: ["service"] } },
     stopping: new AbortController().signal,
   });
   server.add(EventServiceDefinition, {

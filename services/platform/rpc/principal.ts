@@ -1,11 +1,21 @@
 /** Who calls, and what each kind of caller may call. */
 import type { CallContext } from "nice-grpc";
+import type { ApiKeyRole } from "../../../gen/multinode/registry/v1/api_key_role.pb.js";
 
 export type Principal =
-  | { readonly kind: "key"; readonly keyId: string }
+  | KeyPrincipal
   | ExecutionPrincipal
   | { readonly kind: "worker"; readonly workerId: string }
   | { readonly kind: "service" };
+
+/** A program or a person that holds an API key. */
+export interface KeyPrincipal {
+  readonly kind: "key";
+  readonly keyId: string;
+  readonly role: ApiKeyRole;
+  /** The only project that exists for it. Empty: all do. */
+  readonly projectName: string;
+}
 
 /** Code of a function, which shows the token of the execution that it runs in. */
 export interface ExecutionPrincipal {

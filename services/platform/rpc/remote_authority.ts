@@ -1,4 +1,5 @@
 /** API keys, as the registry knows them, in a service that is not the registry. */
+import { ApiKeyRole } from "../../../gen/multinode/registry/v1/api_key_role.pb.js";
 import type { CatalogServiceClient } from "../../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { Refusal } from "../errors.js";
@@ -18,8 +19,8 @@ export function remoteKeyAuthority(catalog: Pick<CatalogServiceClient, "verifyAp
     known.delete(token);
     try {
       const until = performance.now() + LIMITS.apiKeyCacheMs;
-      const { keyId } = await catalog.verifyApiKey({ apiKey: token });
-      const principal: Principal = { kind: "key", keyId };
+      const { keyId, role, projectName } = await catalog.verifyApiKey({ apiKey: token });
+      const principal: Principal = { kind: "key", keyId, role: role || ApiKeyRole.ADMIN, projectName };
       if (known.size >= MOST_KEYS) known.clear();
       known.set(token, { principal, until });
       return principal;

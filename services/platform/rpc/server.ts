@@ -11,18 +11,18 @@ import {
 } from "nice-grpc";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { sentWhole } from "../../../sdk/typescript/src/protocol/whole_messages.js";
-import { apiKeyIsInvalid, permissionDenied, Refusal } from "../errors.js";
+import { apiKeyIsInvalid, Refusal } from "../errors.js";
 import type { Logger } from "../log.js";
+import { type AccessTable, requireAccess, requireProject } from "./access.js";
 import { internalError, toServerError } from "./error_status.js";
 import { readStrictly, untilAborted, wellFormed } from "./messages.js";
-import type { Authority, Caller, Principal, PrincipalKind } from "./principal.js";
+import type { Authority, Caller, Principal } from "./principal.js";
 
 export interface ServerSettings {
   readonly log: Logger;
   /** Asked in order; the first that knows the token says who calls. */
   readonly authorities: readonly Authority[];
-  /** Who may call the methods of each service, by its full name, and by "/service/method" where one differs. */
-  readonly access: Readonly<Record<string, readonly PrincipalKind[]>>;
+  readonly access: AccessTable;
   /** Aborts when the server is to stop: streams then end with Unavailable, so that their readers go elsewhere. */
   readonly stopping: AbortSignal;
 }
@@ -58,6 +58,7 @@ function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
       checkMetadataSize(context.metadata);
       const principal = await authenticate(settings, call.method.path, context);
       const request = wellFormed(call.request, call.requestStream);
+      if (!call.requestStream) requireProject(principal, request);
       if (!call.responseStream) return yield* call.next(request, { ...context, principal });
       const credential = watchCredential(settings, call.method.path, context);
       const signal = AbortSignal.any([context.signal, settings.stopping, credential.lost]);
@@ -117,8 +118,7 @@ async function authenticate(settings: ServerSettings, path: string, context: Cal
   for (const authority of settings.authorities) {
     const principal = await authority(token);
     if (principal === undefined) continue;
-    const allowed = settings.access[path] ?? settings.access[service] ?? [];
-    if (!allowed.includes(principal.kind)) throw permissionDenied(`this credential may not call ${path}`);
+    requireAccess(settings.access, path, principal);
     return principal;
   }
   throw apiKeyIsInvalid();

@@ -10,8 +10,11 @@ import { createApiKeyRequest } from "../requests.js";
 
 export function createApiKey({ store, clock, ids }: RegistryContext) {
   return async (request: CreateApiKeyRequest): Promise<CreateApiKeyResponse> => {
-    const { displayName } = parse(createApiKeyRequest, request);
-    const { key, token } = newApiKey(ids.next("key"), displayName, clock.now());
+    const { displayName, role, projectName, lifetimeMs } = parse(createApiKeyRequest, request);
+    const createTimeMs = clock.now();
+    const expireTimeMs = lifetimeMs === undefined ? undefined : createTimeMs + lifetimeMs;
+    const keyId = ids.next("key");
+    const { key, token } = newApiKey({ keyId, displayName, role, projectName, createTimeMs, expireTimeMs });
     await store.createApiKey(key);
     return { apiKey: toApiKey(key), secret: token };
   };

@@ -8,8 +8,9 @@ import type { RegistryContext } from "../context.js";
 export function verifyApiKey({ apiKeyCheck }: RegistryContext) {
   return async (request: VerifyApiKeyRequest): Promise<VerifyApiKeyResponse> => {
     // Fresh, because the services that ask keep the answer for `apiKeyCacheMs` themselves.
-    const keyId = await apiKeyCheck.verify(request.apiKey, true);
-    if (keyId === undefined) throw apiKeyIsInvalid();
-    return { keyId };
+    const key = await apiKeyCheck.verify(request.apiKey, true);
+    if (key === undefined) throw apiKeyIsInvalid();
+    const { keyId, role, projectName } = key;
+    return { keyId, role, projectName };
   };
 }

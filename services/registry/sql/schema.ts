@@ -1,4 +1,5 @@
 /** Tables of the registry. */
+import { ApiKeyRole } from "../../../gen/multinode/registry/v1/api_key_role.pb.js";
 import type { Migration } from "../../platform/store/db.js";
 
 const first: Migration = {
@@ -59,4 +60,14 @@ const second: Migration = {
   ],
 };
 
-export const registryMigrations: readonly Migration[] = [first, second];
+/** Keys that were there before may do everything, as they could. */
+const third: Migration = {
+  name: "registry-3",
+  statements: ({ integer }) => [
+    `ALTER TABLE api_keys ADD COLUMN role ${integer} NOT NULL DEFAULT ${ApiKeyRole.ADMIN}`,
+    `ALTER TABLE api_keys ADD COLUMN project_name TEXT NOT NULL DEFAULT ''`,
+    `ALTER TABLE api_keys ADD COLUMN expire_time_ms ${integer}`,
+  ],
+};
+
+export const registryMigrations: readonly Migration[] = [first, second, third];

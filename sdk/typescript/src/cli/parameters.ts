@@ -1,5 +1,5 @@
 /** Options that several commands share, and what their values must look like. */
-import { InvalidArgumentError, Option } from "commander";
+import { Argument, InvalidArgumentError, Option } from "commander";
 import {
   FUNCTION_NAME_RULE,
   type IdPrefix,
@@ -11,8 +11,8 @@ import {
 } from "../protocol/names.js";
 import { DURATION_RULE, parseDurationMs } from "../units.js";
 
-export function projectNameOption(): Option {
-  return new Option("-p, --project-name <name>", "the project").argParser((value) => {
+export function projectNameOption(description = "the project"): Option {
+  return new Option("-p, --project-name <name>", description).argParser((value) => {
     if (!isProjectName(value)) throw new InvalidArgumentError(`A project name is ${PROJECT_NAME_RULE}.`);
     return value;
   });
@@ -37,6 +37,10 @@ export function invocationIdOption(): Option {
 
 export function executionIdOption(): Option {
   return new Option("-e, --execution-id <id>", "only this execution").argParser((value) => checkId("exe", value));
+}
+
+export function keyIdArgument(): Argument {
+  return new Argument("<key-id>", "the API key").argParser((value) => checkId("key", value));
 }
 
 export function jsonOption(description = "write JSON"): Option {

@@ -3,6 +3,7 @@ import { QuietFailure, UsageError } from "./command_error.js";
 import { registerCancel } from "./commands/cancel.js";
 import { registerDeploy } from "./commands/deploy.js";
 import { registerDescribe } from "./commands/describe.js";
+import { registerKeys } from "./commands/keys.js";
 import { registerList } from "./commands/list.js";
 import { registerLogin } from "./commands/login.js";
 import { registerLogout } from "./commands/logout.js";
@@ -80,6 +81,7 @@ function program(
   registerUp(command, context, startServer);
   registerLogin(command, context);
   registerLogout(command, context);
+  registerKeys(command, context);
   command.commandsGroup("Projects:");
   registerDeploy(command, context);
   registerUndeploy(command, context);

@@ -44,6 +44,9 @@ export const LIMITS = {
   ttlMs: 365 * DAY_MS,
   /** Longest display name of an API key, in characters. */
   apiKeyNameLength: 128,
+  /** Shortest and longest life of an API key that expires. */
+  apiKeyLifetimeMinMs: MINUTE_MS,
+  apiKeyLifetimeMs: 3_650 * DAY_MS,
 
   /** Largest encoded input, yielded value or result. A server can be told another. */
   payloadBytes: 250_000,

@@ -14,6 +14,8 @@ export interface ErrorDescription {
   readonly violations: readonly Violation[];
 }
 
+const KEY_HINT = 'Log in with another key; "multinode keys create" makes one, for who has the role admin.';
+
 export const USAGE_HINT = 'Add "--help" to see what this command takes.';
 
 export function describeError(error: unknown): ErrorDescription {
@@ -61,12 +63,16 @@ export function writeError(io: Io, error: unknown, options: { readonly json: boo
   if (hint !== "") io.stderr.write(`${paint.cyan("next ")} ${hint}\n`);
 }
 
-function hintFor({ reason, message, retryDelayMs }: MultinodeError): string {
+function hintFor({ reason, message, metadata, retryDelayMs }: MultinodeError): string {
   switch (reason) {
     case "CredentialsMissingError":
       return 'Run "multinode login", or "multinode up" for a server of your own.';
     case "ApiKeyIsInvalid":
       return 'Run "multinode login" with a good key, or mend MULTINODE_API_KEY.';
+    case "PermissionDenied":
+      return metadata["role"] === undefined ? "" : KEY_HINT;
+    case "ApiKeyDoesNotExist":
+      return 'Run "multinode keys list" for the keys there are.';
     case "Unavailable":
       return hintForUnreachable(message);
     case "ProjectDoesNotExist":
