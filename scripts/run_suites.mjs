@@ -1,4 +1,4 @@
-// Runs the suites one after the other and counts: tests in vitest's suites, one for each suite that is a program.
+// Runs the suites, most of them one after the other, and counts: tests in vitest's suites, one for each suite that is a program.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,15 +16,29 @@ export async function runSuites({ strict }) {
   if (!built.ok) return { ...total, failed: 1, notes: ["failed: the build"] };
   const suites = listSuites();
   await installNeeds(suites);
-  for (const suite of suites) {
-    const missing = missingOf(suite);
-    const counts = missing.length > 0 ? leftOut(suite, missing, strict) : await runSuite(suite);
-    total.passed += counts.passed;
-    total.failed += counts.failed;
-    total.skipped += counts.skipped;
-    total.notes.push(...counts.notes);
+  for (const group of sideBySide(suites)) {
+    const results = group.map(async (suite) => {
+      const missing = missingOf(suite);
+      return missing.length > 0 ? leftOut(suite, missing, strict) : await runSuite(suite, group.length > 1);
+    });
+    for (const counts of await Promise.all(results)) {
+      total.passed += counts.passed;
+      total.failed += counts.failed;
+      total.skipped += counts.skipped;
+      total.notes.push(...counts.notes);
+    }
   }
   return total;
+}
+
+/** Suites that run at the same time, in the order in which they begin. */
+function sideBySide(suites) {
+  const groups = [];
+  for (const suite of suites) {
+    if (suite.beside && groups.length > 0) groups.at(-1).push(suite);
+    else groups.push([suite]);
+  }
+  return groups;
 }
 
 /** The closing line, the last one of a run and alone. */
@@ -40,17 +54,19 @@ function leftOut(suite, missing, strict) {
   return { passed: 0, failed: strict ? 1 : 0, skipped: strict ? 0 : 1, notes: [note] };
 }
 
-async function runSuite(suite) {
+/** `isNamed`: each line of its output begins with its name. */
+async function runSuite(suite, isNamed) {
   console.log(`\n── ${suite.name} ${"─".repeat(70 - suite.name.length)}`);
-  const result = suite.project ? await runVitest(suite) : await runProgram(suite);
+  const prefix = isNamed ? `${suite.name} | ` : "";
+  const result = suite.project ? await runVitest(suite, prefix) : await runProgram(suite, prefix);
   console.log(`── ${suite.name}: ${closingLine(result)} in ${seconds(result.ms)}`);
   if (result.failed > 0) result.notes.push(`failed: ${suite.name} (${result.failed})`);
   return result;
 }
 
-async function runProgram({ command: program, within, env, boundMs }) {
+async function runProgram({ command: program, within, env, boundMs }, prefix) {
   const [command, ...args] = [...within, ...program];
-  const { ok, detail, ms } = await run(command, args, { boundMs, env });
+  const { ok, detail, ms } = await run(command, args, { boundMs, env, prefix });
   return {
     passed: ok ? 1 : 0,
     failed: ok ? 0 : 1,
@@ -60,14 +76,14 @@ async function runProgram({ command: program, within, env, boundMs }) {
   };
 }
 
-async function runVitest({ project, env, within, boundMs }) {
+async function runVitest({ project, env, within, boundMs }, prefix) {
   const folder = mkdtempSync(join(tmpdir(), "multinode-test-"));
   const report = join(folder, "report.json");
   try {
     const args = ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
     if (!process.stdout.isTTY) args.push("--no-color");
     const [command, ...rest] = [...within, "vitest", ...args];
-    const { ok, detail, ms } = await run(command, rest, { boundMs, env });
+    const { ok, detail, ms } = await run(command, rest, { boundMs, env, prefix });
     const counts = existsSync(report)
       ? countsOf(JSON.parse(readFileSync(report, "utf8")))
       : { passed: 0, failed: 0, skipped: 0 };

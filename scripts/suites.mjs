@@ -62,6 +62,7 @@ const OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec 
  * within   a command that runs the suite's own
  * env      variables for it, beside those of this process
  * needs    what the machine must have beside Node
+ * beside   runs at the same time as the one before it: both wait more than they compute
  * boundMs  it is killed after this
  */
 const SUITES = [
@@ -105,15 +106,6 @@ const SUITES = [
     needs: [DOCKER, CONTAINERS],
     boundMs: 300_000,
   },
-  // A Swarm of two nodes, each with a network of its own.
-  {
-    name: "swarm",
-    source: "test/swarm",
-    project: "swarm",
-    within: OWN_NETWORK,
-    needs: [DOCKER, CONTAINERS, VXLAN],
-    boundMs: 300_000,
-  },
   // The same tests as the other e2e- ones, on the cluster of docker-compose.yml with workers in containers; then what is of it alone.
   {
     name: "e2e-cluster",
@@ -129,7 +121,17 @@ const SUITES = [
     project: "cluster",
     within: OWN_NETWORK,
     needs: CLUSTER,
-    boundMs: 300_000,
+    boundMs: 420_000,
+  },
+  // A Swarm of two nodes, each with a network of its own.
+  {
+    name: "swarm",
+    source: "test/swarm",
+    project: "swarm",
+    within: OWN_NETWORK,
+    needs: [DOCKER, CONTAINERS, VXLAN],
+    beside: true,
+    boundMs: 420_000,
   },
   // Each prints its seed; without --short they run for minutes.
   {
@@ -146,13 +148,6 @@ const SUITES = [
   },
   // Clusters of the services, on PostgreSQL and NATS, behind nginx.
   {
-    name: "chaos-limits",
-    source: "test/chaos/limits.ts",
-    command: ["node", "build/test/chaos/limits.js", "--short"],
-    needs: [POSTGRES, NATS_SERVER, NGINX],
-    boundMs: 300_000,
-  },
-  {
     name: "chaos-cluster",
     source: "test/chaos/cluster.ts",
     command: ["node", "build/test/chaos/cluster.js", "--short"],
@@ -168,11 +163,11 @@ const SUITES = [
     boundMs: 300_000,
   },
   {
-    name: "chaos-takeover",
-    source: "test/chaos/takeover.ts",
-    command: ["node", "build/test/chaos/takeover.js", "--short"],
-    within: OWN_NETWORK,
-    needs: [POSTGRES, NATS_SERVER, NGINX, DOCKER, CONTAINERS],
+    name: "chaos-limits",
+    source: "test/chaos/limits.ts",
+    command: ["node", "build/test/chaos/limits.js", "--short"],
+    needs: [POSTGRES, NATS_SERVER, NGINX],
+    beside: true,
     boundMs: 300_000,
   },
   {
@@ -181,6 +176,15 @@ const SUITES = [
     command: ["node", "build/test/chaos/memory.js", "--short"],
     boundMs: 180_000,
   },
+  {
+    name: "chaos-takeover",
+    source: "test/chaos/takeover.ts",
+    command: ["node", "build/test/chaos/takeover.js", "--short"],
+    within: OWN_NETWORK,
+    needs: [POSTGRES, NATS_SERVER, NGINX, DOCKER, CONTAINERS],
+    beside: true,
+    boundMs: 300_000,
+  },
 ];
 
 export function listSuites() {
@@ -188,6 +192,7 @@ export function listSuites() {
     env: {},
     within: [],
     needs: [],
+    beside: false,
     ...suite,
   }));
 }

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { installIfNeeded } from "./install.mjs";
 
@@ -47,16 +48,18 @@ function restart(script, args) {
 
 /** Time for a command to end its own children after SIGTERM, before SIGKILL. */
 const STOP_BOUND_MS = 5_000;
+/** How long what a command left behind may hold its output open. */
+const DRAIN_BOUND_MS = 1_000;
 
 /**
- * Runs one command with its output shown here (`isQuiet`: only if it fails), as a process group of its own. When `boundMs` is over or
+ * Runs one command with its output shown here (`isQuiet`: only if it fails; `prefix`: before each line), as a process group of its own. When `boundMs` is over or
  * this process is interrupted the group is stopped; whatever is left of it when the command ends is killed. Resolves to
  * `{ ok, detail, ms }`; rejects only if this process was interrupted, so that the script unwinds.
  */
-export function run(command, args, { boundMs = 300_000, env = {}, isQuiet = false } = {}) {
+export function run(command, args, { boundMs = 300_000, env = {}, isQuiet = false, prefix = "" } = {}) {
   const startedAt = performance.now();
   return new Promise((done, fail) => {
-    const shown = isQuiet ? "pipe" : "inherit";
+    const shown = isQuiet || prefix !== "" ? "pipe" : "inherit";
     const options = {
       cwd: ROOT,
       stdio: ["ignore", shown, shown],
@@ -65,7 +68,10 @@ export function run(command, args, { boundMs = 300_000, env = {}, isQuiet = fals
     };
     const child = spawn(command, args, options);
     const kept = [];
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => kept.push(data));
+    for (const stream of [child.stdout, child.stderr]) {
+      if (isQuiet) stream.on("data", (data) => kept.push(data));
+      else if (stream !== null) createInterface(stream).on("line", (line) => console.log(prefix + line));
+    }
     const timers = [];
     let stopped;
     const stop = (reason) => {
@@ -84,10 +90,13 @@ export function run(command, args, { boundMs = 300_000, env = {}, isQuiet = fals
       else done({ ok, detail, ms: performance.now() - startedAt });
     };
     child.once("error", (error) => end(false, `could not start ${command}: ${error.message}`));
-    // All of the output is there at "close".
-    child.once(isQuiet ? "close" : "exit", (code, signal) =>
-      end(code === 0 && !stopped, stopped ?? (code === 0 ? "" : `exit ${code ?? signal}`)),
-    );
+    child.once("exit", (code, signal) => {
+      const conclude = () => end(code === 0 && !stopped, stopped ?? (code === 0 ? "" : `exit ${code ?? signal}`));
+      if (shown === "inherit") return conclude();
+      // All of the output is there at "close".
+      timers.push(setTimeout(conclude, DRAIN_BOUND_MS));
+      child.once("close", conclude);
+    });
   });
 }
 
