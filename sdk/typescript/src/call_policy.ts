@@ -18,8 +18,10 @@ export interface CallPolicy {
   readonly apiUrl: string;
   /** API key, or the token of an execution. */
   readonly credential: string;
-  /** How long a call that meets UNAVAILABLE is tried again, in milliseconds. */
+  /** How long a call that meets UNAVAILABLE is tried again, in milliseconds. 0: it is not, and waits for one answer. */
   readonly retryForMs: number;
+  /** How long the first answer is waited for before another replica is asked, and half of how long the second is. */
+  readonly answerMs: number;
 }
 
 /** A gateway before several replicas sends calls of the same value to the same one, which then knows what it is asked to watch. */
@@ -27,34 +29,43 @@ const AFFINITY_HEADER = "multinode-affinity";
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 2_000;
 
-/** Unary calls have a deadline and may be retried; streams are their callers' to reopen. */
+/**
+ * Unary calls have a deadline and may be retried; streams are their callers' to reopen. Who gives up a stream because
+ * nothing comes on it aborts its signal with an Unavailable, so that it is opened at another replica.
+ */
 export function callPolicy(policy: CallPolicy): ClientMiddleware {
   let affinity = randomUUID();
   const metadataOf = (options: CallOptions) =>
     Metadata(options.metadata).set("authorization", `Bearer ${policy.credential}`).set(AFFINITY_HEADER, affinity);
-  /** That replica may be ill: whatever comes next goes to another. */
-  const leaveReplica = (error: unknown) => {
-    if (error instanceof Unavailable) affinity = randomUUID();
+  /** That replica may be ill, or stand still: whatever comes next goes to another. */
+  const leaveReplica = () => {
+    affinity = randomUUID();
   };
   return async function* (call, options) {
     if (call.requestStream || call.responseStream) {
       try {
         return yield* attempt(policy, call, { ...options, metadata: metadataOf(options) }, options.signal);
       } catch (error) {
-        leaveReplica(error);
+        if (error instanceof Unavailable) leaveReplica();
         throw error;
       }
     }
     const startedAtMs = performance.now();
-    const mayRetry = isRepeatable(call.method.options.idempotencyLevel, call.request);
+    const mayRetry = policy.retryForMs > 0 && isRepeatable(call.method.options.idempotencyLevel, call.request);
+    let answerMs = mayRetry ? policy.answerMs : LIMITS.callDeadlineMs;
     for (let retries = 0; ; retries += 1) {
+      const boundMs = Math.min(answerMs, LIMITS.callDeadlineMs - (performance.now() - startedAtMs));
       try {
-        return yield* attemptUnary(policy, call, { ...options, metadata: metadataOf(options) }, startedAtMs);
+        return yield* attemptUnary(policy, call, { ...options, metadata: metadataOf(options) }, boundMs);
       } catch (error) {
-        leaveReplica(error);
+        if (!(error instanceof Unavailable)) throw error;
+        leaveReplica();
+        // A replica that stands still is no server that is away: the bound of the call is the bound of its retries.
+        const isSilent = error.code === Status.DEADLINE_EXCEEDED;
+        if (isSilent) answerMs *= 2;
         const waitMs = retryWaitMs(retries, Math.random());
-        const isInTime = performance.now() - startedAtMs + waitMs < policy.retryForMs;
-        if (!mayRetry || !(error instanceof Unavailable) || !isInTime) throw error;
+        const endsAtMs = startedAtMs + (isSilent ? LIMITS.callDeadlineMs : policy.retryForMs);
+        if (!mayRetry || performance.now() + waitMs >= endsAtMs) throw error;
         await delay(waitMs, undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(
           () => undefined,
         );
@@ -80,29 +91,30 @@ async function* attemptUnary<Request, Response>(
   policy: CallPolicy,
   call: ClientMiddlewareCall<Request, Response>,
   options: CallOptions,
-  startedAtMs: number,
+  boundMs: number,
 ) {
   const { signal } = options;
   signal?.throwIfAborted();
   const ending = new AbortController();
   const stop = () => ending.abort();
-  const remainingMs = Math.max(1, LIMITS.callDeadlineMs - (performance.now() - startedAtMs));
-  const timer = setTimeout(stop, remainingMs);
+  const timer = setTimeout(stop, boundMs);
   signal?.addEventListener("abort", stop);
   try {
     return yield* attempt(policy, call, { ...options, signal: ending.signal }, signal);
   } catch (error) {
     if (ending.signal.aborted && signal?.aborted !== true) {
-      throw new Unavailable(`${policy.apiUrl} did not answer within ${LIMITS.callDeadlineMs / 1_000} s`, {
-        code: Status.DEADLINE_EXCEEDED,
-        cause: error,
-      });
+      throw silence(policy.apiUrl, boundMs, error);
     }
     throw error;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
+}
+
+function silence(apiUrl: string, boundMs: number, cause: unknown): Unavailable {
+  const message = `${apiUrl} did not answer within ${Math.round(boundMs / 100) / 10} s`;
+  return new Unavailable(message, { code: Status.DEADLINE_EXCEEDED, cause });
 }
 
 /** One try, whose failure is thrown as an error of the SDK, or as the reason of the caller's signal. */

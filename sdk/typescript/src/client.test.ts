@@ -165,6 +165,42 @@ describe("other calls", () => {
   });
 });
 
+describe("a replica that stands still", () => {
+  beforeEach(async () => {
+    await client.close();
+    client = new MultinodeClient({ apiUrl: server.url, apiKey: "k", answerMs: 50, watch: { silenceMs: 200 } });
+    // The first affinity of this client leads to it.
+    let ill: string | undefined;
+    server.standsStill = (affinity) => affinity === (ill ??= affinity);
+  });
+
+  test("is left by a start, which is not repeated by that", async () => {
+    const id = await client.start(request(1));
+    expect(server.requestIds.length).toBeGreaterThan(1);
+    expect(new Set(server.requestIds).size).toBe(1);
+    expect(server.starts).toHaveLength(1);
+    expect(new Set(server.affinities).size).toBe(2);
+    await expect(client.get(id, anything)).resolves.toMatchObject({ id });
+  });
+
+  test("is left by a call that may be repeated", async () => {
+    await expect(client.get("inv-none", anything)).rejects.toThrow(InvocationDoesNotExist);
+  });
+
+  test("is left by a watch", async () => {
+    const end = client.awaitFinished("inv-none");
+    await expect(end).rejects.toThrow(InvocationDoesNotExist);
+    expect(server.streamsOpened).toBe(2);
+  });
+
+  test("is not left by a client that wants no call repeated", async () => {
+    await using patient = new MultinodeClient({ apiUrl: server.url, apiKey: "k", answerMs: 1, retryForMs: 0 });
+    await expect(patient.get("inv-none", anything, AbortSignal.timeout(300))).rejects.toMatchObject({
+      name: "TimeoutError",
+    });
+  });
+});
+
 describe("a server that cannot be reached", () => {
   test("is named, after the retries", async () => {
     server.stop();

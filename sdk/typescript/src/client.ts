@@ -17,6 +17,7 @@ import type {
   WatchUntil,
 } from "./invocation_client.js";
 import { latestStates } from "./latest_states.js";
+import { LIMITS } from "./protocol/limits.js";
 import { StartBatcher } from "./start_batcher.js";
 import { WatchSession, type WatchSessionOptions } from "./watch_session.js";
 
@@ -26,6 +27,8 @@ const DEFAULT_RETRY_FOR_MS = 20_000;
 export interface ClientOptions extends PartialCredentials {
   /** How long a call that is safe to repeat is tried again while the server cannot be reached. Default 20,000 ms. */
   readonly retryForMs?: number | undefined;
+  /** How long the answer of a call is waited for before another replica is asked, in milliseconds. Default 5,000. */
+  readonly answerMs?: number | undefined;
   /** A channel that is shared with others, and is left open by `close`. Default: one of its own. */
   readonly channel?: Channel | undefined;
   readonly watch?: WatchSessionOptions | undefined;
@@ -54,13 +57,14 @@ export class MultinodeClient implements InvocationClient, Services {
     this.#ownsChannel = options.channel === undefined;
     this.#channel = options.channel ?? openChannel(apiUrl);
     const retryForMs = options.retryForMs ?? DEFAULT_RETRY_FOR_MS;
-    const services = openServices(this.#channel, { apiUrl, credential: apiKey, retryForMs });
+    const answerMs = options.answerMs ?? LIMITS.answerMs;
+    const services = openServices(this.#channel, { apiUrl, credential: apiKey, retryForMs, answerMs });
     this.registry = services.registry;
     this.apiKeys = services.apiKeys;
     this.invocations = services.invocations;
     this.logs = services.logs;
     this.scheduler = services.scheduler;
-    this.#batcher = new StartBatcher(services.wholeInvocations);
+    this.#batcher = new StartBatcher(services.wholeInvocations, answerMs);
     this.#watches = new WatchSession(services.wholeInvocations, options.watch);
   }
 

@@ -37,9 +37,10 @@ export class StartBatcher {
   #isScheduled = false;
   #isSending = false;
 
-  constructor(service: StartService) {
+  /** @param answerMs how long the answer to a batch is waited for on the stream */
+  constructor(service: StartService, answerMs: number) {
     this.#service = service;
-    this.#stream = new StartStream(service);
+    this.#stream = new StartStream(service, answerMs);
   }
 
   enqueue(request: StartRequest, sink: StartSink): void {

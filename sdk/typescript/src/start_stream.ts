@@ -10,12 +10,11 @@ import type {
   StartOutcome,
   StreamStartInvocationsRequest,
 } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import { Unavailable } from "./errors.js";
 import { RequestQueue } from "./request_queue.js";
 
 /** How long the stream stays open when nothing is started. It keeps the process alive for so long. */
 const IDLE_MS = 200;
-/** An answer that takes longer than this is not waited for on the stream. */
-const ANSWER_MS = 10_000;
 
 interface Pending {
   readonly requestId: string;
@@ -23,14 +22,17 @@ interface Pending {
 }
 
 export class StartStream {
+  readonly #answerMs: number;
   readonly #service: Pick<Client<InvocationServiceDefinition>, "streamStartInvocations">;
   #requests: RequestQueue<StreamStartInvocationsRequest> | undefined;
   #stream = new AbortController();
   #pending: Pending | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(service: Pick<Client<InvocationServiceDefinition>, "streamStartInvocations">) {
+  /** @param answerMs an answer that takes longer is not waited for */
+  constructor(service: Pick<Client<InvocationServiceDefinition>, "streamStartInvocations">, answerMs: number) {
     this.#service = service;
+    this.#answerMs = answerMs;
   }
 
   /** Sends one batch; one at a time. Answers undefined where the stream gave no answer. */
@@ -40,7 +42,7 @@ export class StartStream {
     const requests = this.#requests;
     return new Promise((resolve) => {
       this.#pending = { requestId: batch.requestId, resolve };
-      this.#timer = setTimeout(() => this.close(), ANSWER_MS);
+      this.#timer = setTimeout(() => this.#giveUp(), this.#answerMs);
       requests.push({ batch });
     });
   }
@@ -48,6 +50,12 @@ export class StartStream {
   close(): void {
     clearTimeout(this.#timer);
     this.#stream.abort();
+    this.#answer(undefined);
+  }
+
+  /** The replica may stand still: the batch, and what comes next, goes to another. */
+  #giveUp(): void {
+    this.#stream.abort(new Unavailable("the stream of starts is silent"));
     this.#answer(undefined);
   }
 

@@ -62,7 +62,13 @@ export class WatchSession {
 
   constructor(service: WatchService, options: WatchSessionOptions = {}) {
     this.#service = service;
-    this.#options = { silenceMs: 40_000, idleMs: 200, firstReconnectMs: 100, longestReconnectMs: 2_000, ...options };
+    this.#options = {
+      silenceMs: LIMITS.silenceMs,
+      idleMs: 200,
+      firstReconnectMs: 100,
+      longestReconnectMs: 2_000,
+      ...options,
+    };
   }
 
   /** How many invocations are followed. */
@@ -178,7 +184,7 @@ export class WatchSession {
     this.#toRemove.clear();
     for (const target of this.#targets.values()) this.#toAdd.add(target);
     this.#flush();
-    const silence = setTimeout(() => stream.abort(), this.#options.silenceMs);
+    const silence = setTimeout(() => stream.abort(silent()), this.#options.silenceMs);
     let hadMessages = false;
     try {
       for await (const response of this.#service.watchInvocations(requests, { signal: stream.signal })) {
@@ -257,6 +263,11 @@ export class WatchSession {
       this.#wakeReconnect = undefined;
     });
   }
+}
+
+/** Its replica may stand still: the next stream goes to another. */
+function silent(): Unavailable {
+  return new Unavailable("the watch stream is silent");
 }
 
 function* chunksOf<T>(items: ReadonlySet<T>, size: number): Generator<T[]> {

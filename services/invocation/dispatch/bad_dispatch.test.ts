@@ -204,7 +204,7 @@ describe("lines", () => {
   async function stored(invocationId: string): Promise<readonly LogLine[]> {
     const listed: LogLine[] = [];
     const request = { invocationId, executionId: "", projectName: "", functionName: "" };
-    const call = { signal: AbortSignal.timeout(5_000), principal: { kind: "key", keyId: "" } };
+    const call = { signal: AbortSignal.timeout(5_000), principal: { kind: "key", keyId: "", projectName: "" } };
     const { lines = [] } = await test.service.logs.listLogs({ ...request, pageSize: 0, offset: "" }, call as never);
     for (const one of lines) listed.push(LogLine.fromPartial(one));
     return listed;

@@ -19,8 +19,6 @@ export interface FollowLogsOptions {
   readonly signal: AbortSignal;
 }
 
-/** A stream that has been silent for longer than two heartbeats and some is broken. */
-const SILENCE_MS = 2.5 * LIMITS.heartbeatIntervalMs;
 const RECONNECT_MS = 1_000;
 
 /**
@@ -53,7 +51,7 @@ async function followOnce(
   signal: AbortSignal,
 ): Promise<"ended" | "lost"> {
   const silence = new AbortController();
-  const timer = setTimeout(() => silence.abort(), SILENCE_MS);
+  const timer = setTimeout(() => silence.abort(new Unavailable("the stream of lines is silent")), LIMITS.silenceMs);
   try {
     const call = { signal: AbortSignal.any([signal, silence.signal]) };
     for await (const { lines } of logs.followLogs(target, call)) {

@@ -101,8 +101,9 @@ export const LIMITS = {
   watchTargetsPerMessage: 1_000,
   /** Encoded size at which a message to a watcher is closed. */
   watchMessageBytes: MIB,
-  /** Longest silence on a watch or log stream. */
-  heartbeatIntervalMs: 15 * SECOND_MS,
+  /** Longest silence on a watch or log stream, and the silence after which its reader looks for another replica. */
+  heartbeatIntervalMs: 5 * SECOND_MS,
+  silenceMs: 12.5 * SECOND_MS,
 
   /** Largest gRPC message, sent or received. */
   messageBytes: 8 * MIB,
@@ -112,6 +113,8 @@ export const LIMITS = {
   metadataBytes: 16 * KIB,
   /** Longest deadline that the SDK sets on one call. */
   callDeadlineMs: MINUTE_MS,
+  /** How long the SDK waits for an answer before it asks another replica, where asking twice is safe. Then twice as long. */
+  answerMs: 5 * SECOND_MS,
 
   /** Stored log of one execution, and one line of it, in characters. */
   logLinesPerExecution: 10_000,

@@ -48,6 +48,8 @@ export class FakeServer {
   beforeBatch: (request: BatchStartInvocationsRequest) => Promise<void> | void = () => undefined;
   /** Refuses one start of a batch. */
   refuse: (request: StartInvocationRequest) => Reason | undefined = () => undefined;
+  /** Whether a replica that a gateway would choose by this affinity says nothing, to whatever it is asked. */
+  standsStill: (affinity: string) => boolean = () => false;
   /** Refuses every watch stream. */
   refuseWatches: Reason | undefined = undefined;
   readonly #invocations = new Map<string, Invocation>();
@@ -104,7 +106,10 @@ export class FakeServer {
       startInvocation: async (request) => ({ invocationId: this.#store(request) }),
       batchStartInvocations: (request, context) => this.#startBatch(request, context),
       streamStartInvocations: (requests, context) => this.#startStream(requests, context),
-      getInvocation: async ({ invocationId }, context) => ({ invocation: this.#find(invocationId, context) }),
+      getInvocation: async ({ invocationId }, context) => {
+        await this.#answers(context);
+        return { invocation: this.#find(invocationId, context) };
+      },
       listInvocations: async (request) => {
         const all = [...this.#invocations.values()]
           .reverse()
@@ -135,7 +140,8 @@ export class FakeServer {
     this.requestIds.push(request.requestId);
     this.batches.push(request.requests.length);
     this.credentials.add(context.metadata.get("authorization") ?? "");
-    this.affinities.push(context.metadata.get("multinode-affinity") ?? "");
+    this.affinities.push(affinityOf(context));
+    await this.#answers(context);
     await this.beforeBatch(request);
     let outcomes = this.#byRequest.get(request.requestId);
     if (outcomes === undefined) {
@@ -148,6 +154,12 @@ export class FakeServer {
       this.#byRequest.set(request.requestId, outcomes);
     }
     return { outcomes };
+  }
+
+  /** Resolves where the replica does not stand still; else rejects when the caller gives up. */
+  async #answers(context: CallContext): Promise<void> {
+    if (!this.standsStill(affinityOf(context))) return;
+    await new Promise((_, reject) => context.signal.addEventListener("abort", () => reject(unavailable())));
   }
 
   #store(request: StartInvocationRequest): string {
@@ -177,6 +189,7 @@ export class FakeServer {
 
   async *#watch(requests: AsyncIterable<WatchInvocationsRequest>, context: CallContext) {
     this.streamsOpened += 1;
+    await this.#answers(context);
     if (this.refuseWatches !== undefined) throw refusal(this.refuseWatches, context);
     const watcher: Watcher = { targets: new Map(), changed: new Set(), wake: undefined };
     this.#watchers.add(watcher);
@@ -234,6 +247,10 @@ export class FakeServer {
     watcher.changed.clear();
     return news;
   }
+}
+
+function affinityOf({ metadata }: CallContext): string {
+  return metadata.get("multinode-affinity") ?? "";
 }
 
 export function refusal(reason: Reason, context: CallContext, metadata: Record<string, string> = {}): ServerError {
