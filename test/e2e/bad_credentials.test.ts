@@ -135,7 +135,9 @@ it("lets the token of an execution do nothing but start, get, list, watch and ca
   expect(await unexpected(others, asExecution, DENIED, KEY_INVALID)).toEqual({});
   expect(await call("listInvocations", { projectName })).toBe("OK");
   expect(await call("listInvocations", { projectName, parentInvocationId: stranger })).toBe(DENIED);
-  expect(await call("listInvocations", { projectName: "another" })).toBe(DENIED);
+  expect(await call("listInvocations", { projectName: "another" })).toBe(
+    "NOT_FOUND ProjectDoesNotExist projectName=another",
+  );
   expect(await call("startInvocation", { functionName: "child" })).toBe("OK");
   expect(await call("startInvocation", { functionName: "child", parentInvocationId: stranger })).toBe(DENIED);
   for (const id of [stranger, invocationId]) {

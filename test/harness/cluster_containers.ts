@@ -43,6 +43,15 @@ export class ClusterContainers {
     }
   }
 
+  /** Whatever a service is doing, it goes on with when the answered function is called: its connections stay open meanwhile. */
+  async freeze(name: string): Promise<() => Promise<void>> {
+    const container = this.#docker.getContainer((await this.service(name)).Id);
+    await container.pause();
+    return async () => {
+      await container.unpause();
+    };
+  }
+
   /** The container of a worker, whatever its state; undefined: there is none. */
   async worker(workerId: string): Promise<ContainerInspectInfo | undefined> {
     const filters = { label: [`${LABELS.worker}=${workerId}`] };

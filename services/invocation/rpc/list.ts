@@ -41,12 +41,9 @@ export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImpleme
 /** Inside a function, what is listed are the children of its own invocation. */
 function withinScope(message: ListInvocationsRequest, principal: Principal): ListInvocationsRequest {
   if (principal.kind !== "execution") return message;
-  const { projectName, invocationId: parentInvocationId } = principal;
-  if (message.projectName !== "" && message.projectName !== projectName) {
-    throw permissionDenied("an execution lists invocations of its own project only");
-  }
+  const { invocationId: parentInvocationId } = principal;
   if (message.parentInvocationId !== "" && message.parentInvocationId !== parentInvocationId) {
     throw permissionDenied("an execution lists the children of its own invocation only");
   }
-  return { ...message, projectName, parentInvocationId };
+  return { ...message, projectName: message.projectName || principal.projectName, parentInvocationId };
 }

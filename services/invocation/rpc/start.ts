@@ -156,16 +156,19 @@ function toOutcomes(started: readonly Started[]): StartOutcome[] {
 class OnceOnly {
   readonly #deps: InvocationDeps;
   readonly #requestId: string;
+  /** What it is kept under. */
+  readonly #place: string;
   readonly #bodyHash: Buffer;
 
   constructor(deps: InvocationDeps, request: BatchStartInvocationsRequest, principal: Principal) {
     this.#deps = deps;
     this.#requestId = request.requestId;
+    this.#place = placeOf(request.requestId, principal);
     this.#bodyHash = hashOf(request, principal);
   }
 
   async earlier(tx: WriteTransaction): Promise<StartOutcome[] | undefined> {
-    const earlier = await this.#deps.store.findRequest(tx, this.#requestId);
+    const earlier = await this.#deps.store.findRequest(tx, this.#place);
     if (earlier === undefined) return undefined;
     if (!this.#bodyHash.equals(earlier.bodyHash)) {
       const message = `the request id ${show(this.#requestId)} was used for another request`;
@@ -176,10 +179,9 @@ class OnceOnly {
 
   async remember(tx: WriteTransaction, outcomes: StartOutcome[]): Promise<void> {
     const encoded = BatchStartInvocationsResponse.encode({ outcomes }).finish();
-    const [requestId, bodyHash] = [this.#requestId, this.#bodyHash];
     await this.#deps.store.putRequest(tx, {
-      requestId,
-      bodyHash,
+      requestId: this.#place,
+      bodyHash: this.#bodyHash,
       outcomes: encoded,
       createdAt: this.#deps.clock.now(),
     });
@@ -190,6 +192,15 @@ function hashOf(request: BatchStartInvocationsRequest, principal: Principal): Bu
   const caller = callerOf(principal);
   const body = BatchStartInvocationsRequest.encode(request).finish();
   return hash("sha256", Buffer.concat([Buffer.from(`${caller}:`), body]), "buffer");
+}
+
+/**
+ * Where a request id is kept. Who does not see all projects has a place of his own, so that nobody learns of another's ids, or
+ * takes them: longer than the ids themselves may be.
+ */
+function placeOf(requestId: string, principal: Principal): string {
+  const caller = callerOf(principal);
+  return caller === "key" ? requestId : `${caller}:${hash("sha512", requestId)}`;
 }
 
 /** Who may be answered with what another request was: keys that the same exists for are alike. */

@@ -1,5 +1,6 @@
 /** Who may call what: one table for all servers, and what of it lies in a request. */
 import { ApiKeyRole } from "../../../gen/multinode/registry/v1/api_key_role.pb.js";
+import { isProjectName } from "../../../sdk/typescript/src/protocol/names.js";
 import { permissionDenied, projectDoesNotExist } from "../errors.js";
 import type { Principal, PrincipalKind } from "./principal.js";
 
@@ -50,22 +51,29 @@ export function requireAccess(table: AccessTable, path: string, principal: Princ
   const access = table[path] ?? table[service];
   if (!access?.kinds.includes(principal.kind)) throw permissionDenied(`this credential may not call ${path}`);
   const needed = access.role ?? ApiKeyRole.UNSPECIFIED;
-  if (principal.kind !== "key" || principal.role >= needed) return;
+  if (principal.kind !== "key" || (isKnown(principal.role) && principal.role >= needed)) return;
   const role = roleName(needed);
   throw permissionDenied(`this API key has the role ${roleName(principal.role)}, and ${path} needs ${role}`, { role });
+}
+
+/** A role that is newer than this program may be smaller than its number says. */
+function isKnown(role: number): boolean {
+  return Object.values<number>(ApiKeyRole).includes(role);
 }
 
 function roleName(role: ApiKeyRole): string {
   return Object.entries(ApiKeyRole).find(([, value]) => value === role)?.[0] ?? String(role);
 }
 
-/** @throws Refusal ProjectDoesNotExist where a request names another project than the one that its key is for. */
+/** @throws Refusal ProjectDoesNotExist where a request names another project than the one that its credential is for. */
 export function requireProject(principal: Principal, request: unknown): void {
   const { projectName = "" } = request as { readonly projectName?: string };
-  if (!isProjectOf(principal, projectName) && projectName !== "") throw projectDoesNotExist(projectName);
+  // What is no name at all is for the handler to refuse.
+  if (isProjectName(projectName) && !isProjectOf(principal, projectName)) throw projectDoesNotExist(projectName);
 }
 
-/** Whether a project exists for who calls, as far as its credential says. */
+/** Whether a project exists for who calls, as far as the credential says. */
 export function isProjectOf(principal: Principal, projectName: string): boolean {
+  if (principal.kind === "execution") return principal.projectName === projectName;
   return principal.kind !== "key" || principal.projectName === "" || principal.projectName === projectName;
 }

@@ -39,6 +39,13 @@ it("names every bad field, and says when to try again", () => {
   expect(detailsOf(limited).violations).toBeUndefined();
 });
 
+it("keeps what a caller sent short", () => {
+  const metadata = { projectName: "b".repeat(100_000) };
+  expect(toRpcStatus(new Refusal("ProjectDoesNotExist", "m", { metadata })).details[0]?.value.byteLength).toBeLessThan(
+    1_000,
+  );
+});
+
 it("puts the details where clients look for them", () => {
   const trailer = Metadata();
   const error = toServerError(new Refusal("VersionDoesNotExist", "m"), trailer);

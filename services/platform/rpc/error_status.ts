@@ -14,13 +14,16 @@ const MESSAGE_BYTES = 2_000;
 const VIOLATIONS_BYTES = 2_500;
 const FIELD_BYTES = 200;
 const DESCRIPTION_BYTES = 400;
+const METADATA_BYTES = 500;
 
 export function toRpcStatus(refusal: Refusal): RpcStatus {
-  const { metadata, violations, retryAfterMs } = refusal.details;
+  const { violations, retryAfterMs } = refusal.details;
+  const values = Object.entries(refusal.details.metadata ?? {});
+  const metadata = Object.fromEntries(values.map(([name, value]) => [name, cut(value, METADATA_BYTES)]));
   const details = [
     {
       typeUrl: `${TYPE_URL}ErrorInfo`,
-      value: ErrorInfo.encode({ reason: refusal.reason, domain: ERROR_DOMAIN, metadata: { ...metadata } }).finish(),
+      value: ErrorInfo.encode({ reason: refusal.reason, domain: ERROR_DOMAIN, metadata }).finish(),
     },
   ];
   if (violations !== undefined) {

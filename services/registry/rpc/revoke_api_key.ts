@@ -15,7 +15,9 @@ export function revokeApiKey({ store, clock, apiKeyCheck }: RegistryContext) {
     const { keyId } = parse(revokeApiKeyRequest, request);
     const key = await store.revokeApiKey(keyId, clock.now(), (found, lastingAdmins) => {
       if (isLastingAdmin(found) && lastingAdmins === 1) {
-        throw permissionDenied("the last API key with the role ADMIN cannot be revoked: make another one first");
+        throw permissionDenied(
+          "the last API key with the role ADMIN that does not expire cannot be revoked: make another one first",
+        );
       }
     });
     if (key === undefined) throw apiKeyDoesNotExist(keyId);
