@@ -100,8 +100,8 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
     cancelProject: (request, callOptions) => teardown.cancelProject(request, callOptions),
     purgeProject: (request, callOptions) => teardown.purgeProject(request, callOptions),
   };
-  const offsetSecret = secrets.pageOffsets;
-  const registry = createRegistry({ db: registryDb, bundles, bus, clock, ids, log, teardownClient, offsetSecret });
+  const secret = secrets.registry;
+  const registry = createRegistry({ db: registryDb, bundles, bus, clock, ids, log, teardownClient, secret });
   const catalog = localClient<CatalogServiceClient>(registry.catalog);
   const invocation = await createInvocationService({ db: invocationDb, bus, clock, ids, log, catalog });
   const teardown = localClient<TeardownServiceClient>(invocation.teardown);

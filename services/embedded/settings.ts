@@ -23,7 +23,8 @@ export const PUBLIC_SERVICES = {
 export interface StableSecrets {
   /** The same after a restart, so that what was leased before can be told from what others hold. */
   readonly schedulerId: string;
-  readonly pageOffsets: Uint8Array;
+  /** Of the registry. */
+  readonly registry: Uint8Array;
 }
 
 export function stableSecrets(file: string, ids: IdSource): StableSecrets {
@@ -35,5 +36,6 @@ export function stableSecrets(file: string, ids: IdSource): StableSecrets {
     schedulerId: string;
     pageOffsets: string;
   };
-  return { schedulerId, pageOffsets: Buffer.from(pageOffsets, "base64") };
+  // Called after what it was for at first.
+  return { schedulerId, registry: Buffer.from(pageOffsets, "base64") };
 }

@@ -6,6 +6,7 @@ import type { IdSource } from "../platform/ids.js";
 import type { PageOffsets } from "../platform/page_offset.js";
 import type { ApiKeyCheck } from "./api_key_check.js";
 import type { BundleStore } from "./bundles.js";
+import type { EnvironmentSeal } from "./environment_seal.js";
 import type { RegistryStore } from "./store.js";
 import type { VersionFunctions } from "./version_functions.js";
 
@@ -21,6 +22,7 @@ export interface RegistryContext {
   readonly offsets: PageOffsets;
   readonly versionFunctions: VersionFunctions;
   readonly apiKeyCheck: ApiKeyCheck;
+  readonly seal: EnvironmentSeal;
   /** How long the other services may remember what was resolved, in milliseconds. */
   readonly resolveCacheMs: number;
   /** Tells the teardown that there is a project to remove. */

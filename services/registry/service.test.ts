@@ -3,6 +3,7 @@ import type { FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.j
 import { type CreateVersionRequest, ProjectPolicy } from "../../gen/multinode/registry/v1/registry_service.pb.js";
 import type { Reason } from "../../sdk/typescript/src/protocol/reasons.js";
 import type { EventBody } from "../platform/bus/bus.js";
+import { createRegistryStore } from "./sql/sql_store.js";
 import { archiveOf, functionNamed, imageCode, openTestRegistry, type TestRegistry } from "./test_registry.js";
 
 const ABSENT_VERSION = `ver-${"0".repeat(26)}`;
@@ -125,6 +126,8 @@ describe("versions", () => {
     }
     const { code } = await test.catalog.getCode({ versionId: version?.versionId ?? "" });
     expect(code).toEqual(imageCode({ TOKEN: "hush", EMPTY: "" }));
+    const stored = await createRegistryStore(test.db).findVersion(version?.versionId ?? "");
+    expect(stored?.code.environment["TOKEN"]).toMatch(/^sealed:/);
     expect(await refusal(test.catalog.getCode({ versionId: ABSENT_VERSION }))).toBe("VersionDoesNotExist");
     expect(await refusal(test.catalog.getCode({ versionId: "x" }))).toBe("ParameterValidationError");
   });

@@ -15,6 +15,7 @@ import { ApiKeyCheck } from "./api_key_check.js";
 import { newApiKey } from "./api_key_secret.js";
 import type { BundleStore } from "./bundles.js";
 import type { RegistryContext } from "./context.js";
+import { EnvironmentSeal } from "./environment_seal.js";
 import { createApiKey } from "./rpc/create_api_key.js";
 import { createProject } from "./rpc/create_project.js";
 import { createVersion } from "./rpc/create_version.js";
@@ -47,8 +48,8 @@ export interface RegistrySettings {
   readonly ids: IdSource;
   readonly log: Logger;
   readonly teardownClient: Pick<TeardownServiceClient, "cancelProject" | "purgeProject">;
-  /** Signs the offsets of listings. The same in every process of the registry. */
-  readonly offsetSecret: Uint8Array;
+  /** Signs the offsets of listings, and seals values of environments. The same in every process of the registry, for ever. */
+  readonly secret: Uint8Array;
   /** How long other services may remember what was resolved, in milliseconds. Default 0: not at all. */
   readonly resolveCacheMs?: number;
 }
@@ -68,7 +69,7 @@ export interface RegistryService {
 }
 
 export function createRegistry(settings: RegistrySettings): RegistryService {
-  const { db, bundles, bus, clock, ids, log, teardownClient, offsetSecret, resolveCacheMs = 0 } = settings;
+  const { db, bundles, bus, clock, ids, log, teardownClient, secret, resolveCacheMs = 0 } = settings;
   const store = createRegistryStore(db);
   const apiKeyCheck = new ApiKeyCheck(store, clock);
   const teardown = new Teardown({ store, bundles, client: teardownClient, bus, clock, log });
@@ -78,9 +79,10 @@ export function createRegistry(settings: RegistrySettings): RegistryService {
     bus,
     clock,
     ids,
-    offsets: new PageOffsets(offsetSecret),
+    offsets: new PageOffsets(secret),
     versionFunctions: new VersionFunctions(store),
     apiKeyCheck,
+    seal: new EnvironmentSeal(secret),
     resolveCacheMs,
     wakeTeardown: () => teardown.wake(),
   };

@@ -23,7 +23,7 @@ export interface VersionRecord {
   readonly versionId: string;
   readonly projectId: string;
   readonly projectName: string;
-  /** With the values of its environment. */
+  /** With the values of its environment, sealed. */
   readonly code: Code;
   readonly createTimeMs: number;
   /** Position among the versions of the project, from 1. */

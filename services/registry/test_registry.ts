@@ -64,7 +64,7 @@ export async function openTestParts() {
     ids: new IdSource(clock),
     log: createLogger("registry", "silent"),
     teardownClient,
-    offsetSecret: new Uint8Array(32),
+    secret: new Uint8Array(32),
   };
   const close = async () => {
     await db.close();

@@ -1,13 +1,29 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 
-/** A port of the loopback address that nobody listens on. */
+/** Below the ports that Linux gives to outgoing connections, one of which could take it before it is listened on. */
+const [LOWEST, HIGHEST] = [12_000, 32_000];
+
+const given = new Set<number>();
+
+/** A port of the loopback address that nobody listens on, and that was not given before. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
+  for (;;) {
+    const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
+    if (given.has(port) || !(await isFree(port))) continue;
+    given.add(port);
+    return port;
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch {
+    return false;
+  }
   server.close();
   await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("the port of a TCP server is not known");
-  return address.port;
+  return true;
 }

@@ -14,12 +14,14 @@ const TASKS = `
 import { Multinode } from "multinode";
 import { setTimeout as sleep } from "node:timers/promises";
 export const mn = new Multinode();
+export const secret = mn.function(() => process.env.SECRET);
 export const double = mn.function((n: number) => 2 * n);
 export const slow = mn.function({ maxConcurrency: 1, maxRetries: 1 }, async (name: string, ms: number) => {
   await sleep(ms);
   return name;
 });
 `;
+const SECRET = "hush-hush-hush";
 /** Longer than the test takes. */
 const LONG_MS = 600_000;
 /** The lease of what ran lasts for 30 s. */
@@ -52,7 +54,7 @@ it(
     onTestFinished(() => rm(folder, { recursive: true, force: true }));
     const [oldDatabase, newDatabase] = [await createDatabase("before"), await createDatabase("after")];
     const { services, target } = await startOn(oldDatabase, join(folder, "old"));
-    const { projectName, fn } = await target.deploy({ "main.ts": TASKS });
+    const { projectName, fn } = await target.deploy({ "main.ts": TASKS, ".env": `SECRET=${SECRET}\n` });
     const double = fn<(n: number) => number>("double");
     const slow = fn<(name: string, ms: number) => string>("slow");
     const finished = await double.start(21);
@@ -63,6 +65,10 @@ it(
 
     const dump = join(folder, "dump");
     execFileSync(postgresProgram("pg_dump"), ["--format=custom", `--file=${dump}`, oldDatabase]);
+    // Without the registry's folder it tells no secret.
+    expect(execFileSync(postgresProgram("pg_dump"), [oldDatabase], { encoding: "latin1" })).not.toContain(
+      Buffer.from(SECRET).toString("hex"),
+    );
     await cp(join(folder, "old", "registry"), join(folder, "new", "registry"), { recursive: true });
     const tooLate = await double.start(1);
     await double.awaitResult(tooLate);
@@ -76,6 +82,7 @@ it(
     expect(await doubleNow.get(finished)).toMatchObject({ status: "SUCCEEDED", result: 42 });
     await expect(doubleNow.get(tooLate)).rejects.toThrow(InvocationDoesNotExist);
     expect(await doubleNow.callRemote(4)).toBe(8); // its code is there
+    expect(await restored.target.fn(projectName, "secret").callRemote()).toBe(SECRET);
     // It ran when the backup was made: that attempt is lost, and its slot goes to the next one.
     for await (const { numFailedAttempts, status } of slowNow.watch(running)) {
       if (numFailedAttempts === 1 && status === "RUNNING") break;

@@ -10,23 +10,24 @@ import { forgotten, type RegistryContext } from "../context.js";
 import { toVersion } from "../convert.js";
 import { decideVersion } from "../domain/version_decision.js";
 import type { NewVersion } from "../store.js";
-import { parseVersionRequest } from "../version_request.js";
+import { parseVersionRequest, type VersionCommand } from "../version_request.js";
 
 export function createVersion(context: RegistryContext) {
-  const { store, bundles, bus, clock, ids } = context;
+  const { store, bundles, bus, clock, ids, seal } = context;
   return async (request: CreateVersionRequest): Promise<CreateVersionResponse> => {
-    const command = await parseVersionRequest(request);
+    const command = sealedDigest(context, await parseVersionRequest(request));
     const { projectName, code, functions, requestId, requestDigest } = command;
     const bundle = code.source?.$case === "bundle" ? code.source.value.digest : undefined;
     for (const digest of [bundle, code.contextDigest]) {
       if (digest !== undefined && (await bundles.keep(digest)) === undefined) throw bundleDoesNotExist(digest);
     }
     const nowMs = clock.now();
+    const versionId = ids.next("ver");
     const version: NewVersion = {
-      versionId: ids.next("ver"),
+      versionId,
       projectName,
       newProjectId: ids.next("prj"),
-      code,
+      code: seal.close(versionId, code),
       functions,
       createTimeMs: nowMs,
       requestId,
@@ -41,6 +42,11 @@ export function createVersion(context: RegistryContext) {
     if (!isNew) return { version: await loadVersion(context, projectName, decision) };
     return { version: toVersion(version, functions) };
   };
+}
+
+/** What a request holds is told apart by a digest that hints at nothing: it is kept, and values are secrets. */
+function sealedDigest({ seal }: RegistryContext, command: VersionCommand): VersionCommand {
+  return { ...command, requestDigest: seal.digest(command.requestDigest) };
 }
 
 async function loadVersion(

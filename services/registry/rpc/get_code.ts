@@ -4,13 +4,13 @@ import { parse } from "../../platform/rpc/validation.js";
 import type { RegistryContext } from "../context.js";
 import { codeRequest } from "../requests.js";
 
-export function getCode({ store }: RegistryContext) {
+export function getCode({ store, seal }: RegistryContext) {
   return async (request: GetCodeRequest): Promise<GetCodeResponse> => {
     const { versionId } = parse(codeRequest, request);
     const version = await store.findVersion(versionId);
     if (version === undefined) {
       throw new Refusal("VersionDoesNotExist", `version ${versionId} does not exist`, { metadata: { versionId } });
     }
-    return { code: version.code };
+    return { code: seal.open(versionId, version.code) };
   };
 }
