@@ -12,6 +12,7 @@ import {
 } from "nice-grpc-common";
 import { Unavailable } from "./errors.js";
 import { LIMITS } from "./protocol/limits.js";
+import { isSilence, silence } from "./silence.js";
 import { errorFromCall, STATUS_DETAILS_TRAILER } from "./status_details.js";
 
 export interface CallPolicy {
@@ -22,6 +23,8 @@ export interface CallPolicy {
   readonly retryForMs: number;
   /** How long the first answer is waited for before another replica is asked, and half of how long the second is. */
   readonly answerMs: number;
+  /** Called when a replica said nothing and was left: whatever else is open with it is better opened again. */
+  readonly onSilence: () => void;
 }
 
 /** A gateway before several replicas sends calls of the same value to the same one, which then knows what it is asked to watch. */
@@ -31,22 +34,23 @@ const LONGEST_RETRY_MS = 2_000;
 
 /**
  * Unary calls have a deadline and may be retried; streams are their callers' to reopen. Who gives up a stream because
- * nothing comes on it aborts its signal with an Unavailable, so that it is opened at another replica.
+ * nothing comes on it aborts its signal with a `silence`, so that it is opened at another replica.
  */
 export function callPolicy(policy: CallPolicy): ClientMiddleware {
   let affinity = randomUUID();
   const metadataOf = (options: CallOptions) =>
     Metadata(options.metadata).set("authorization", `Bearer ${policy.credential}`).set(AFFINITY_HEADER, affinity);
   /** That replica may be ill, or stand still: whatever comes next goes to another. */
-  const leaveReplica = () => {
+  const leaveReplica = (error: Unavailable) => {
     affinity = randomUUID();
+    if (isSilence(error)) policy.onSilence();
   };
   return async function* (call, options) {
     if (call.requestStream || call.responseStream) {
       try {
         return yield* attempt(policy, call, { ...options, metadata: metadataOf(options) }, options.signal);
       } catch (error) {
-        if (error instanceof Unavailable) leaveReplica();
+        if (error instanceof Unavailable) leaveReplica(error);
         throw error;
       }
     }
@@ -59,9 +63,9 @@ export function callPolicy(policy: CallPolicy): ClientMiddleware {
         return yield* attemptUnary(policy, call, { ...options, metadata: metadataOf(options) }, boundMs);
       } catch (error) {
         if (!(error instanceof Unavailable)) throw error;
-        leaveReplica();
+        leaveReplica(error);
         // A replica that stands still is no server that is away: the bound of the call is the bound of its retries.
-        const isSilent = error.code === Status.DEADLINE_EXCEEDED;
+        const isSilent = isSilence(error);
         if (isSilent) answerMs *= 2;
         const waitMs = retryWaitMs(retries, Math.random());
         const endsAtMs = startedAtMs + (isSilent ? LIMITS.callDeadlineMs : policy.retryForMs);
@@ -103,18 +107,13 @@ async function* attemptUnary<Request, Response>(
     return yield* attempt(policy, call, { ...options, signal: ending.signal }, signal);
   } catch (error) {
     if (ending.signal.aborted && signal?.aborted !== true) {
-      throw silence(policy.apiUrl, boundMs, error);
+      throw silence(`${policy.apiUrl} did not answer within ${Math.round(boundMs / 100) / 10} s`, error);
     }
     throw error;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
-}
-
-function silence(apiUrl: string, boundMs: number, cause: unknown): Unavailable {
-  const message = `${apiUrl} did not answer within ${Math.round(boundMs / 100) / 10} s`;
-  return new Unavailable(message, { code: Status.DEADLINE_EXCEEDED, cause });
 }
 
 /** One try, whose failure is thrown as an error of the SDK, or as the reason of the caller's signal. */

@@ -187,6 +187,21 @@ describe("a replica that stands still", () => {
     await expect(client.get("inv-none", anything)).rejects.toThrow(InvocationDoesNotExist);
   });
 
+  test("is left by an open watch as soon as a call has found it silent", async () => {
+    await using patient = new MultinodeClient({ apiUrl: server.url, apiKey: "k", answerMs: 50 });
+    let isStill = false;
+    let ill: string | undefined;
+    server.standsStill = (affinity) => affinity === (ill ??= affinity) && isStill;
+    const id = await patient.start(request(1));
+    const end = patient.awaitFinished(id);
+    await vi.waitFor(() => expect(server.openStreams).toBe(1));
+    isStill = true;
+    await patient.start(request(2));
+    await vi.waitFor(() => expect(server.streamsOpened).toBe(2));
+    server.succeed(id, "seen");
+    await expect(end).resolves.toMatchObject({ status: "SUCCEEDED" });
+  });
+
   test("is left by a watch", async () => {
     const end = client.awaitFinished("inv-none");
     await expect(end).rejects.toThrow(InvocationDoesNotExist);

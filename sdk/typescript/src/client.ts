@@ -58,7 +58,8 @@ export class MultinodeClient implements InvocationClient, Services {
     this.#channel = options.channel ?? openChannel(apiUrl);
     const retryForMs = options.retryForMs ?? DEFAULT_RETRY_FOR_MS;
     const answerMs = options.answerMs ?? LIMITS.answerMs;
-    const services = openServices(this.#channel, { apiUrl, credential: apiKey, retryForMs, answerMs });
+    const onSilence = () => this.#watches.reopen();
+    const services = openServices(this.#channel, { apiUrl, credential: apiKey, retryForMs, answerMs, onSilence });
     this.registry = services.registry;
     this.apiKeys = services.apiKeys;
     this.invocations = services.invocations;

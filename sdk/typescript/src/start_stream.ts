@@ -10,8 +10,8 @@ import type {
   StartOutcome,
   StreamStartInvocationsRequest,
 } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
-import { Unavailable } from "./errors.js";
 import { RequestQueue } from "./request_queue.js";
+import { silence } from "./silence.js";
 
 /** How long the stream stays open when nothing is started. It keeps the process alive for so long. */
 const IDLE_MS = 200;
@@ -55,7 +55,7 @@ export class StartStream {
 
   /** The replica may stand still: the batch, and what comes next, goes to another. */
   #giveUp(): void {
-    this.#stream.abort(new Unavailable("the stream of starts is silent"));
+    this.#stream.abort(silence("the stream of starts is silent"));
     this.#answer(undefined);
   }
 

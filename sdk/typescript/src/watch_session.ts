@@ -21,6 +21,7 @@ import type { Invocation } from "./invocation.js";
 import type { WatchDetail, WatchHandle, WatchSink, WatchUntil } from "./invocation_client.js";
 import { LIMITS } from "./protocol/limits.js";
 import { RequestQueue } from "./request_queue.js";
+import { silence } from "./silence.js";
 import { copyOf, errorFromStatus } from "./status_details.js";
 import { Follower, isEnd, WatchTarget } from "./watch_target.js";
 
@@ -154,6 +155,11 @@ export class WatchSession {
     }
   }
 
+  /** Ends the stream, if there is one, since its replica may stand still. Another one goes on where it was. */
+  reopen(): void {
+    if (this.#requests !== undefined) this.#stream.abort(silence("the watch stream is silent"));
+  }
+
   /** Keeps a stream open while there is anything to follow. */
   async #run(): Promise<void> {
     this.#isRunning = true;
@@ -184,19 +190,19 @@ export class WatchSession {
     this.#toRemove.clear();
     for (const target of this.#targets.values()) this.#toAdd.add(target);
     this.#flush();
-    const silence = setTimeout(() => stream.abort(silent()), this.#options.silenceMs);
+    const timer = setTimeout(() => this.reopen(), this.#options.silenceMs);
     let hadMessages = false;
     try {
       for await (const response of this.#service.watchInvocations(requests, { signal: stream.signal })) {
         hadMessages = true;
-        silence.refresh();
+        timer.refresh();
         this.#receive(response);
       }
       return { error: undefined, hadMessages };
     } catch (error) {
       return { error, hadMessages };
     } finally {
-      clearTimeout(silence);
+      clearTimeout(timer);
       requests.close();
       this.#requests = undefined;
     }
@@ -263,11 +269,6 @@ export class WatchSession {
       this.#wakeReconnect = undefined;
     });
   }
-}
-
-/** Its replica may stand still: the next stream goes to another. */
-function silent(): Unavailable {
-  return new Unavailable("the watch stream is silent");
 }
 
 function* chunksOf<T>(items: ReadonlySet<T>, size: number): Generator<T[]> {

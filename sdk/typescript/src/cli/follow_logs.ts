@@ -3,6 +3,7 @@ import type { LogLine } from "../../../../gen/multinode/invocation/v1/log_servic
 import type { MultinodeClient } from "../client.js";
 import { Unavailable } from "../errors.js";
 import { LIMITS } from "../protocol/limits.js";
+import { silence } from "../silence.js";
 
 export interface LogTarget {
   readonly projectName: string;
@@ -50,10 +51,10 @@ async function followOnce(
   write: (line: LogLine) => void,
   signal: AbortSignal,
 ): Promise<"ended" | "lost"> {
-  const silence = new AbortController();
-  const timer = setTimeout(() => silence.abort(new Unavailable("the stream of lines is silent")), LIMITS.silenceMs);
+  const silent = new AbortController();
+  const timer = setTimeout(() => silent.abort(silence("the stream of lines is silent")), LIMITS.silenceMs);
   try {
-    const call = { signal: AbortSignal.any([signal, silence.signal]) };
+    const call = { signal: AbortSignal.any([signal, silent.signal]) };
     for await (const { lines } of logs.followLogs(target, call)) {
       timer.refresh();
       for (const line of lines) write(line);
@@ -61,7 +62,7 @@ async function followOnce(
     return "ended";
   } catch (error) {
     signal.throwIfAborted();
-    if (silence.signal.aborted || error instanceof Unavailable) return "lost";
+    if (silent.signal.aborted || error instanceof Unavailable) return "lost";
     throw error;
   } finally {
     clearTimeout(timer);
