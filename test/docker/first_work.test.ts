@@ -128,7 +128,11 @@ it.each([
   expect(workers.printed("wrk-1").filter((line) => line === "begins exe-1")).toHaveLength(1);
   expect(asked).toBe(attempts);
   const info = await engine.docker.getContainer(nameOf(installationId, "wrk-1")).inspect();
-  expect(info.HostConfig).toMatchObject({ NanoCpus: 1e9, Memory: RESOURCES.memoryBytes + WORKER_OVERHEAD_BYTES });
+  expect(info.HostConfig).toMatchObject({
+    CpuPeriod: 100_000,
+    CpuQuota: 100_000,
+    Memory: RESOURCES.memoryBytes + WORKER_OVERHEAD_BYTES,
+  });
   expect(JSON.stringify(info)).not.toContain("secret");
   await runtime.stop("wrk-1");
   expect(workers.exits).toHaveLength(1);

@@ -118,7 +118,10 @@ describe("a worker container", () => {
       PidsLimit: 256,
       Memory: memory,
       MemorySwap: memory,
-      NanoCpus: 0.25e9,
+      // A quarter, and 50 ms at a time.
+      NanoCpus: 0,
+      CpuPeriod: 200_000,
+      CpuQuota: 50_000,
     });
     const mode = info.HostConfig.NetworkMode ?? "";
     const holder = mode.startsWith("container:")

@@ -45,6 +45,14 @@ export const LOGS = { driver: "local", options: { "max-size": "10m", "max-file":
 export const NO_NAME_SERVER = "127.0.0.1";
 /** The engine refuses less. */
 const LEAST_CPU = 0.01;
+/**
+ * A container that has used its share of a period stands still for the rest of it. In the engine's own, of 100 ms, a tenth of a
+ * CPU is 10 ms, and a call that needs 20 takes 200: the shares of longer periods are longer, and no larger. Nothing may stand
+ * still for so long that it misses what it is asked to heed.
+ */
+const SHORTEST_PERIOD_US = 100_000;
+const LONGEST_PERIOD_US = 500_000;
+const WANTED_SHARE_US = 50_000;
 
 export const LABELS = {
   installation: "dev.multinode.installation",
@@ -152,14 +160,22 @@ export function workerNetwork(name: string, installationId: string): NetworkCrea
   };
 }
 
-export function limitsOf({
-  cpu,
-  memoryBytes,
-}: WorkerResources): Pick<HostConfig, "Memory" | "MemorySwap" | "NanoCpus"> {
-  return { ...memoryLimitOf(memoryBytes), NanoCpus: Math.round(Math.max(cpu, LEAST_CPU) * NANO) };
+export function limitsOf({ cpu, memoryBytes }: WorkerResources) {
+  return { ...memoryLimitOf(memoryBytes), ...cpuLimitOf(cpu) };
 }
 
-function memoryLimitOf(memoryBytes: number): Pick<HostConfig, "Memory" | "MemorySwap"> {
+function cpuLimitOf(given: number): Pick<HostConfig, "CpuPeriod" | "CpuQuota"> {
+  const cpu = Math.max(given, LEAST_CPU);
+  const period = Math.min(Math.max(WANTED_SHARE_US / cpu, SHORTEST_PERIOD_US), LONGEST_PERIOD_US);
+  return { CpuPeriod: Math.round(period), CpuQuota: Math.round(period * cpu) };
+}
+
+/** For an engine that takes no period. */
+export function nanoCpusOf(cpu: number): number {
+  return Math.round(Math.max(cpu, LEAST_CPU) * NANO);
+}
+
+export function memoryLimitOf(memoryBytes: number) {
   const limitBytes = memoryBytes + WORKER_OVERHEAD_BYTES;
   return { Memory: limitBytes, MemorySwap: limitBytes }; // D3
 }

@@ -16,10 +16,11 @@ import {
   LABELS,
   LOGS,
   labelsOf,
-  limitsOf,
+  memoryLimitOf,
   NO_NAME_SERVER,
   NOBODY,
   nameOf,
+  nanoCpusOf,
   OPEN_FILES,
   TMP_BYTES,
   WORKER_COMMAND,
@@ -74,7 +75,7 @@ export function workerService(
   secretId: string,
 ): CreateServiceOptions {
   const name = nameOf(settings.installationId, workerId);
-  const { Memory, NanoCpus } = limitsOf(resources);
+  const { Memory } = memoryLimitOf(resources.memoryBytes);
   return {
     Name: name,
     Labels: labelsOfWorker(settings, workerId),
@@ -82,7 +83,7 @@ export function workerService(
     EndpointSpec: { Mode: "dnsrr" }, // nobody connects to a worker
     TaskTemplate: {
       RestartPolicy: { Condition: "none" },
-      Resources: { Limits: { MemoryBytes: Memory, NanoCPUs: NanoCpus, Pids: WORKER_PIDS } },
+      Resources: { Limits: { MemoryBytes: Memory, NanoCPUs: nanoCpusOf(resources.cpu), Pids: WORKER_PIDS } },
       Networks: [{ Target: settings.network }],
       LogDriver: { Name: LOGS.driver, Options: LOGS.options },
       ContainerSpec: {
