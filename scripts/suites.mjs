@@ -173,7 +173,7 @@ const SUITES = [
   {
     name: "memory",
     source: "test/chaos/memory.ts",
-    command: ["node", "build/test/chaos/memory.js", "--short"],
+    command: ["node", "--max-semi-space-size=8", "build/test/chaos/memory.js", "--short"],
     boundMs: 180_000,
   },
   {
