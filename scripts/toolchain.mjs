@@ -81,7 +81,12 @@ export function run(command, args, { boundMs = 300_000, env = {}, isQuiet = fals
     };
     timers.push(setTimeout(() => stop(`stopped after ${seconds(boundMs)}`), boundMs));
     const stopListening = onInterrupt(() => stop("interrupted"));
+    let isOver = false;
     const end = (ok, detail) => {
+      if (isOver) return;
+      isOver = true;
+      // What a process left behind might still say comes too late, and must not keep this one.
+      for (const stream of [child.stdout, child.stderr]) stream?.destroy();
       for (const timer of timers) clearTimeout(timer);
       stopListening();
       killGroup(child.pid, "SIGKILL");

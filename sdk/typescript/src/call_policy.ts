@@ -23,8 +23,11 @@ export interface CallPolicy {
   readonly retryForMs: number;
   /** How long the first answer is waited for before another replica is asked, and half of how long the second is. */
   readonly answerMs: number;
-  /** Called when a replica said nothing and was left: whatever else is open with it is better opened again. */
-  readonly onSilence: () => void;
+  /**
+   * Called when a replica that said nothing since then was left: what is open with it, and was silent too, is better opened
+   * again. `sinceMs`: of `performance.now()`.
+   */
+  readonly onSilence: (sinceMs: number) => void;
 }
 
 /** A gateway before several replicas sends calls of the same value to the same one, which then knows what it is asked to watch. */
@@ -40,36 +43,46 @@ export function callPolicy(policy: CallPolicy): ClientMiddleware {
   let affinity = randomUUID();
   const metadataOf = (options: CallOptions) =>
     Metadata(options.metadata).set("authorization", `Bearer ${policy.credential}`).set(AFFINITY_HEADER, affinity);
-  /** That replica may be ill, or stand still: whatever comes next goes to another. */
-  const leaveReplica = (error: Unavailable) => {
+  /** That replica may be ill, or stand still: whatever comes next goes to another, unless it does so already. */
+  const leaveReplica = (used: string, error: Unavailable, sinceMs: number) => {
+    if (affinity !== used) return;
     affinity = randomUUID();
-    if (isSilence(error)) policy.onSilence();
+    if (isSilence(error)) policy.onSilence(sinceMs);
   };
   return async function* (call, options) {
     if (call.requestStream || call.responseStream) {
+      const used = affinity;
       try {
         return yield* attempt(policy, call, { ...options, metadata: metadataOf(options) }, options.signal);
       } catch (error) {
-        if (error instanceof Unavailable) leaveReplica(error);
+        if (error instanceof Unavailable) leaveReplica(used, error, performance.now() - policy.answerMs);
         throw error;
       }
     }
-    const startedAtMs = performance.now();
     const mayRetry = policy.retryForMs > 0 && isRepeatable(call.method.options.idempotencyLevel, call.request);
-    let answerMs = mayRetry ? policy.answerMs : LIMITS.callDeadlineMs;
+    /** What is left for waiting for answers. A server that is away has a time of its own. */
+    let patienceMs: number = LIMITS.callDeadlineMs;
+    let answerMs = mayRetry ? policy.answerMs : patienceMs;
+    let awaySinceMs: number | undefined;
     for (let retries = 0; ; retries += 1) {
-      const boundMs = Math.min(answerMs, LIMITS.callDeadlineMs - (performance.now() - startedAtMs));
+      const used = affinity;
+      const sentAtMs = performance.now();
+      const boundMs = Math.min(answerMs, patienceMs);
       try {
         return yield* attemptUnary(policy, call, { ...options, metadata: metadataOf(options) }, boundMs);
       } catch (error) {
         if (!(error instanceof Unavailable)) throw error;
-        leaveReplica(error);
-        // A replica that stands still is no server that is away: the bound of the call is the bound of its retries.
-        const isSilent = isSilence(error);
-        if (isSilent) answerMs *= 2;
+        leaveReplica(used, error, sentAtMs);
         const waitMs = retryWaitMs(retries, Math.random());
-        const endsAtMs = startedAtMs + (isSilent ? LIMITS.callDeadlineMs : policy.retryForMs);
-        if (!mayRetry || performance.now() + waitMs >= endsAtMs) throw error;
+        if (isSilence(error)) {
+          patienceMs -= boundMs;
+          answerMs *= 2;
+          awaySinceMs = undefined;
+          if (!mayRetry || patienceMs <= 0) throw error;
+        } else {
+          awaySinceMs ??= sentAtMs;
+          if (!mayRetry || performance.now() + waitMs - awaySinceMs >= policy.retryForMs) throw error;
+        }
         await delay(waitMs, undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(
           () => undefined,
         );
@@ -107,7 +120,7 @@ async function* attemptUnary<Request, Response>(
     return yield* attempt(policy, call, { ...options, signal: ending.signal }, signal);
   } catch (error) {
     if (ending.signal.aborted && signal?.aborted !== true) {
-      throw silence(`${policy.apiUrl} did not answer within ${Math.round(boundMs / 100) / 10} s`, error);
+      throw silence(`${policy.apiUrl} did not answer within ${LIMITS.callDeadlineMs / 1_000} s`, error);
     }
     throw error;
   } finally {

@@ -176,7 +176,7 @@ describe("a replica that stands still", () => {
 
   test("is left by a start, which is not repeated by that", async () => {
     const id = await client.start(request(1));
-    expect(server.requestIds.length).toBeGreaterThan(1);
+    expect(server.requestIds).toHaveLength(2);
     expect(new Set(server.requestIds).size).toBe(1);
     expect(server.starts).toHaveLength(1);
     expect(new Set(server.affinities).size).toBe(2);
@@ -200,6 +200,38 @@ describe("a replica that stands still", () => {
     await vi.waitFor(() => expect(server.streamsOpened).toBe(2));
     server.succeed(id, "seen");
     await expect(end).resolves.toMatchObject({ status: "SUCCEEDED" });
+  });
+
+  test("is left once by all that waited for it", async () => {
+    const seen = new Set<string>();
+    const { standsStill } = server;
+    server.standsStill = (affinity) => {
+      seen.add(affinity);
+      return standsStill(affinity);
+    };
+    const calls = Array.from({ length: 10 }, () => client.get("inv-none", anything));
+    await Promise.allSettled(calls);
+    expect(seen.size).toBe(2);
+  });
+
+  test("is not left by a watch that it still brings news to", async () => {
+    await using patient = new MultinodeClient({ apiUrl: server.url, apiKey: "k", answerMs: 300 });
+    let isStill = false;
+    let ill: string | undefined;
+    server.standsStill = (affinity) => affinity === (ill ??= affinity) && isStill;
+    const [id, other] = [await patient.start(request(1)), await patient.start(request(2))];
+    const ends = [id, other].map((each) => patient.awaitFinished(each));
+    await vi.waitFor(() => expect(server.openStreams).toBe(1));
+    isStill = true;
+    const got = patient.get(id, anything);
+    // The call is on its way before there is news.
+    await vi.waitFor(() => expect(server.stillCalls).toBe(1));
+    server.succeed(id, 1);
+    await ends[0];
+    await got;
+    server.succeed(other, 2);
+    await ends[1];
+    expect(server.streamsOpened).toBe(1);
   });
 
   test("is left by a watch", async () => {

@@ -58,7 +58,7 @@ export class MultinodeClient implements InvocationClient, Services {
     this.#channel = options.channel ?? openChannel(apiUrl);
     const retryForMs = options.retryForMs ?? DEFAULT_RETRY_FOR_MS;
     const answerMs = options.answerMs ?? LIMITS.answerMs;
-    const onSilence = () => this.#watches.reopen();
+    const onSilence = (sinceMs: number) => this.#watches.leaveSilent(sinceMs);
     const services = openServices(this.#channel, { apiUrl, credential: apiKey, retryForMs, answerMs, onSilence });
     this.registry = services.registry;
     this.apiKeys = services.apiKeys;

@@ -53,10 +53,9 @@ export class StartStream {
     this.#answer(undefined);
   }
 
-  /** The replica may stand still: the batch, and what comes next, goes to another. */
+  /** The replica may stand still. The batch is told of it by the stream's end, when what comes next goes to another. */
   #giveUp(): void {
     this.#stream.abort(silence("the stream of starts is silent"));
-    this.#answer(undefined);
   }
 
   #open(): RequestQueue<StreamStartInvocationsRequest> {

@@ -56,6 +56,8 @@ export class WatchSession {
   #isFlushScheduled = false;
   #requests: RequestQueue<WatchInvocationsRequest> | undefined;
   #isRunning = false;
+  /** When the stream was opened, or last brought a message. */
+  #heardAtMs = 0;
   #stream = new AbortController();
   #wakeReconnect: (() => void) | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
@@ -155,9 +157,10 @@ export class WatchSession {
     }
   }
 
-  /** Ends the stream, if there is one, since its replica may stand still. Another one goes on where it was. */
-  reopen(): void {
-    if (this.#requests !== undefined) this.#stream.abort(silence("the watch stream is silent"));
+  /** Ends the stream if nothing came on it since then: its replica may stand still. Another one goes on where it was. */
+  leaveSilent(sinceMs: number): void {
+    if (this.#requests === undefined || this.#heardAtMs > sinceMs) return;
+    this.#stream.abort(silence("the watch stream is silent"));
   }
 
   /** Keeps a stream open while there is anything to follow. */
@@ -190,11 +193,13 @@ export class WatchSession {
     this.#toRemove.clear();
     for (const target of this.#targets.values()) this.#toAdd.add(target);
     this.#flush();
-    const timer = setTimeout(() => this.reopen(), this.#options.silenceMs);
+    this.#heardAtMs = performance.now();
+    const timer = setTimeout(() => stream.abort(silence("the watch stream is silent")), this.#options.silenceMs);
     let hadMessages = false;
     try {
       for await (const response of this.#service.watchInvocations(requests, { signal: stream.signal })) {
         hadMessages = true;
+        this.#heardAtMs = performance.now();
         timer.refresh();
         this.#receive(response);
       }

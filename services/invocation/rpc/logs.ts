@@ -72,11 +72,12 @@ export function logHandlers(deps: InvocationDeps): LogServiceImplementation<Call
             continue;
           }
           if (terminated) return;
-          await follower.wait(LOOK_INTERVAL_MS, signal);
-          if (performance.now() - quietSince >= LIMITS.heartbeatIntervalMs) {
-            quietSince = performance.now();
+          const quietMs = performance.now() - quietSince;
+          if (quietMs >= LIMITS.heartbeatIntervalMs) {
             yield { lines: [] };
+            quietSince = performance.now();
           }
+          await follower.wait(Math.min(LOOK_INTERVAL_MS, Math.max(0, LIMITS.heartbeatIntervalMs - quietMs)), signal);
         }
       } finally {
         follower.close();

@@ -38,18 +38,20 @@ export function watchHandler({
             quietSince = performance.now();
             continue;
           }
+          const quietMs = performance.now() - quietSince;
+          if (quietMs >= LIMITS.heartbeatIntervalMs) {
+            yield { invocations: [], refusals: [] };
+            quietSince = performance.now();
+            continue;
+          }
           if (session.hasWork) continue;
           reader.throwIfFailed();
           if (reader.closed && session.size === 0) return;
-          await session.wait(LOOK_INTERVAL_MS, signal);
+          await session.wait(Math.min(LOOK_INTERVAL_MS, LIMITS.heartbeatIntervalMs - quietMs), signal);
           const now = performance.now();
           if (now - lookedAt >= LOOK_INTERVAL_MS) {
             lookedAt = now;
             session.markAll();
-          }
-          if (now - quietSince >= LIMITS.heartbeatIntervalMs) {
-            quietSince = now;
-            yield { invocations: [], refusals: [] };
           }
         }
       } finally {

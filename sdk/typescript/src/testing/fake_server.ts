@@ -50,6 +50,8 @@ export class FakeServer {
   refuse: (request: StartInvocationRequest) => Reason | undefined = () => undefined;
   /** Whether a replica that a gateway would choose by this affinity says nothing, to whatever it is asked. */
   standsStill: (affinity: string) => boolean = () => false;
+  /** Calls that came to such a replica. */
+  stillCalls = 0;
   /** Refuses every watch stream. */
   refuseWatches: Reason | undefined = undefined;
   readonly #invocations = new Map<string, Invocation>();
@@ -159,6 +161,7 @@ export class FakeServer {
   /** Resolves where the replica does not stand still; else rejects when the caller gives up. */
   async #answers(context: CallContext): Promise<void> {
     if (!this.standsStill(affinityOf(context))) return;
+    this.stillCalls += 1;
     await new Promise((_, reject) => context.signal.addEventListener("abort", () => reject(unavailable())));
   }
 
