@@ -101,7 +101,17 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
     purgeProject: (request, callOptions) => teardown.purgeProject(request, callOptions),
   };
   const secret = secrets.registry;
-  const registry = createRegistry({ db: registryDb, bundles, bus, clock, ids, log, teardownClient, secret });
+  const registry = createRegistry({
+    db: registryDb,
+    bundles,
+    bus,
+    clock,
+    ids,
+    log,
+    teardownClient,
+    secret,
+    resolveCacheMs: LIMITS.embeddedResolveCacheMs,
+  });
   const catalog = localClient<CatalogServiceClient>(registry.catalog);
   const invocation = await createInvocationService({ db: invocationDb, bus, clock, ids, log, catalog });
   const teardown = localClient<TeardownServiceClient>(invocation.teardown);

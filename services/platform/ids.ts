@@ -10,6 +10,9 @@ const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 /** Every two characters, in the order of their value: half as many steps for each identifier. */
 const PAIRS = Array.from(ALPHABET).flatMap((first) => Array.from(ALPHABET, (second) => first + second));
 const HALF = 2 ** 40;
+const RANDOM_BYTES = 10;
+/** Identifiers whose random bits are drawn together: to draw costs ten times as much as the rest. */
+const DRAWN_TOGETHER = 256;
 
 export class IdSource {
   readonly #clock: Clock;
@@ -19,6 +22,9 @@ export class IdSource {
   #low = 0;
   /** Time and high half. */
   #beginning = "";
+  #drawn = Buffer.alloc(0);
+  /** How much of it is used. */
+  #usedBytes = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -28,9 +34,7 @@ export class IdSource {
     const now = this.#clock.now();
     if (now > this.#timeMs) {
       this.#timeMs = now;
-      const random = randomBytes(10);
-      this.#high = random.readUIntBE(0, 5);
-      this.#low = random.readUIntBE(5, 5);
+      this.#draw();
       this.#begin();
     } else {
       this.#low += 1;
@@ -41,6 +45,16 @@ export class IdSource {
       }
     }
     return `${prefix}-${this.#beginning}${base32(this.#low, 8)}`;
+  }
+
+  #draw(): void {
+    if (this.#usedBytes >= this.#drawn.byteLength) {
+      this.#drawn = randomBytes(RANDOM_BYTES * DRAWN_TOGETHER);
+      this.#usedBytes = 0;
+    }
+    this.#high = this.#drawn.readUIntBE(this.#usedBytes, RANDOM_BYTES / 2);
+    this.#low = this.#drawn.readUIntBE(this.#usedBytes + RANDOM_BYTES / 2, RANDOM_BYTES / 2);
+    this.#usedBytes += RANDOM_BYTES;
   }
 
   #begin(): void {

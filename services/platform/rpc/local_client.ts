@@ -20,14 +20,16 @@ export function localClient<Client extends object>(implementation: object): Clie
 }
 
 const NEVER = new AbortController().signal;
+/** Nobody writes into it: handlers of this shape read the request and the principal. */
+const NONE = Metadata();
 
 function contextOf(options: CallOptions | undefined): CallContext & Caller {
   return {
     principal: { kind: "service" },
-    metadata: options?.metadata ?? Metadata(),
+    metadata: options?.metadata ?? NONE,
     peer: "local",
-    header: Metadata(),
-    trailer: Metadata(),
+    header: NONE,
+    trailer: NONE,
     sendHeader: () => {},
     signal: options?.signal ?? NEVER,
   };

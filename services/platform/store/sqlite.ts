@@ -145,21 +145,21 @@ class SqliteDb implements Db {
     const answers: (() => void)[] = [];
     const committed: (() => void)[] = [];
     try {
-      db.exec("BEGIN IMMEDIATE");
+      this.#writer.command("BEGIN IMMEDIATE");
       for (const write of batch) {
-        if (batch.length > 1) db.exec("SAVEPOINT w");
+        if (batch.length > 1) this.#writer.command("SAVEPOINT w");
         try {
           const value = await write.work(this.#writer);
           answers.push(() => write.resolve(value));
           committed.push(() => write.options.committed?.(value));
-          if (batch.length > 1) db.exec("RELEASE w");
+          if (batch.length > 1) this.#writer.command("RELEASE w");
         } catch (error) {
           if (!db.isTransaction) throw error; // S4
           db.exec(batch.length > 1 ? "ROLLBACK TO w; RELEASE w" : "ROLLBACK");
           answers.push(() => write.reject(asRefusal(error)));
         }
       }
-      if (db.isTransaction) db.exec("COMMIT");
+      if (db.isTransaction) this.#writer.command("COMMIT");
     } catch (error) {
       if (db.isTransaction) db.exec("ROLLBACK");
       const refusal = asRefusal(error);
@@ -220,6 +220,11 @@ class Connection implements WriteTransaction {
       this.#statements.set(sql, statement);
     }
     return statement;
+  }
+
+  /** What begins and ends transactions, and changes nothing by itself: prepared, since parsing takes longer than doing it. */
+  command(sql: string): void {
+    this.#prepare(sql).run();
   }
 
   async all<R>(sql: string, ...params: readonly SqlValue[]): Promise<R[]> {
