@@ -1,4 +1,4 @@
-// What suites need of the machine beside Node: told by a probe, and brought by Debian's packages where that is possible.
+// What suites and benchmarks need of the machine beside Node: told by a probe, and brought by Debian's packages where that is possible.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { run } from "./toolchain.mjs";
@@ -9,7 +9,7 @@ const APT_BOUND_MS = 300_000;
 export async function installNeeds(suites) {
   const packages = [...new Set(suites.flatMap(missingOf).flatMap((need) => need.debian ?? []))];
   if (packages.length === 0 || !canInstall()) return;
-  console.log(`Installing the Debian packages that suites need: ${packages.join(" ")}`);
+  console.log(`Installing the Debian packages that are needed: ${packages.join(" ")}`);
   const apt = (...args) =>
     run("apt-get", ["-q", "-o", "DPkg::Lock::Timeout=120", ...args], {
       boundMs: APT_BOUND_MS,

@@ -187,6 +187,18 @@ const SUITES = [
   },
 ];
 
+const REDIS = { debian: "redis-server", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" redis-server --version'] };
+
+/** Benchmarks, and what they and their yardsticks need. */
+export const BENCHES = {
+  bench: { command: ["node", "build/test/bench/main.js"], within: [], needs: [REDIS] },
+  "bench:docker": {
+    command: ["node", "build/test/bench/docker.js"],
+    within: OWN_NETWORK,
+    needs: [REDIS, POSTGRES, NATS_SERVER, DOCKER, CONTAINERS],
+  },
+};
+
 export function listSuites() {
   return SUITES.filter(({ source }) => existsSync(join(ROOT, source))).map((suite) => ({
     env: {},

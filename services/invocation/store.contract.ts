@@ -60,7 +60,7 @@ export function testInvocationStore(
   });
 
   async function insert(...invocations: NewInvocation[]): Promise<string[]> {
-    await db.write((tx) => store.insert(tx, invocations));
+    await db.write(async (tx) => store.insert(tx, invocations));
     return invocations.map(({ identity }) => identity.id);
   }
 

@@ -98,7 +98,8 @@ export interface LogLineRow {
 
 export interface InvocationStore {
   // Invocations. What a write loads of them is locked until its end, so that nobody else changes it meanwhile.
-  insert(tx: WriteTransaction, invocations: readonly NewInvocation[]): Promise<void>;
+  /** At the end of the write (`runLast`). */
+  insert(tx: WriteTransaction, invocations: readonly NewInvocation[]): void;
   /** Answers those that exist, in no order. */
   load(tx: ReadTransaction, ids: readonly string[]): Promise<StoredInvocation[]>;
   /**
@@ -117,7 +118,8 @@ export interface InvocationStore {
   ): Promise<{ id: string; bodyHash: Uint8Array; createdAt: number } | undefined>;
   forgetIdempotencyKey(tx: WriteTransaction, projectId: string, key: string): Promise<void>;
   countChildren(tx: ReadTransaction, parentId: string): Promise<number>;
-  addChildren(tx: WriteTransaction, parentId: string, count: number): Promise<void>;
+  /** At the end of the write. */
+  addChildren(tx: WriteTransaction, parentId: string, count: number): void;
   /** Unfinished descendants whose cancellation was not asked for, through finished ones too. */
   loadUncancelledDescendants(tx: ReadTransaction, id: string, atMost: number): Promise<StoredInvocation[]>;
   /** Newest first, after `beforeId` where that is given, at most `scan` rows looked at. */
@@ -180,10 +182,11 @@ export interface InvocationStore {
     tx: ReadTransaction,
     requestId: string,
   ): Promise<{ bodyHash: Uint8Array; outcomes: Uint8Array } | undefined>;
+  /** At the end of the write. */
   putRequest(
     tx: WriteTransaction,
     request: { requestId: string; bodyHash: Uint8Array; outcomes: Uint8Array; createdAt: number },
-  ): Promise<void>;
+  ): void;
   /** Requests and idempotency keys. */
   forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void>;
 

@@ -187,7 +187,7 @@ export function testStoredLists(given: StoreFixture): void {
         outcomes: Uint8Array.from([2]),
         createdAt: 7,
       };
-      await given.db.write((tx) => given.store.putRequest(tx, request));
+      await given.db.write(async (tx) => given.store.putRequest(tx, request));
       const found = await given.db.read((tx) => given.store.findRequest(tx, request.requestId));
       expect([...(found?.bodyHash ?? []), ...(found?.outcomes ?? [])]).toEqual([1, 2]);
       await given.db.write((tx) => given.store.forgetRequests(tx, 8));
@@ -220,8 +220,8 @@ export function testStoredLists(given: StoreFixture): void {
 
     it("counts children, and remembers cancellations that go on", async () => {
       const id = await insertOne();
-      await given.db.write((tx) => given.store.addChildren(tx, id, 2));
-      await given.db.write((tx) => given.store.addChildren(tx, id, 3));
+      await given.db.write(async (tx) => given.store.addChildren(tx, id, 2));
+      await given.db.write(async (tx) => given.store.addChildren(tx, id, 3));
       expect(await given.db.read((tx) => given.store.countChildren(tx, id))).toBe(5);
       for (let time = 0; time < 2; time++) await given.db.write((tx) => given.store.putCascade(tx, id));
       expect(await given.db.read((tx) => given.store.loadCascades(tx, 10))).toEqual([id]);

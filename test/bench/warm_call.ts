@@ -27,6 +27,9 @@ export const clusterCall: Measurement = {
   },
 };
 
+/** Until the compilers of all processes have seen enough: what is measured is a system that has run for some seconds. */
+const WARM_UPS = 3_000;
+
 interface Contender {
   readonly parts: Parts;
   readonly call: (value: number) => Promise<unknown>;
@@ -52,7 +55,7 @@ async function measure(bench: Bench, system: System, more: readonly Yardstick[],
   ];
   const ours = { name: "ours", parts: system.parts, call: (value: number) => noop.callRemote(value) };
 
-  const [warmUp, samples] = bench.quick ? [50, 200] : [300, 1_000];
+  const [warmUp, samples] = bench.quick ? [50, 200] : [WARM_UPS, 1_000];
   const contenders = [ours, ...yardsticks];
   for (const { call } of contenders) await callOneByOne(warmUp, call);
   const round = ({ parts, call }: Contender) =>

@@ -180,6 +180,53 @@ export function testDbPort(open: () => Promise<TestDb>): void {
       expect(await ids()).toEqual(["a", "b", "c"]);
     });
 
+    it("does last what is to be done last, in order, and sees nothing of it before", async () => {
+      const seen = await db.write(async (tx) => {
+        tx.runLast("UPDATE items SET n = n + ? WHERE id = ?", [
+          [1, "a"],
+          [2, "b"],
+        ]);
+        tx.runLast("UPDATE items SET n = n * ? WHERE id = ?", [[10, "a"]]);
+        await add(tx, "a");
+        await add(tx, "b");
+        return await tx.all("SELECT n FROM items WHERE n > 0");
+      });
+      expect(seen).toEqual([]);
+      const rows = await db.read((tx) => tx.all("SELECT id, n FROM items ORDER BY id"));
+      expect(rows).toEqual([
+        { id: "a", n: 10 },
+        { id: "b", n: 2 },
+      ]);
+    });
+
+    it("is undone where what is done last fails, alone and beside others, and is not done with a later one", async () => {
+      await db.write((tx) => add(tx, "taken"));
+      const failing = () =>
+        db.write(async (tx) => {
+          await add(tx, "first");
+          tx.runLast("INSERT INTO items (id, n) VALUES (?, ?)", [
+            ["last", 1],
+            ["taken", 1],
+          ]);
+        });
+      await expect(failing()).rejects.toThrow(/unique|duplicate/i);
+      expect(await ids()).toEqual(["taken"]);
+      const results = await Promise.allSettled([
+        db.write((tx) => add(tx, "x")),
+        failing(),
+        db.write((tx) => add(tx, "y")),
+      ]);
+      expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+      expect(await ids()).toEqual(["taken", "x", "y"]);
+      const refused = db.write(async (tx) => {
+        tx.runLast("INSERT INTO items (id, n) VALUES (?, ?)", [["never", 1]]);
+        return fail();
+      });
+      await expect(refused).rejects.toThrow("refused");
+      await db.write((tx) => add(tx, "z"));
+      expect(await ids()).toEqual(["taken", "x", "y", "z"]);
+    });
+
     it("runs as if alone, however many run at once (D1)", async () => {
       await db.write((tx) => add(tx, "counter"));
       const increment = () =>

@@ -37,8 +37,9 @@ export class DirectLease {
     return advanced.life;
   }
 
-  async holdScheduler(tx: WriteTransaction, now: number): Promise<void> {
-    if (this.executions.length === 0) return;
-    await this.#deps.store.holdScheduler(tx, this.#command.schedulerId, now, this.#command.leaseDurationMs);
+  /** The lease of the scheduler is to last, whether it then takes anything or not. After the queues were locked. */
+  async holdScheduler(tx: WriteTransaction): Promise<void> {
+    const { schedulerId, leaseDurationMs } = this.#command;
+    await this.#deps.store.holdScheduler(tx, schedulerId, this.#deps.clock.now(), leaseDurationMs);
   }
 }

@@ -23,11 +23,12 @@ export interface StartSurroundings {
   readonly children: ChildCounter;
 }
 
-/** Reads what starts are decided by, and makes and locks their queues. */
+/** Reads what starts are decided by, makes and locks their queues, and keeps the lease of the scheduler that may lease them. */
 export async function openStarts(
   deps: InvocationDeps,
   tx: WriteTransaction,
   starts: readonly (ResolvedStart | Refusal)[],
+  direct: DirectLease | undefined,
 ): Promise<StartSurroundings> {
   const parentIds = parentIdsOf(starts);
   // The queues are locked before their projects are looked at, so that none is stored in one whose cancellation has looked for
@@ -37,11 +38,12 @@ export async function openStarts(
     QueueRoom.open(deps, tx, starts),
     cancelledProjects(deps, tx, starts),
     ChildCounter.load(deps, tx, parentIds),
+    direct?.holdScheduler(tx),
   ]);
   return { parents, room, cancelled, children };
 }
 
-/** Decides, and stores what is started. `stored` is to be waited for, together with whatever else is stored. */
+/** Decides, and stores what is started, at the end of the write. */
 export async function storeStarts(
   deps: InvocationDeps,
   tx: WriteTransaction,
@@ -49,7 +51,7 @@ export async function storeStarts(
   { parents, room, cancelled, children }: StartSurroundings,
   principal: Principal,
   direct: DirectLease | undefined,
-): Promise<{ outcomes: Started[]; queued: boolean; stored: Promise<unknown> }> {
+): Promise<{ outcomes: Started[]; queued: boolean }> {
   const now = deps.clock.now();
   const inserts: NewInvocation[] = [];
   const byKey = new Map<string, { id: string; bodyHash: Uint8Array }>();
@@ -109,12 +111,9 @@ export async function storeStarts(
     if (expiresAt !== null) deps.announcer.deadline(expiresAt);
     started.push(id);
   }
-  const stored = together([
-    inserts.length > 0 ? deps.store.insert(tx, inserts) : undefined,
-    direct?.holdScheduler(tx, now),
-    children.flush(deps, tx),
-  ]);
-  return { outcomes: started, queued, stored };
+  if (inserts.length > 0) deps.store.insert(tx, inserts);
+  children.flush(deps, tx);
+  return { outcomes: started, queued };
 }
 
 /** A child that is started while its parent is being cancelled is cancelled with it, before any worker is provisioned. */
@@ -247,8 +246,8 @@ class ChildCounter {
     if (count !== undefined) count.added += 1;
   }
 
-  async flush(deps: InvocationDeps, tx: WriteTransaction): Promise<void> {
-    for (const [id, { added }] of this.#counts) if (added > 0) await deps.store.addChildren(tx, id, added);
+  flush(deps: InvocationDeps, tx: WriteTransaction): void {
+    for (const [id, { added }] of this.#counts) if (added > 0) deps.store.addChildren(tx, id, added);
   }
 }
 

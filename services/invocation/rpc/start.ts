@@ -36,9 +36,8 @@ export function startHandlers(deps: InvocationDeps): Handlers {
       const [resolved] = await resolveStarts(deps, [command], signal);
       if (resolved === undefined || resolved instanceof Refusal) throw resolved;
       const [started] = await storing(deps, 1, async (tx, direct) => {
-        const opened = await openStarts(deps, tx, [resolved]);
-        const { outcomes, queued, stored } = await storeStarts(deps, tx, [resolved], opened, principal, direct);
-        await stored;
+        const opened = await openStarts(deps, tx, [resolved], direct);
+        const { outcomes, queued } = await storeStarts(deps, tx, [resolved], opened, principal, direct);
         return { value: outcomes, queued };
       });
       if (started === undefined || started instanceof Refusal) throw started;
@@ -70,11 +69,11 @@ async function startBatch(
   const resolved = await resolveStarts(deps, commands, signal);
   const once = requestId === "" ? undefined : new OnceOnly(deps, request, principal);
   return await storing(deps, commands.length, async (tx, direct) => {
-    const [earlier, opened] = await together([once?.earlier(tx), openStarts(deps, tx, resolved)]);
+    const [earlier, opened] = await together([once?.earlier(tx), openStarts(deps, tx, resolved, direct)]);
     if (earlier !== undefined) return { value: earlier, queued: false };
-    const { outcomes, queued, stored } = await storeStarts(deps, tx, resolved, opened, principal, direct);
+    const { outcomes, queued } = await storeStarts(deps, tx, resolved, opened, principal, direct);
     const value = toOutcomes(outcomes);
-    await together([stored, once?.remember(tx, value)]);
+    once?.remember(tx, value);
     return { value, queued };
   });
 }
@@ -177,9 +176,9 @@ class OnceOnly {
     return BatchStartInvocationsResponse.decode(earlier.outcomes).outcomes;
   }
 
-  async remember(tx: WriteTransaction, outcomes: StartOutcome[]): Promise<void> {
+  remember(tx: WriteTransaction, outcomes: StartOutcome[]): void {
     const encoded = BatchStartInvocationsResponse.encode({ outcomes }).finish();
-    await this.#deps.store.putRequest(tx, {
+    this.#deps.store.putRequest(tx, {
       requestId: this.#place,
       bodyHash: this.#bodyHash,
       outcomes: encoded,

@@ -22,7 +22,7 @@ const COUNT_QUEUE = "UPDATE queues SET used = used + ?, queued = queued + ? WHER
 export function changeMethods(keys: Keys) {
   const writer = new RowWriter();
   return {
-    async insert(tx: WriteTransaction, invocations: readonly NewInvocation[]): Promise<void> {
+    insert(tx: WriteTransaction, invocations: readonly NewInvocation[]): void {
       const counters = new QueueCounters(keys);
       const rows = writer.inserts();
       const large = [];
@@ -36,16 +36,14 @@ export function changeMethods(keys: Keys) {
         if (idempotency !== null) idempotent.push([projectId, idempotency.key, id, idempotency.bodyHash, createdAt]);
         counters.add(identity, life.held, isQueued(life) ? 1 : 0);
       }
-      await together([
-        ...Array.from(rows, ([sql, params]) => tx.runMany(sql, params)),
-        tx.runMany(INSERT_LARGE_INPUT, large),
-        tx.runMany(INSERT_IDEMPOTENCY_KEY, idempotent),
-        counters.flush(tx),
-      ]);
+      for (const [sql, params] of rows) tx.runLast(sql, params);
+      tx.runLast(INSERT_LARGE_INPUT, large);
+      tx.runLast(INSERT_IDEMPOTENCY_KEY, idempotent);
+      for (const count of counters.rows()) tx.runLast(COUNT_QUEUE, [count]);
     },
 
-    async addChildren(tx: WriteTransaction, parentId: string, count: number): Promise<void> {
-      await tx.run("UPDATE invocations SET children = children + ? WHERE id = ?", count, parentId);
+    addChildren(tx: WriteTransaction, parentId: string, count: number): void {
+      tx.runLast("UPDATE invocations SET children = children + ? WHERE id = ?", [[count, parentId]]);
     },
 
     async save(tx: WriteTransaction, changes: readonly Change[]): Promise<boolean> {
@@ -68,15 +66,23 @@ export function changeMethods(keys: Keys) {
           if (!endedNow) released.push([identity.id, attempt]);
         }
       }
-      const updated = await together(Array.from(updates, ([sql, params]) => tx.runMany(sql, params)));
-      if (updated.reduce((sum, count) => sum + count, 0) !== changes.length) throw new StaleLife();
-      const [, , , isWanted] = await together([
+      // Asked for together, so that they travel together: where an invocation is not as it was, nothing of this is kept.
+      const updating = together(Array.from(updates, ([sql, params]) => tx.runMany(sql, params)));
+      const counting = together([
         tx.runMany(INSERT_EXECUTION, ended),
         tx.runMany(RELEASE_EXECUTION, released),
-        counters.flush(tx),
+        together(Array.from(counters.rows(), (count) => tx.run(COUNT_QUEUE, ...count))),
         // After the counters, which lock their queues: what is queued later sees the slots.
         counters.givesBack && hasQueued(tx),
-      ]);
+      ] as const);
+      const isStale = async () => (await updating).reduce((sum, count) => sum + count, 0) !== changes.length;
+      try {
+        await together([updating, counting]);
+      } catch (error) {
+        throw (await isStale()) ? new StaleLife() : error; // which may be why the rest failed
+      }
+      if (await isStale()) throw new StaleLife();
+      const [, , , isWanted] = await counting;
       return isWanted;
     },
   };
@@ -125,13 +131,10 @@ class QueueCounters {
     }
   }
 
-  async flush(tx: WriteTransaction): Promise<void> {
-    // In the order in which all lock them, so that two writes never wait for each other.
-    const inOrder = [...this.#deltas].sort(([a], [b]) => a - b);
-    await together(
-      inOrder.map(async ([key, { used, queued }]) => {
-        if (used !== 0 || queued !== 0) await tx.run(COUNT_QUEUE, used, queued, key);
-      }),
-    );
+  /** Parameters of COUNT_QUEUE, in the order in which all lock the queues, so that two writes never wait for each other. */
+  *rows(): Generator<SqlValue[]> {
+    for (const [key, { used, queued }] of [...this.#deltas].sort(([a], [b]) => a - b)) {
+      if (used !== 0 || queued !== 0) yield [used, queued, key];
+    }
   }
 }

@@ -42,17 +42,13 @@ export async function findRequest(
   return await tx.get(`SELECT body_hash AS "bodyHash", outcomes FROM start_requests WHERE request_id = ?`, requestId);
 }
 
-export async function putRequest(
+export function putRequest(
   tx: WriteTransaction,
   request: { requestId: string; bodyHash: Uint8Array; outcomes: Uint8Array; createdAt: number },
-): Promise<void> {
-  await tx.run(
-    "INSERT INTO start_requests (request_id, body_hash, outcomes, created_at) VALUES (?, ?, ?, ?)",
-    request.requestId,
-    request.bodyHash,
-    request.outcomes,
-    request.createdAt,
-  );
+): void {
+  tx.runLast("INSERT INTO start_requests (request_id, body_hash, outcomes, created_at) VALUES (?, ?, ?, ?)", [
+    [request.requestId, request.bodyHash, request.outcomes, request.createdAt],
+  ]);
 }
 
 export async function forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void> {

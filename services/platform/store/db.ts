@@ -35,6 +35,11 @@ export interface WriteTransaction extends ReadTransaction {
    * the same row of a table. Answers how many rows were changed in all.
    */
   runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number>;
+  /**
+   * As `runMany`, when all else of the write is done, in the order in which it was asked for. The write fails where it fails; it
+   * may travel with the commit, since nothing is done with its answer.
+   */
+  runLast(sql: string, rows: readonly (readonly SqlValue[])[]): void;
 }
 
 export interface WriteOptions<T> {

@@ -11,6 +11,8 @@
  * P5. When the connection breaks, all writes of its transaction are refused with Unavailable. If COMMIT was under way they may be
  *     stored all the same: none is repeated here, since their callers know by their request ids, revisions and epochs what a
  *     repetition means. The next write connects anew.
+ * P6. A write that is alone in its transaction sends COMMIT right behind what it does last (`runLast`), without waiting for the
+ *     answers. Where one of those statements fails, PostgreSQL makes a ROLLBACK of it.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type pg from "pg";
@@ -178,31 +180,68 @@ class SharedCommit {
   /** Rejects where none of the writes may be answered. `open` answers the transaction as one of them sees it. */
   async run(open: () => PostgresTransaction): Promise<void> {
     const tx = open();
-    const startedAt = performance.now();
     const isRelaxed = this.#batch.every(({ options }) => options.durability === "relaxed");
-    const isShared = this.#batch.length > 1;
     tx.send(isRelaxed ? "BEGIN; SET LOCAL synchronous_commit = off" : "BEGIN");
+    const [first, ...others] = this.#batch;
+    if (first !== undefined && others.length === 0) await this.#runAlone(first, tx, open());
+    else await this.#runAll(tx, open);
+  }
+
+  /** P6 */
+  async #runAlone(write: WaitingWrite, tx: PostgresTransaction, own: PostgresTransaction): Promise<void> {
+    let committing: Promise<void> | undefined;
+    const commit = () => {
+      committing = this.#commit(tx);
+      committing.catch(() => {}); // told below, unless what went before it has failed
+    };
+    try {
+      const value = await write.work(own);
+      await own.doLast(commit);
+      this.#stored(write, value);
+    } catch (error) {
+      if (error instanceof ConnectionLost) throw error;
+      if (committing === undefined) tx.send("ROLLBACK");
+      this.#refuseOrRepeat(write, error);
+      return;
+    } finally {
+      own.end();
+    }
+    await committing;
+  }
+
+  async #runAll(tx: PostgresTransaction, open: () => PostgresTransaction): Promise<void> {
+    const startedAt = performance.now();
     for (const [index, write] of this.#batch.entries()) {
       if (index > 0 && performance.now() - startedAt > GATHERING_MS) {
         this.again.push(...this.#batch.slice(index));
         break;
       }
       if (index === 1) tx.send(`SET LOCAL lock_timeout = ${LATER_LOCK_TIMEOUT_MS}`); // P3
-      if (isShared) tx.send("SAVEPOINT w");
+      tx.send("SAVEPOINT w");
       const own = open();
       try {
         const value = await write.work(own);
-        if (isShared) tx.send("RELEASE SAVEPOINT w");
-        this.committed.push(() => write.options.committed?.(value));
-        this.answers.push(() => write.resolve(value));
+        await own.doLast();
+        tx.send("RELEASE SAVEPOINT w");
+        this.#stored(write, value);
       } catch (error) {
         if (error instanceof ConnectionLost) throw error;
-        tx.send(isShared ? "ROLLBACK TO SAVEPOINT w; RELEASE SAVEPOINT w" : "ROLLBACK; BEGIN");
+        tx.send("ROLLBACK TO SAVEPOINT w; RELEASE SAVEPOINT w");
         this.#refuseOrRepeat(write, error);
       } finally {
         own.end();
       }
     }
+    await this.#commit(tx);
+  }
+
+  /** To be told once the commit is done. */
+  #stored(write: WaitingWrite, value: unknown): void {
+    this.committed.push(() => write.options.committed?.(value));
+    this.answers.push(() => write.resolve(value));
+  }
+
+  async #commit(tx: PostgresTransaction): Promise<void> {
     this.isUnderWay = true;
     const done = await tx.command("COMMIT");
     if (done === "COMMIT") return;

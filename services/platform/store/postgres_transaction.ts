@@ -5,7 +5,7 @@
  */
 import type { Writable } from "node:stream";
 import type { ClientBase, QueryResult } from "pg";
-import type { Dialect, SqlValue, WriteTransaction } from "./db.js";
+import { type Dialect, type SqlValue, together, type WriteTransaction } from "./db.js";
 import { isConsequence, queryError } from "./postgres_errors.js";
 import { arrayText, forManyRows, inParts, numbered } from "./postgres_statements.js";
 
@@ -32,13 +32,19 @@ export class Statements {
     return statement;
   }
 
-  /** The form for many rows; undefined: there is none. `typesOf` answers the types of the parameters. */
-  async many(sql: string, typesOf: () => Promise<readonly string[]>): Promise<Statement | undefined> {
-    if (!this.#many.has(sql)) {
-      const text = forManyRows(sql, await typesOf());
-      this.#many.set(sql, text === undefined ? undefined : { text, name: this.#nextName() });
-    }
+  /** The form for many rows; undefined: there is none, or it is not known yet. */
+  many(sql: string): Statement | undefined {
     return this.#many.get(sql);
+  }
+
+  knowsMany(sql: string): boolean {
+    return this.#many.has(sql);
+  }
+
+  /** `types`: of the parameters. */
+  learnMany(sql: string, types: readonly string[]): void {
+    const text = forManyRows(sql, types);
+    this.#many.set(sql, text === undefined ? undefined : { text, name: this.#nextName() });
   }
 
   #nextName(): string | undefined {
@@ -70,6 +76,9 @@ export class PostgresTransaction implements WriteTransaction {
   /** What failed first: why all that was sent after it failed too. */
   #failure: unknown;
   #isOver = false;
+  /** While the form of a statement for many rows is being learned. */
+  #learning: Promise<void> | undefined;
+  readonly #last: { readonly sql: string; readonly rows: readonly (readonly SqlValue[])[] }[] = [];
 
   constructor(client: ClientBase, statements: Statements, dialect: Dialect) {
     this.#client = client;
@@ -95,10 +104,30 @@ export class PostgresTransaction implements WriteTransaction {
   }
 
   async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
+    if (this.#isStrange(sql, rows)) await this.#learn(sql);
+    return await this.#runKnown(sql, rows);
+  }
+
+  runLast(sql: string, rows: readonly (readonly SqlValue[])[]): void {
+    this.#last.push({ sql, rows });
+  }
+
+  /**
+   * Sends what is to be done last. `sent` is called in the turn in which all of it was asked for, so that what it sends follows at
+   * once.
+   */
+  async doLast(sent: () => void = () => {}): Promise<void> {
+    for (const { sql, rows } of this.#last) if (this.#isStrange(sql, rows)) await this.#learn(sql);
+    const done = together(this.#last.map(({ sql, rows }) => this.#runKnown(sql, rows)));
+    sent();
+    await done;
+  }
+
+  async #runKnown(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
     const [first] = rows;
     if (first === undefined) return 0;
     if (rows.length === 1) return await this.run(sql, ...first);
-    const statement = await this.#statements.many(sql, () => this.#typesOf(sql));
+    const statement = this.#statements.many(sql);
     const changes = [];
     for (const part of inParts(rows)) {
       if (statement === undefined || part.length === 1) {
@@ -127,16 +156,36 @@ export class PostgresTransaction implements WriteTransaction {
     this.command(text).catch(() => {});
   }
 
+  /** Whether its form for many rows is needed and not known. */
+  #isStrange(sql: string, rows: readonly unknown[]): boolean {
+    return rows.length > 1 && !this.#statements.knowsMany(sql);
+  }
+
+  /** What is asked for meanwhile waits for it, and so stays behind the statement that it is for. */
+  async #learn(sql: string): Promise<void> {
+    if (this.#learning !== undefined) await this.#learned();
+    if (this.#statements.knowsMany(sql)) return;
+    this.#learning = this.#typesOf(sql)
+      .then((types) => this.#statements.learnMany(sql, types))
+      .finally(() => {
+        this.#learning = undefined;
+      });
+    await this.#learning;
+  }
+
+  async #learned(): Promise<void> {
+    // Whose failure is told to who asked for it.
+    while (this.#learning !== undefined) await this.#learning.catch(() => {});
+  }
+
   /** PostgreSQL tells the types of parameters of statements that were prepared by SQL. */
   async #typesOf(sql: string): Promise<readonly string[]> {
     const name = "multinode_types";
     this.send(`PREPARE ${name} AS ${numbered(sql)}`);
-    const asking = this.all<{ types: string[] }>(
-      "SELECT parameter_types::text[] AS types FROM pg_prepared_statements WHERE name = ?",
-      name,
-    );
+    const text = "SELECT parameter_types::text[] AS types FROM pg_prepared_statements WHERE name = $1";
+    const asking = this.#ask(() => this.#client.query<{ types: string[] }>({ text, values: [name] }));
     this.send(`DEALLOCATE ${name}`);
-    return (await asking)[0]?.types ?? [];
+    return (await asking).rows[0]?.types ?? [];
   }
 
   /** The read or write is over: what it may still ask for would be in a transaction that is not its own. */
@@ -150,6 +199,11 @@ export class PostgresTransaction implements WriteTransaction {
   }
 
   async #answerOf<T>(ask: () => Promise<T>): Promise<T> {
+    if (this.#learning !== undefined) await this.#learned();
+    return await this.#ask(ask);
+  }
+
+  async #ask<T>(ask: () => Promise<T>): Promise<T> {
     if (this.#isOver) throw new Error("a statement was asked for after the end of its transaction");
     try {
       gather(this.#client);

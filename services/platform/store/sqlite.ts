@@ -149,7 +149,9 @@ class SqliteDb implements Db {
       for (const write of batch) {
         if (batch.length > 1) this.#writer.command("SAVEPOINT w");
         try {
+          this.#writer.forgetLast();
           const value = await write.work(this.#writer);
+          this.#writer.doLast();
           answers.push(() => write.resolve(value));
           committed.push(() => write.options.committed?.(value));
           if (batch.length > 1) this.#writer.command("RELEASE w");
@@ -206,6 +208,7 @@ class Connection implements WriteTransaction {
   readonly db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   #changes = 0;
+  #last: (() => void)[] = [];
   /** Statements that answer rows as lists. */
   readonly #tupleStatements = new Map<string, StatementSync>();
 
@@ -257,6 +260,23 @@ class Connection implements WriteTransaction {
   }
 
   async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
+    return this.#runNow(sql, rows);
+  }
+
+  runLast(sql: string, rows: readonly (readonly SqlValue[])[]): void {
+    this.#last.push(() => this.#runNow(sql, rows));
+  }
+
+  doLast(): void {
+    for (const run of this.#last) run();
+  }
+
+  /** Of a write that failed. */
+  forgetLast(): void {
+    this.#last = [];
+  }
+
+  #runNow(sql: string, rows: readonly (readonly SqlValue[])[]): number {
     if (rows.length === 0) return 0;
     const statement = this.#prepare(sql);
     let changes = 0;
