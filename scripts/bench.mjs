@@ -12,6 +12,7 @@ await runScript(import.meta.url, async ([name, ...args]) => {
   if (!built.ok) return 1;
   await installNeeds([bench]);
   const [command, ...rest] = [...bench.within, ...bench.command, ...args];
-  const { ok } = await run(command, rest, { boundMs: BOUND_MS });
+  const { ok, detail } = await run(command, rest, { boundMs: BOUND_MS });
+  if (!ok) console.error(`${name} failed (${detail}).`);
   return ok ? 0 : 1;
 });

@@ -153,7 +153,9 @@ export interface InvocationStore {
   /** When the first queued invocation for which there is a slot may be leased; it may be in the past. */
   nextAvailableAt(tx: ReadTransaction): Promise<number | null>;
   renewScheduler(tx: WriteTransaction, schedulerId: string, leaseUntil: number): Promise<{ before: number | null }>;
-  /** Makes sure that the lease of a scheduler lasts for at least half of the time. */
+  /** Whether the lease of a scheduler lasts for at least half of the time. */
+  isSchedulerHeld(tx: ReadTransaction, schedulerId: string, now: number, leaseDurationMs: number): Promise<boolean>;
+  /** Makes sure that it does. */
   holdScheduler(tx: WriteTransaction, schedulerId: string, now: number, leaseDurationMs: number): Promise<void>;
   expiredSchedulers(tx: ReadTransaction, now: number): Promise<string[]>;
   /** Those whose lease lasts. */

@@ -130,11 +130,11 @@ export class Scheduler {
     return this.#stopped;
   }
 
-  /** Plans once, after all that the code that runs now has to say. What it then sends is written in this turn of the event loop. */
+  /** Plans in this turn of the event loop, once. */
   wake(): void {
     if (this.#planned || this.#stopped) return;
     this.#planned = true;
-    queueMicrotask(() => {
+    setImmediate(() => {
       this.#planned = false;
       // What waits may be leased to others by now: it is planned again with the next renewal.
       if (!this.#stopped && this.leases.isTrusted) this.#act(this.#plan());

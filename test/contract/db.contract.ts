@@ -180,6 +180,24 @@ export function testDbPort(open: () => Promise<TestDb>): void {
       expect(await ids()).toEqual(["a", "b", "c"]);
     });
 
+    it("does in order what is asked for together, also where it was never done before (D6)", async () => {
+      const both = (n: number): [number, string][] => [
+        [n, "a"],
+        [n, "b"],
+      ];
+      await db.write(async (tx) => {
+        await add(tx, "a", 1);
+        await add(tx, "b", 1);
+        await together([
+          tx.runMany("UPDATE items SET n = n + ? WHERE id = ? AND n < 901", both(1)),
+          tx.runMany("UPDATE items SET n = n * ? WHERE id = ? AND n < 902", both(10)),
+          tx.runMany("UPDATE items SET n = n + ? WHERE id = ? AND n < 903", both(2)),
+          tx.run("UPDATE items SET n = n * ?", 10),
+        ]);
+      });
+      expect(await db.read((tx) => tx.all("SELECT n FROM items"))).toEqual([{ n: 220 }, { n: 220 }]);
+    });
+
     it("does last what is to be done last, in order, and sees nothing of it before", async () => {
       const seen = await db.write(async (tx) => {
         tx.runLast("UPDATE items SET n = n + ? WHERE id = ?", [

@@ -37,9 +37,15 @@ export class DirectLease {
     return advanced.life;
   }
 
-  /** The lease of the scheduler is to last, whether it then takes anything or not. After the queues were locked. */
-  async holdScheduler(tx: WriteTransaction): Promise<void> {
+  /** Whether the lease of the scheduler lasts. It is to, whether it then takes anything or not. */
+  async isSchedulerHeld(tx: WriteTransaction): Promise<boolean> {
     const { schedulerId, leaseDurationMs } = this.#command;
-    await this.#deps.store.holdScheduler(tx, schedulerId, this.#deps.clock.now(), leaseDurationMs);
+    return await this.#deps.store.isSchedulerHeld(tx, schedulerId, this.#deps.clock.now(), leaseDurationMs);
+  }
+
+  /** After the queues were made and locked. */
+  async renewScheduler(tx: WriteTransaction): Promise<void> {
+    const { schedulerId, leaseDurationMs } = this.#command;
+    await this.#deps.store.renewScheduler(tx, schedulerId, this.#deps.clock.now() + leaseDurationMs);
   }
 }

@@ -33,13 +33,14 @@ export async function openStarts(
   const parentIds = parentIdsOf(starts);
   // The queues are locked before their projects are looked at, so that none is stored in one whose cancellation has looked for
   // what to cancel. Nothing is waited for in between.
-  const [parents, room, cancelled, children] = await together([
+  const [parents, room, cancelled, children, isHeld] = await together([
     loadParents(deps, tx, parentIds),
     QueueRoom.open(deps, tx, starts),
     cancelledProjects(deps, tx, starts),
     ChildCounter.load(deps, tx, parentIds),
-    direct?.holdScheduler(tx),
+    direct?.isSchedulerHeld(tx),
   ]);
+  if (isHeld === false) await direct?.renewScheduler(tx);
   return { parents, room, cancelled, children };
 }
 

@@ -97,6 +97,16 @@ export async function renewScheduler(
   return { before: row?.before ?? null };
 }
 
+export async function isSchedulerHeld(
+  tx: ReadTransaction,
+  schedulerId: string,
+  now: number,
+  leaseDurationMs: number,
+): Promise<boolean> {
+  const row = await tx.get<{ until: number }>("SELECT lease_until AS until FROM schedulers WHERE id = ?", schedulerId);
+  return row !== undefined && row.until > now + leaseDurationMs / 2;
+}
+
 /** Renews the lease of a scheduler only if it is about to end, since a renewal costs a write. */
 export async function holdScheduler(
   tx: WriteTransaction,
@@ -104,8 +114,7 @@ export async function holdScheduler(
   now: number,
   leaseDurationMs: number,
 ): Promise<void> {
-  const row = await tx.get<{ until: number }>("SELECT lease_until AS until FROM schedulers WHERE id = ?", schedulerId);
-  if (row !== undefined && row.until > now + leaseDurationMs / 2) return;
+  if (await isSchedulerHeld(tx, schedulerId, now, leaseDurationMs)) return;
   await renewScheduler(tx, schedulerId, now + leaseDurationMs);
 }
 

@@ -12,6 +12,11 @@ import { arrayText, forManyRows, inParts, numbered } from "./postgres_statements
 /** Statements that connections keep prepared; others are parsed each time. */
 const MOST_PREPARED = 1_000;
 
+interface QueryOfRows {
+  readonly statement: Statement;
+  readonly params: readonly SqlValue[];
+}
+
 interface Statement {
   readonly text: string;
   readonly name: string | undefined;
@@ -105,39 +110,43 @@ export class PostgresTransaction implements WriteTransaction {
 
   async runMany(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
     if (this.#isStrange(sql, rows)) await this.#learn(sql);
-    return await this.#runKnown(sql, rows);
+    return await this.#runAll(this.#queriesFor(sql, rows));
   }
 
   runLast(sql: string, rows: readonly (readonly SqlValue[])[]): void {
+    if (this.#isOver) throw lateError();
     this.#last.push({ sql, rows });
   }
 
-  /**
-   * Sends what is to be done last. `sent` is called in the turn in which all of it was asked for, so that what it sends follows at
-   * once.
-   */
+  /** Sends what is to be done last. `sent` is called in the turn in which all of it was sent, so that what it sends follows at once. */
   async doLast(sent: () => void = () => {}): Promise<void> {
+    while (this.#learning !== undefined) await this.#learned();
     for (const { sql, rows } of this.#last) if (this.#isStrange(sql, rows)) await this.#learn(sql);
-    const done = together(this.#last.map(({ sql, rows }) => this.#runKnown(sql, rows)));
+    // Made before any is sent: nothing is to fail here in between.
+    const queries = this.#last.flatMap(({ sql, rows }) => this.#queriesFor(sql, rows));
+    const done = this.#runAll(queries);
     sent();
     await done;
   }
 
-  async #runKnown(sql: string, rows: readonly (readonly SqlValue[])[]): Promise<number> {
-    const [first] = rows;
-    if (first === undefined) return 0;
-    if (rows.length === 1) return await this.run(sql, ...first);
-    const statement = this.#statements.many(sql);
-    const changes = [];
+  #queriesFor(sql: string, rows: readonly (readonly SqlValue[])[]): QueryOfRows[] {
+    const many = rows.length > 1 ? this.#statements.many(sql) : undefined;
+    const queries: QueryOfRows[] = [];
     for (const part of inParts(rows)) {
-      if (statement === undefined || part.length === 1) {
-        for (const row of part) changes.push(this.run(sql, ...row));
+      if (many === undefined || part.length === 1) {
+        for (const row of part) queries.push({ statement: this.#statements.of(sql), params: row });
       } else {
-        const arrays = first.map((_, index) => arrayText(part, index));
-        changes.push(this.#query(statement, arrays).then(({ rowCount }) => rowCount ?? 0));
+        const params = (part[0] ?? []).map((_, index) => arrayText(part, index));
+        queries.push({ statement: many, params });
       }
     }
-    return (await Promise.all(changes)).reduce((sum, count) => sum + count, 0);
+    return queries;
+  }
+
+  /** Answers how many rows were changed. */
+  async #runAll(queries: readonly QueryOfRows[]): Promise<number> {
+    const results = await together(queries.map(({ statement, params }) => this.#query(statement, params)));
+    return results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0);
   }
 
   /** Statements without parameters, such as BEGIN. Answers the name of the last one that was done. */
@@ -163,7 +172,7 @@ export class PostgresTransaction implements WriteTransaction {
 
   /** What is asked for meanwhile waits for it, and so stays behind the statement that it is for. */
   async #learn(sql: string): Promise<void> {
-    if (this.#learning !== undefined) await this.#learned();
+    while (this.#learning !== undefined) await this.#learned();
     if (this.#statements.knowsMany(sql)) return;
     this.#learning = this.#typesOf(sql)
       .then((types) => this.#statements.learnMany(sql, types))
@@ -173,9 +182,9 @@ export class PostgresTransaction implements WriteTransaction {
     await this.#learning;
   }
 
+  /** To be asked for again until there is nothing to learn: another may have begun, whose place is before. */
   async #learned(): Promise<void> {
-    // Whose failure is told to who asked for it.
-    while (this.#learning !== undefined) await this.#learning.catch(() => {});
+    await this.#learning?.catch(() => {}); // told to who asked for it
   }
 
   /** PostgreSQL tells the types of parameters of statements that were prepared by SQL. */
@@ -199,12 +208,12 @@ export class PostgresTransaction implements WriteTransaction {
   }
 
   async #answerOf<T>(ask: () => Promise<T>): Promise<T> {
-    if (this.#learning !== undefined) await this.#learned();
+    while (this.#learning !== undefined) await this.#learned();
     return await this.#ask(ask);
   }
 
   async #ask<T>(ask: () => Promise<T>): Promise<T> {
-    if (this.#isOver) throw new Error("a statement was asked for after the end of its transaction");
+    if (this.#isOver) throw lateError();
     try {
       gather(this.#client);
       return await ask();
@@ -214,4 +223,8 @@ export class PostgresTransaction implements WriteTransaction {
       throw isConsequence(failure) ? this.#failure : failure;
     }
   }
+}
+
+function lateError(): Error {
+  return new Error("a statement was asked for after the end of its transaction");
 }
