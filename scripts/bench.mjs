@@ -13,6 +13,7 @@ await runScript(import.meta.url, async ([name, ...args]) => {
   await installNeeds([bench]);
   const [command, ...rest] = [...bench.within, ...bench.command, ...args];
   const { ok, detail } = await run(command, rest, { boundMs: BOUND_MS });
-  if (!ok) console.error(`${name} failed (${detail}).`);
+  // By its exit status the program has said what is wrong.
+  if (!ok && !detail.startsWith("exit ")) console.error(`${name}: ${detail}`);
   return ok ? 0 : 1;
 });

@@ -5,7 +5,7 @@
  */
 import { type Arguments, parseArguments } from "./arguments.js";
 import type { Measurement } from "./measurement.js";
-import { runBench } from "./run.js";
+import { measureHere, runBench } from "./run.js";
 
 export async function runProgram(measurements: readonly Measurement[]): Promise<never> {
   const interruption = new AbortController();
@@ -20,11 +20,20 @@ export async function runProgram(measurements: readonly Measurement[]): Promise<
   }
   if (chosen === undefined) process.exit(2);
   try {
-    process.exitCode = (await runBench(chosen, interruption.signal)) ? 0 : 1;
+    process.exitCode = (await run(chosen, interruption.signal)) ? 0 : 1;
   } catch (error) {
     console.error(interruption.signal.aborted ? "Interrupted." : error);
     process.exitCode = interruption.signal.aborted ? 130 : 1;
   }
   // Clients of an interrupted measurement may still be connected.
   process.exit();
+}
+
+async function run(chosen: Arguments, signal: AbortSignal): Promise<boolean> {
+  const [program = "", [measurement]] = [process.argv[1], chosen.chosen];
+  if (process.send === undefined || measurement === undefined) return await runBench(program, chosen, signal);
+  const outcome = await measureHere(measurement, chosen.quick, signal);
+  // It is sent whole before this process ends.
+  await new Promise((resolve) => process.send?.(outcome, resolve));
+  return true;
 }
