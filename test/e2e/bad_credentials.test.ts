@@ -105,18 +105,22 @@ it("does not serve from outside what services tell each other", async () => {
   }
 });
 
-it("answers unknown services and methods with UNIMPLEMENTED", async () => {
-  for (const path of [
+it("answers unknown services and methods with UNIMPLEMENTED, and what comes after them", async () => {
+  const paths = [
     "/multinode.registry.v1.RegistryService/DropTables",
     "/multinode.registry.v1.RegistryService/listProjects",
     "/multinode.registry.v2.RegistryService/ListProjects",
     "/multinode.registry.v1.RegistryService/",
     "/multinode.registry.v1.RegistryService/constructor",
     "/../../etc/passwd",
-  ]) {
-    expect(`${path} ${(await scene.sendBytes(path, [new Uint8Array()])).code}`).toBe(`${path} UNIMPLEMENTED`);
+  ];
+  // A gateway's connection on which such an answer came early would, now and then, not be good for the next call.
+  for (let round = 0; round < 40; round++) {
+    for (const path of paths) {
+      expect(`${path} ${(await scene.sendBytes(path, [new Uint8Array()])).code}`).toBe(`${path} UNIMPLEMENTED`);
+    }
+    expect(await scene.goodCall()).toBe("OK");
   }
-  expect(await scene.goodCall()).toBe("OK");
 });
 
 it("lets the token of an execution do nothing but start, get, list, watch and cancel its own children", async () => {
