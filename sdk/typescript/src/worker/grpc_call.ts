@@ -1,18 +1,13 @@
 /**
- * The part of gRPC that a worker needs, over Node's own HTTP/2: a call with a stream of messages each way. A worker boots
- * for nearly every execution, and loading a whole gRPC library takes longer than all else that this thread does.
+ * The part of gRPC that a worker needs: a call with a stream of messages each way. A worker boots for nearly every execution,
+ * and loading a whole gRPC library takes longer than all else that this thread does.
  */
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  connect,
-  constants,
-  type IncomingHttpHeaders,
-} from "node:http2";
+
 import { LIMITS } from "../protocol/limits.js";
+import type { Headers } from "./http2/headers.js";
+import { Http2Call } from "./http2/http2_call.js";
 
 const FRAME_HEADER_BYTES = 5;
-const WINDOW_BYTES = 1024 * 1024;
 const STATUS_OK = "0";
 const STATUS_UNAVAILABLE = "14";
 
@@ -42,11 +37,11 @@ export interface CallHandlers {
 
 /** One connection with one call on it. */
 export class GrpcCall {
-  readonly #session: ClientHttp2Session;
-  readonly #stream: ClientHttp2Stream;
+  readonly #call: Http2Call;
   readonly #handlers: CallHandlers;
   #received: Buffer = Buffer.alloc(0);
   #status: string | undefined;
+  #httpStatus = "";
   #statusMessage = "";
   #hasEnded = false;
   #pingTimer: NodeJS.Timeout | undefined;
@@ -57,24 +52,13 @@ export class GrpcCall {
    */
   constructor(url: string, path: string, token: string, handlers: CallHandlers) {
     this.#handlers = handlers;
-    this.#session = connect(url, { settings: { enablePush: false, initialWindowSize: WINDOW_BYTES } });
-    this.#session.on("connect", () => this.#session.setLocalWindowSize(2 * WINDOW_BYTES));
-    this.#session.on("error", (error) => this.#end(error.message));
-    this.#session.on("close", () => this.#end("the connection was closed"));
-    this.#stream = this.#session.request({
-      [constants.HTTP2_HEADER_METHOD]: constants.HTTP2_METHOD_POST,
-      [constants.HTTP2_HEADER_PATH]: path,
-      [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
-      [constants.HTTP2_HEADER_TE]: "trailers",
-      [constants.HTTP2_HEADER_AUTHORIZATION]: `Bearer ${token}`,
+    const headers = { "content-type": "application/grpc+proto", te: "trailers", authorization: `Bearer ${token}` };
+    this.#call = new Http2Call(url, path, headers, {
+      onHeaders: (received) => this.#readHeaders(received),
+      onData: (chunk) => this.#receive(chunk),
+      onDrain: () => this.#handlers.onDrain(),
+      onEnd: (problem) => this.#end(problem ?? `the call ended without a status${this.#httpStatus}`),
     });
-    this.#stream.on("response", (headers) => this.#readHeaders(headers));
-    this.#stream.on("trailers", (headers) => this.#readHeaders(headers));
-    this.#stream.on("data", (chunk: Buffer) => this.#receive(chunk));
-    this.#stream.on("drain", () => this.#handlers.onDrain());
-    this.#stream.on("error", (error) => this.#end(error.message));
-    this.#stream.on("close", () => this.#end("the call was closed"));
-    this.#stream.on("end", () => this.#end("the call ended without a status"));
     this.#pingTimer = setTimeout(() => this.#ping(), PING_INTERVAL_MS);
   }
 
@@ -88,27 +72,27 @@ export class GrpcCall {
     frame.writeUInt8(0, 0);
     frame.writeUInt32BE(message.byteLength, 1);
     frame.set(message, FRAME_HEADER_BYTES);
-    return this.#stream.write(frame, () => onWritten?.());
+    return this.#call.write(frame, onWritten);
   }
 
   /** Says that no message follows. */
   finishSending(): void {
-    this.#stream.end();
+    this.#call.finish();
   }
 
   /** Ends the call and its connection, without a call of `onEnd`. */
   close(): void {
     this.#hasEnded = true;
     clearTimeout(this.#pingTimer);
-    this.#session.destroy();
+    this.#call.destroy();
   }
 
-  #readHeaders(headers: IncomingHttpHeaders): void {
+  #readHeaders(headers: Headers): void {
+    if (headers[":status"] !== undefined) this.#httpStatus = `, by HTTP's ${headers[":status"]}`;
     const status = headers["grpc-status"];
-    if (typeof status !== "string") return;
+    if (status === undefined) return;
     this.#status = status;
-    const message = headers["grpc-message"];
-    this.#statusMessage = typeof message === "string" ? decodeMessage(message) : "";
+    this.#statusMessage = decodeMessage(headers["grpc-message"] ?? "");
   }
 
   #receive(chunk: Buffer): void {
@@ -129,7 +113,7 @@ export class GrpcCall {
 
   #ping(): void {
     this.#pingTimer = setTimeout(() => this.#end("the server does not answer"), PING_TIMEOUT_MS);
-    this.#session.ping(() => {
+    this.#call.ping(() => {
       if (this.#hasEnded) return;
       clearTimeout(this.#pingTimer);
       this.#pingTimer = setTimeout(() => this.#ping(), PING_INTERVAL_MS);
