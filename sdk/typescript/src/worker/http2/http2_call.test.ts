@@ -202,6 +202,23 @@ describe("a call", () => {
     expect(heard.ends).toHaveLength(1);
   });
 
+  test("leaves to the process what a handler of its own throws, whatever that is", async () => {
+    const { port } = await serve((stream) => stream.respond({ ":status": 200 }));
+    const thrown = new RangeError("a handler's own");
+    const others = process.listeners("uncaughtException");
+    process.removeAllListeners("uncaughtException");
+    const problem = new Promise((resolve) => process.once("uncaughtException", resolve));
+    const fail = () => {
+      throw thrown;
+    };
+    const ignore = () => {};
+    const handlers = { onHeaders: fail, onData: ignore, onDrain: ignore, onEnd: ignore };
+    const http2 = new Http2Call(`http://127.0.0.1:${port}`, "/a.B/C", {}, handlers);
+    closing.push(() => http2.destroy());
+    expect(await problem).toBe(thrown);
+    for (const listener of others) process.on("uncaughtException", listener);
+  });
+
   test("says nothing after it was destroyed", async () => {
     const { port } = await serve(echo);
     const { http2, begun, heard } = call(port);

@@ -62,6 +62,8 @@ export class Http2Call {
   #initialWindow = INITIAL_WINDOW_BYTES;
   #connectionWindow = INITIAL_WINDOW_BYTES;
   #unacknowledgedBytes = 0;
+  /** Whether a handler is at work, or threw. */
+  #isTelling = false;
   /** Of a frame of headers that others continue. */
   #block: { bytes: Buffer; readonly endsStream: boolean } | undefined;
   readonly #pings: (() => void)[] = [];
@@ -152,7 +154,7 @@ export class Http2Call {
       next.sentBytes = end;
       if (isWhole) this.#unsent.shift();
       const data = frame(FRAME.data, 0, STREAM, bytes.subarray(sentBytes, end));
-      this.#socket.write(data, isWhole && onWritten !== undefined ? () => onWritten() : undefined);
+      this.#socket.write(data, isWhole && onWritten !== undefined ? (error) => error ?? onWritten() : undefined);
     }
     if (this.#isFinished && this.#unsent.length === 0) {
       this.#isFinished = false;
@@ -161,10 +163,16 @@ export class Http2Call {
     if (!isAlone) this.#socket.uncork();
   }
 
+  #tell(tell: () => void): void {
+    this.#isTelling = true;
+    tell();
+    this.#isTelling = false;
+  }
+
   #drain(): void {
     if (!this.#wasFull || this.#unsent.length > 0 || this.#socket.writableNeedDrain) return;
     this.#wasFull = false;
-    this.#handlers.onDrain();
+    this.#tell(() => this.#handlers.onDrain());
   }
 
   #receive(chunk: Buffer): void {
@@ -174,7 +182,8 @@ export class Http2Call {
         this.#handle(next);
       }
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
+      // The peer's fault, or a handler's own.
+      if (!(error instanceof RangeError) || this.#isTelling) throw error;
       this.#end(error.message);
     }
   }
@@ -209,14 +218,15 @@ export class Http2Call {
         this.#readGoAway(payload);
         break;
       case FRAME.windowUpdate:
-        this.#widen(streamId, payload.readUInt32BE(0));
+        this.#widen(streamId, payload.readUInt32BE(0) & LARGEST_WINDOW_BYTES);
         break;
     }
   }
 
   #readData(received: Frame): void {
     this.#unacknowledgedBytes += received.payload.byteLength;
-    this.#handlers.onData(contentOf(received));
+    const content = contentOf(received);
+    this.#tell(() => this.#handlers.onData(content));
     if (this.#isOver) return;
     if (received.flags & FLAG.endStream) {
       this.#end(undefined);
@@ -234,7 +244,8 @@ export class Http2Call {
     if (block.bytes.byteLength > HEADER_BLOCK_BYTES) throw new RangeError("headers are too large");
     if (!(flags & FLAG.endHeaders)) return;
     this.#block = undefined;
-    this.#handlers.onHeaders(decodeHeaders(block.bytes));
+    const headers = decodeHeaders(block.bytes);
+    this.#tell(() => this.#handlers.onHeaders(headers));
     if (block.endsStream) this.#end(undefined);
   }
 
