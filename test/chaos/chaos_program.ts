@@ -2,40 +2,23 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { type ChaosArguments, type Extents, parseChaosArguments } from "./chaos_arguments.js";
 import type { ChaosSettings } from "./rounds.js";
-
-export interface Extent {
-  readonly rounds: number;
-  readonly invocations: number;
-}
-
-export interface Extents {
-  readonly long: Extent;
-  readonly short: Extent;
-}
 
 /** Runs to the end of the process: `[--short] [--rounds N] [--invocations N] [--seed N] [--runtime docker]`. Answers the exit status. */
 export async function runProgram(
   name: string,
-  extents: Extents & { readonly docker?: Extents },
+  extents: Extents,
   run: (settings: ChaosSettings) => Promise<string[]>,
 ): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      short: { type: "boolean", default: false },
-      rounds: { type: "string" },
-      invocations: { type: "string" },
-      seed: { type: "string" },
-      runtime: { type: "string", default: "process" },
-    },
-  });
-  const runtime = values.runtime === "docker" ? "docker" : "process";
-  const ofRuntime = (runtime === "docker" && extents.docker) || extents;
-  const extent = values.short ? ofRuntime.short : ofRuntime.long;
-  const rounds = Number(values.rounds ?? extent.rounds);
-  const invocations = Number(values.invocations ?? extent.invocations);
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
+  let chosen: ChaosArguments;
+  try {
+    chosen = parseChaosArguments(process.argv.slice(2), extents);
+  } catch (error) {
+    console.error(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    return 2;
+  }
+  const { rounds, invocations, seed } = chosen;
   console.log(`${name}: ${rounds} rounds, ${invocations} invocations; repeat it with --seed ${seed}`);
 
   const folder = await mkdtemp(join(tmpdir(), "multinode-chaos-"));
@@ -51,15 +34,7 @@ export async function runProgram(
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
     console.log(`${seconds.padStart(6)} s  ${line}`);
   };
-  const complaints = await run({
-    seed,
-    runtime,
-    rounds,
-    invocations,
-    folder,
-    environmentText: `TMPDIR=${folder}`,
-    tell,
-  });
+  const complaints = await run({ ...chosen, folder, environmentText: `TMPDIR=${folder}`, tell });
   if (complaints.length === 0) {
     await rm(folder, { recursive: true, force: true });
     console.log(`${name}: nothing was lost, changed or left behind`);
