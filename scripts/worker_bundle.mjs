@@ -2,6 +2,7 @@
 // before user code is: all is in few files instead of packages, the entry starts the other thread before it loads the rest,
 // and what few functions need comes when they call for it. CommonJS, since an ES module that imports a module of Node runs
 // every lazy part of that, and a thread takes 10 ms to be ready for ES modules.
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { build } from "esbuild";
 
@@ -36,15 +37,23 @@ export async function buildWorker({ source, outdir }) {
   };
   const runner = {
     entryPoints: { worker_runner: join(source, "worker/start_runner.ts") },
-    plugins: [atFirstUse("nice-grpc", ["createChannel", "createClientFactory"], "./worker_grpc.cjs")],
+    plugins: [atFirstUse("nice-grpc", ["createChannel", "createClientFactory"], "./worker_grpc.cjs"), ...lateModules],
   };
-  const supervisor = { entryPoints: { worker_supervisor: join(source, "worker/supervisor.ts") } };
+  const supervisor = { entryPoints: { worker_supervisor: join(source, "worker/supervisor.ts") }, plugins: lateModules };
   const grpc = { stdin: { contents: 'export * from "nice-grpc";', resolveDir: source }, outdir: undefined };
   await Promise.all([
     ...[entry, runner, supervisor].map((options) => build({ ...common, ...options })),
     build({ ...common, ...grpc, outExtension: undefined, outfile: join(outdir, "worker_grpc.cjs") }),
   ]);
 }
+
+/**
+ * What a worker needs only to fetch and unpack code, or to call other functions. Each of Node's own modules is some ten others, and
+ * together they are a third of what a thread loads.
+ */
+const lateModules = ["node:crypto", "node:zlib", "node:fs/promises"].map((name) =>
+  atFirstUse(name, Object.keys(createRequire(import.meta.url)(name)), name),
+);
 
 /** What is imported by this path is another file of the bundle. */
 function besideIt(filter, path) {
@@ -57,8 +66,11 @@ function atFirstUse(name, functions, path) {
   return {
     name: path,
     setup({ onResolve, onLoad }) {
-      onResolve({ filter: new RegExp(`^${name}$`) }, () => ({ path: name, namespace: path }));
-      onResolve({ filter: /^\.\/worker_/, namespace: path }, () => ({ path, external: true }));
+      // From a stub, it is the file itself.
+      const isStub = ({ namespace }) => namespace === path;
+      onResolve({ filter: new RegExp(`^(${name}|${path})$`) }, (args) =>
+        isStub(args) ? { path, external: true } : { path: name, namespace: path },
+      );
       onLoad({ filter: /./, namespace: path }, () => ({ contents: stubs.join("\n") }));
     },
   };

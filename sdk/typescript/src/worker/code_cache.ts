@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { unpackArchive } from "../bundle/unpack.js";
 
@@ -27,7 +28,7 @@ export async function ensureCode(
   // The digest becomes a path.
   if (!DIGEST.test(digest)) throw new BundleIsDamagedError(`"${digest}" is not a SHA-256 digest`);
   const folder = join(cacheDir, digest);
-  if (await isFolder(folder)) return folder;
+  if (isFolder(folder)) return folder;
 
   const bytes = await fetchBundle();
   const actual = createHash("sha256").update(bytes).digest("hex");
@@ -40,14 +41,15 @@ export async function ensureCode(
     await rename(unfinished, folder);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
-    if (!(await isFolder(folder))) throw error;
+    if (!isFolder(folder)) throw error;
   }
   return folder;
 }
 
-async function isFolder(path: string): Promise<boolean> {
+/** At once: the modules that a promise of it needs are not loaded where the folder is there. */
+function isFolder(path: string): boolean {
   try {
-    return (await stat(path)).isDirectory();
+    return statSync(path).isDirectory();
   } catch {
     return false;
   }
