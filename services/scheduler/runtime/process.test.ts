@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -108,6 +108,27 @@ describe("a worker process", () => {
     expect(JSON.stringify(env)).not.toMatch(/secret/);
     if (existsSync("/proc")) expect(readFileSync(`/proc/${pid}/cmdline`, "utf8")).not.toMatch(/secret/);
     expect(existsSync(bundleCacheDir)).toBe(true);
+  });
+
+  it("keeps code for others where only its server can put any, and finds none of an earlier server's (X3)", async () => {
+    vi.stubEnv("NODE_COMPILE_CACHE", "/tmp/of-anybody");
+    await start("any");
+    const { env, bundleCacheDir } = await test.boot("wrk-1");
+    vi.unstubAllEnvs();
+    const kept = [bundleCacheDir, env["NODE_COMPILE_CACHE"] ?? ""];
+    expect(kept).toEqual(["unpacked", "compiled"].map((name) => join(test.settings.folder, name)));
+    for (const path of kept) {
+      expect(statSync(path).mode & 0o777).toBe(0o700);
+      for (const name of ["of-before", ".old-of-before", ".old-of-before-that"]) {
+        await mkdir(join(path, name));
+        await writeFile(join(path, name, "code"), "old");
+      }
+    }
+    await test.runtime.close();
+    const next = new ProcessRuntime(test.settings);
+    for (const path of kept) expect(existsSync(join(path, "of-before"))).toBe(false);
+    await vi.waitFor(() => expect(kept.flatMap((path) => readdirSync(path))).toEqual([]), WAIT);
+    await next.close();
   });
 
   it("is heard line by line", async () => {

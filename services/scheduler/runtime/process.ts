@@ -7,9 +7,12 @@
  * X1. A worker holds one end of a socket pair whose other end dies with the server, however that dies, and then kills its
  *     own group. So kill -9 of the server leaves nothing behind.
  * X2. Each worker is also written down, so that one which was stopped when the server died is killed at the next start.
+ * X3. What workers keep for each other, unpacked bundles and compiled code, lies in the server's own folder, where no other user of
+ *     the machine can put any, and is empty at each start, so that it does not grow for ever.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
@@ -21,11 +24,13 @@ import type { Runtime, WorkerExit, WorkerSpec } from "./runtime.js";
 const PASSED_ON = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "NODE_EXTRA_CA_CERTS"];
 /** File descriptor of the worker's end of the lifeline. */
 const LIFELINE_FD = 3;
+/** Begins the names of what is being taken away. */
+const OLD = ".old-";
 /** Lines of a worker's own output that are kept to explain its end. */
 const KEPT_LINES = 20;
 
 export interface ProcessRuntimeSettings {
-  /** Where workers are written down and bundles unpacked. */
+  /** Where workers are written down, and what they keep for each other lies. */
   readonly folder: string;
   /** The program of the worker, a file. */
   readonly workerProgram: string;
@@ -44,7 +49,8 @@ export class ProcessRuntime implements Runtime {
   readonly survivesRestart = false;
   readonly #settings: ProcessRuntimeSettings;
   readonly #records: string;
-  readonly #caFile: string | undefined;
+  readonly #bundles: string;
+  readonly #environment: Readonly<Record<string, string>>;
   readonly #running = new Map<string, RunningProcess>();
   readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
   readonly #outputListeners: ((workerId: string, stream: "stdout" | "stderr", line: string) => void)[] = [];
@@ -52,21 +58,20 @@ export class ProcessRuntime implements Runtime {
   constructor(settings: ProcessRuntimeSettings) {
     this.#settings = settings;
     this.#records = join(settings.folder, "workers");
+    this.#bundles = join(settings.folder, "unpacked");
+    const compiled = join(settings.folder, "compiled");
     mkdirSync(this.#records, { recursive: true, mode: 0o700 });
-    mkdirSync(this.#bundles, { recursive: true, mode: 0o700 });
-    this.#caFile = settings.caFile === undefined ? undefined : this.#trustAlso(settings.caFile);
     this.#killLeftOver();
-  }
-
-  get #bundles(): string {
-    return join(this.#settings.folder, "unpacked");
+    for (const folder of [this.#bundles, compiled]) makeEmpty(folder);
+    const caFile = settings.caFile === undefined ? undefined : this.#trustAlso(settings.caFile);
+    this.#environment = environment(compiled, caFile);
   }
 
   async start({ workerId, boot }: WorkerSpec): Promise<string> {
     const child = spawn(process.execPath, [...WORKER_FLAGS, this.#settings.workerProgram], {
       detached: true, // leads a process group
       stdio: ["ignore", "pipe", "pipe", "pipe"],
-      env: environment(this.#caFile),
+      env: this.#environment,
     });
     const exit = new Promise<{ code: number | null; signal: NodeJS.Signals | null; error?: Error }>((resolve) => {
       // `close` would wait for grandchildren that hold the pipes.
@@ -167,8 +172,21 @@ export class ProcessRuntime implements Runtime {
   }
 }
 
-function environment(caFile: string | undefined): Record<string, string> {
-  const env: Record<string, string> = {};
+/** X3. What is there gets out of the way at once, also on a disk that is full, and is taken away beside whatever follows: it may be much. */
+function makeEmpty(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  for (const name of readdirSync(folder)) {
+    const old = join(folder, name.startsWith(OLD) ? name : `${OLD}${name}`);
+    if (!name.startsWith(OLD)) {
+      rmSync(old, { recursive: true, force: true }); // of a server that died while it did this
+      renameSync(join(folder, name), old);
+    }
+    rm(old, { recursive: true, force: true }).catch(() => {}); // the next start tries again
+  }
+}
+
+function environment(compiled: string, caFile: string | undefined): Record<string, string> {
+  const env: Record<string, string> = { NODE_COMPILE_CACHE: compiled };
   for (const name of PASSED_ON) {
     const value = process.env[name];
     if (value !== undefined) env[name] = value;

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-import { processIo } from "./process_io.js";
-import { run } from "./run.js";
 import { boundYoungGeneration } from "./small_heap.js";
 
 /** Whatever is still open after a command must not keep its process for longer than this. */
 const LINGER_MS = 2_000;
 
 if (process.argv[2] === "up") boundYoungGeneration(process);
+
+// Not before: the process that goes on loads it.
+const [{ processIo }, { run }] = await Promise.all([import("./process_io.js"), import("./run.js")]);
 
 const interrupted = new AbortController();
 process.on("SIGINT", () => {
