@@ -1,7 +1,7 @@
 /** What a chaos program is asked for. */
 import { parseArgs } from "node:util";
 
-export interface Extent {
+interface Extent {
   readonly rounds: number;
   readonly invocations: number;
 }
@@ -14,6 +14,7 @@ export interface Extents {
 }
 
 export interface ChaosArguments extends Extent {
+  /** Docker: of those programs that can have it. */
   readonly runtime: "process" | "docker";
   readonly seed: number;
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectTarget } from "../harness/connected_target.js";
+import type { ChaosArguments } from "./chaos_arguments.js";
 import { History, type HistoryEvent } from "./history.js";
 import { Load } from "./load.js";
 import { isAlive, type ProcessName, signalProcess, until } from "./processes.js";
@@ -12,12 +13,7 @@ import { REPOSITORY, RestartableServer } from "./server.js";
 import { judge } from "./verdict.js";
 import { FUNCTION_NAMES, planStarts } from "./workload.js";
 
-export interface ChaosSettings {
-  readonly seed: number;
-  /** Of those tests that can have another one. */
-  readonly runtime: "process" | "docker";
-  readonly rounds: number;
-  readonly invocations: number;
+export interface ChaosSettings extends ChaosArguments {
   /** An empty folder. */
   readonly folder: string;
   /** What every process of the server has in its environment, as "NAME=value". */

@@ -2,7 +2,6 @@
  * The part of gRPC that a worker needs: a call with a stream of messages each way. A worker boots for nearly every execution,
  * and loading a whole gRPC library takes longer than all else that this thread does.
  */
-
 import { LIMITS } from "../protocol/limits.js";
 import type { Headers } from "./http2/headers.js";
 import { Http2Call } from "./http2/http2_call.js";

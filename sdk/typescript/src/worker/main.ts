@@ -2,10 +2,9 @@
  * Entry of a worker: the program that a runtime starts, as the leader of a process group of its own. This thread runs user
  * code; `supervisor.ts` is the other one.
  */
-import { enableCompileCache, flushCompileCache } from "node:module";
+import { flushCompileCache } from "node:module";
 import { readBoot, startSupervisor } from "./start_supervisor.js";
 
-enableCompileCache();
 const boot = readBoot(import.meta.url);
 const link = boot.firstWork === undefined ? startSupervisor(boot, undefined) : undefined;
 
@@ -13,6 +12,7 @@ const link = boot.firstWork === undefined ? startSupervisor(boot, undefined) : u
 // threads do not share a processor until that has begun.
 void import("./start_runner.js").then(({ startRunner }) => {
   void startRunner(boot, link);
-  // Node writes its cache when a process exits, but workers are killed. Once it is there this does nothing.
+  // Each runtime names a place for compiled code, by NODE_COMPILE_CACHE. Node writes it when a process exits, but workers are
+  // killed. Once it is there this does nothing.
   setImmediate(flushCompileCache);
 });

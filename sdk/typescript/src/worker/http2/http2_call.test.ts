@@ -225,10 +225,12 @@ describe("a call", () => {
     await begun;
     http2.write(Buffer.from("x"));
     http2.destroy();
-    http2.write(Buffer.from("y"));
+    const written: string[] = [];
+    http2.write(Buffer.from("y"), () => written.push("y"));
     http2.finish();
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(heard.ends).toEqual([]);
+    expect(written).toEqual([]);
   });
 });
 
