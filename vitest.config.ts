@@ -48,6 +48,8 @@ export default defineConfig({
   test: {
     // A test may block its thread or end its process; forks keep that from the other files.
     pool: "forks",
+    // A cluster's setup takes it down and looks for remains; after this bound vitest would leave without a word.
+    teardownTimeout: 300_000,
     maxWorkers: 2,
     projects: [
       project(

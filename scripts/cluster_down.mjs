@@ -1,7 +1,15 @@
 // `npm run cluster:down`: ends the cluster and removes all that it made and stored but its images. `-- --keep-data` keeps what is stored,
 // and the secrets that belong to it, for the next `npm run cluster:up`.
 import { rmSync } from "node:fs";
-import { CLUSTER_FOLDER, composeCommand, hasSecrets, refuseWithoutEngine, removeWorkers } from "./cluster.mjs";
+import {
+  CLUSTER_FOLDER,
+  composeCommand,
+  hasSecrets,
+  output,
+  PROJECT,
+  refuseWithoutEngine,
+  removeWorkers,
+} from "./cluster.mjs";
 import { run, runScript } from "./toolchain.mjs";
 
 const ATTEMPTS = 4;
@@ -24,9 +32,27 @@ await runScript(import.meta.url, async (args) => {
     await removeWorkers();
     const { ok, detail } = await run(command, down);
     if (ok && (await removeWorkers()) === 0) break;
-    if (attempt === ATTEMPTS) throw new Error(`${command} down failed (${ok ? "containers are left" : detail})`);
+    if (attempt === ATTEMPTS)
+      throw new Error(miscountedNetworks() ?? `${command} down failed (${ok ? "containers are left" : detail})`);
   }
   if (!keepsData) rmSync(CLUSTER_FOLDER, { recursive: true, force: true });
   console.log(`cluster: down${keepsData ? "; what it stored is kept" : ""}`);
   return 0;
 });
+
+/** Engine 20.10 now and then counts more containers in a network than are in it, and then keeps it until it is started again. */
+function miscountedNetworks() {
+  const filter = ["--filter", `label=com.docker.compose.project=${PROJECT}`];
+  if (output("docker", ["ps", "-aq", ...filter]) !== "") return undefined;
+  const names = output("docker", ["network", "ls", "--format", "{{.Name}}", ...filter])
+    .split("\n")
+    .filter(Boolean);
+  const empty = names.filter(
+    (name) => output("docker", ["network", "inspect", "-f", "{{len .Containers}}", name]) === "0",
+  );
+  if (empty.length === 0) return undefined;
+  return (
+    `the engine takes the network ${empty.join(", ")} for used, but nothing is in it (moby issue 43286): ` +
+    "restart the engine, then run npm run cluster:down again"
+  );
+}

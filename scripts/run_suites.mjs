@@ -1,10 +1,10 @@
 // Runs the suites, most of them one after the other, and counts: tests in vitest's suites, one for each suite that is a program.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { installNeeds, missingOf } from "./machine_needs.mjs";
 import { listSuites } from "./suites.mjs";
-import { run, seconds } from "./toolchain.mjs";
+import { ROOT, run, seconds } from "./toolchain.mjs";
 
 /**
  * Builds, then runs every suite that this machine can run. Resolves to `{ passed, failed, skipped, notes }`; the notes are lines for
@@ -60,18 +60,18 @@ async function runSuite(suite, isNamed) {
   const prefix = isNamed ? `${suite.name} | ` : "";
   const result = suite.project ? await runVitest(suite, prefix) : await runProgram(suite, prefix);
   console.log(`── ${suite.name}: ${closingLine(result)} in ${seconds(result.ms)}`);
-  if (result.failed > 0) result.notes.push(`failed: ${suite.name} (${result.failed})`);
+  if (result.failed > 0) result.notes.unshift(`failed: ${suite.name} (${result.failed})`);
   return result;
 }
 
 async function runProgram({ command: program, within, env, boundMs }, prefix) {
   const [command, ...args] = [...within, ...program];
-  const { ok, detail, ms } = await run(command, args, { boundMs, env, prefix });
+  const { ok, detail, ms, lastErrors } = await run(command, args, { boundMs, env, prefix, keepErrors: true });
   return {
     passed: ok ? 1 : 0,
     failed: ok ? 0 : 1,
     skipped: 0,
-    notes: ok ? [] : [`${program.join(" ")}: ${detail}`],
+    notes: ok ? [] : [`  ${program.join(" ")} (${detail}):`, ...lastErrors.map(indented)],
     ms,
   };
 }
@@ -83,16 +83,16 @@ async function runVitest({ project, env, within, boundMs }, prefix) {
     const args = ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
     if (!process.stdout.isTTY) args.push("--no-color");
     const [command, ...rest] = [...within, "vitest", ...args];
-    const { ok, detail, ms } = await run(command, rest, { boundMs, env, prefix });
+    const { ok, detail, ms, lastErrors } = await run(command, rest, { boundMs, env, prefix, keepErrors: true });
     const counts = existsSync(report)
       ? countsOf(JSON.parse(readFileSync(report, "utf8")))
-      : { passed: 0, failed: 0, skipped: 0 };
+      : { passed: 0, failed: 0, skipped: 0, notes: [] };
     // An error outside of any test (a hook, a promise that nobody awaited, the bound) fails no test; it is one failure all the same.
     const lost = !ok && counts.failed === 0;
     return {
       ...counts,
       failed: counts.failed + (lost ? 1 : 0),
-      notes: lost ? [`vitest --project ${project}: ${detail}`] : [],
+      notes: lost ? [`  no test, but vitest (${detail}):`, ...lastErrors.map(indented)] : counts.notes,
       ms,
     };
   } finally {
@@ -100,14 +100,25 @@ async function runVitest({ project, env, within, boundMs }, prefix) {
   }
 }
 
+function indented(line) {
+  return `    ${line}`;
+}
+
 /** A file that could not even be loaded has no tests to count, and is one failure. */
 function countsOf(report) {
-  const broken = report.testResults.filter(
-    (file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed"),
-  );
+  const failed = report.testResults.flatMap(({ name, message, status, assertionResults }) => {
+    const tests = assertionResults.filter((test) => test.status === "failed");
+    if (tests.length > 0) return tests.map((test) => failureNote(name, test.fullName, test.failureMessages[0]));
+    return status === "failed" ? [failureNote(name, "the file", message)] : [];
+  });
   return {
     passed: report.numPassedTests,
-    failed: report.numFailedTests + broken.length,
+    failed: failed.length,
     skipped: report.numPendingTests + (report.numTodoTests ?? 0),
+    notes: failed,
   };
+}
+
+function failureNote(file, title, message = "") {
+  return `  ${relative(ROOT, file)} > ${title}: ${message.split("\n", 1)[0]}`;
 }

@@ -51,26 +51,36 @@ const STOP_BOUND_MS = 5_000;
 /** How long what a command left behind may hold its output open. */
 const DRAIN_BOUND_MS = 1_000;
 
+/** Of what a command said on stderr. */
+const LAST_LINES = 30;
+
 /**
- * Runs one command with its output shown here (`isQuiet`: only if it fails; `prefix`: before each line), as a process group of its own. When `boundMs` is over or
- * this process is interrupted the group is stopped; whatever is left of it when the command ends is killed. Resolves to
- * `{ ok, detail, ms }`; rejects only if this process was interrupted, so that the script unwinds.
+ * Runs one command with its output shown here (`isQuiet`: only if it fails; `prefix`: before each line), as a process group of
+ * its own. When `boundMs` is over or this process is interrupted the group is stopped; whatever is left of it when the command
+ * ends is killed. Resolves to `{ ok, detail, ms, lastErrors }`, the last being the end of its stderr where `keepErrors` is set;
+ * rejects only if this process was interrupted, so that the script unwinds.
  */
-export function run(command, args, { boundMs = 300_000, env = {}, isQuiet = false, prefix = "" } = {}) {
+export function run(command, args, options = {}) {
+  const { boundMs = 300_000, env = {}, isQuiet = false, keepErrors = false, prefix = "" } = options;
   const startedAt = performance.now();
   return new Promise((done, fail) => {
     const shown = isQuiet || prefix !== "" ? "pipe" : "inherit";
-    const options = {
+    const spawned = {
       cwd: ROOT,
-      stdio: ["ignore", shown, shown],
+      stdio: ["ignore", shown, keepErrors ? "pipe" : shown],
       env: projectEnvironment(env),
       detached: true,
     };
-    const child = spawn(command, args, options);
+    const child = spawn(command, args, spawned);
     const kept = [];
+    const lastErrors = [];
     for (const stream of [child.stdout, child.stderr]) {
       if (isQuiet) stream.on("data", (data) => kept.push(data));
-      else if (stream !== null) createInterface(stream).on("line", (line) => console.log(prefix + line));
+      else if (stream !== null)
+        createInterface(stream).on("line", (line) => {
+          console.log(prefix + line);
+          if (stream === child.stderr && lastErrors.push(line) > LAST_LINES) lastErrors.shift();
+        });
     }
     const timers = [];
     let stopped;
@@ -92,12 +102,12 @@ export function run(command, args, { boundMs = 300_000, env = {}, isQuiet = fals
       killGroup(child.pid, "SIGKILL");
       if (!ok) process.stderr.write(Buffer.concat(kept));
       if (stopped === "interrupted") fail(new Error("Interrupted."));
-      else done({ ok, detail, ms: performance.now() - startedAt });
+      else done({ ok, detail, ms: performance.now() - startedAt, lastErrors });
     };
     child.once("error", (error) => end(false, `could not start ${command}: ${error.message}`));
     child.once("exit", (code, signal) => {
       const conclude = () => end(code === 0 && !stopped, stopped ?? (code === 0 ? "" : `exit ${code ?? signal}`));
-      if (shown === "inherit") return conclude();
+      if (shown === "inherit" && !keepErrors) return conclude();
       // All of the output is there at "close".
       timers.push(setTimeout(conclude, DRAIN_BOUND_MS));
       child.once("close", conclude);

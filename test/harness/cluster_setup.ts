@@ -23,6 +23,8 @@ const DOWN_BOUND_MS = 120_000;
 const WORKERS_GATEWAY = "172.31.240.1";
 const WORKER_PORT = 7421;
 const SCHEDULERS = 2;
+/** What `cluster:down` says where the engine miscounts what is in a network, which some do now and then. */
+const ASKS_FOR_A_RESTART = "restart the engine, then run npm run cluster:down again";
 /** Of each service, when something failed. */
 const SHOWN_LINES = 200;
 
@@ -41,7 +43,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const stop = async (hasFailed: boolean) => {
     try {
       if (hasFailed) await showLogs(engine);
-      await runScript("cluster_down.mjs", [], { env, timeout: DOWN_BOUND_MS });
+      const down = () => runScript("cluster_down.mjs", [], { env, timeout: DOWN_BOUND_MS });
+      await down().catch(async (error: Error) => {
+        if (!error.message.includes(ASKS_FOR_A_RESTART)) throw error;
+        console.warn(`${ASKS_FOR_A_RESTART}: done`);
+        await engine.kill();
+        await engine.restart();
+        await down();
+      });
       await refuseRemains(engine);
     } finally {
       await engine.stop();

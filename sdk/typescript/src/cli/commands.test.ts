@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Outcome, Status } from "../../../../gen/multinode/invocation/v1/invocation.pb.js";
 import { LogLine, LogStream } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { FunctionSpec, Version } from "../../../../gen/multinode/registry/v1/function.pb.js";
@@ -19,6 +19,7 @@ beforeEach(async () => {
   home = await mkdtemp(join(tmpdir(), "multinode-test-"));
 });
 afterEach(async () => {
+  vi.unstubAllEnvs();
   await services[Symbol.asyncDispose]();
   await rm(home, { recursive: true });
 });
@@ -74,9 +75,11 @@ test("a key that an old server made without its role is revoked, and not shown",
 });
 
 test.each([
-  ["unable to verify the first certificate", "NODE_EXTRA_CA_CERTS"],
-  ["Protocol error", "https://"],
-])("%s is told with %s", (cause, hint) => {
+  ["unable to verify the first certificate", "Set NODE_EXTRA_CA_CERTS to", undefined],
+  ["unable to verify the first certificate", "Set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH to", "/etc/ca.pem"],
+  ["Protocol error", "https://", undefined],
+])("%s is told with %s", (cause, hint, grpcRoots) => {
+  vi.stubEnv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", grpcRoots);
   expect(describeError(new Unavailable(`it cannot be reached: ${cause}`)).hint).toContain(hint);
 });
 

@@ -94,9 +94,14 @@ function hintFor({ reason, message, metadata, retryDelayMs }: MultinodeError): s
   }
 }
 
+const GRPC_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH";
+
 function hintForUnreachable(message: string): string {
-  if (/certificate|self-signed/i.test(message))
-    return "Set NODE_EXTRA_CA_CERTS to the file of the authority that the server's certificate is of.";
+  if (/certificate|self-signed/i.test(message)) {
+    // Where it is set, grpc-js looks at no other.
+    const name = process.env[GRPC_ROOTS] === undefined ? "NODE_EXTRA_CA_CERTS" : GRPC_ROOTS;
+    return `Set ${name} to the file of the authority that the server's certificate is of.`;
+  }
   if (/Protocol error/i.test(message)) return "It may speak TLS there: try https:// in the address.";
   if (/SSL routines|EPROTO/i.test(message)) return "It may speak plain text there: try http:// in the address.";
   return 'Check that the server runs ("multinode up" starts one here) and that the address is right.';
