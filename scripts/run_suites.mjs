@@ -16,27 +16,30 @@ export async function runSuites({ strict }) {
   if (!built.ok) return { ...total, failed: 1, notes: ["failed: the build"] };
   const suites = listSuites();
   await installNeeds(suites);
-  for (const group of sideBySide(suites)) {
-    const results = group.map(async (suite) => {
-      const missing = missingOf(suite);
-      return missing.length > 0 ? leftOut(suite, missing, strict) : await runSuite(suite, group.length > 1);
-    });
-    for (const counts of await Promise.all(results)) {
-      total.passed += counts.passed;
-      total.failed += counts.failed;
-      total.skipped += counts.skipped;
-      total.notes.push(...counts.notes);
-    }
+  for (const group of groupsOf(suites)) {
+    const isNamed = group.flat().length > 1;
+    await Promise.all(
+      group.map(async (lane) => {
+        for (const suite of lane) {
+          const missing = missingOf(suite);
+          const counts = missing.length > 0 ? leftOut(suite, missing, strict) : await runSuite(suite, isNamed);
+          total.passed += counts.passed;
+          total.failed += counts.failed;
+          total.skipped += counts.skipped;
+          total.notes.push(...counts.notes);
+        }
+      }),
+    );
   }
   return total;
 }
 
-/** Suites that run at the same time, in the order in which they begin. */
-function sideBySide(suites) {
+/** Groups, one after the other: of one suite, and of those beside it, which run one after the other too. */
+function groupsOf(suites) {
   const groups = [];
   for (const suite of suites) {
-    if (suite.beside && groups.length > 0) groups.at(-1).push(suite);
-    else groups.push([suite]);
+    if (suite.beside && groups.length > 0) groups.at(-1)[1].push(suite);
+    else groups.push([[suite], []]);
   }
   return groups;
 }

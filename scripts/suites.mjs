@@ -62,13 +62,33 @@ const OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec 
  * within   a command that runs the suite's own
  * env      variables for it, beside those of this process
  * needs    what the machine must have beside Node
- * beside   runs at the same time as the one before it: both wait more than they compute
+ * beside   runs at the same time as the last one without it, after those beside it already: both wait more than they compute
  * boundMs  it is killed after this
  */
 const SUITES = [
   { name: "unit", source: "vitest.config.ts", project: "unit", boundMs: 300_000 },
   // The contract of databases and what stands on it once more, on a PostgreSQL of its own.
   { name: "postgres", source: "test/postgres", project: "postgres", needs: [POSTGRES], boundMs: 300_000 },
+  {
+    name: "python",
+    source: "test/python",
+    project: "python",
+    env: { MULTINODE_TEST_PYTHON: PYTHON },
+    needs: [PYTHON_GRPC, PROTOC, PYTHON_PLUGIN],
+    beside: true,
+    boundMs: 180_000,
+  },
+  { name: "nats", source: "test/nats", project: "nats", needs: [NATS_SERVER, OPENSSL], beside: true, boundMs: 120_000 },
+  { name: "tls", source: "test/tls", project: "tls", needs: [OPENSSL], beside: true, boundMs: 120_000 },
+  { name: "faults", source: "test/chaos/faults", project: "faults", beside: true, boundMs: 180_000 },
+  {
+    name: "full-disk",
+    source: "test/chaos/faults/disk",
+    project: "full-disk",
+    needs: [SMALL_DISK],
+    beside: true,
+    boundMs: 120_000,
+  },
   // The same tests on `multinode up`, on the three services as processes of their own, and on these with PostgreSQL and NATS.
   { name: "e2e-embedded", source: "test/e2e", project: "e2e-embedded", boundMs: 420_000 },
   { name: "e2e-services", source: "test/e2e", project: "e2e-services", boundMs: 420_000 },
@@ -78,33 +98,6 @@ const SUITES = [
     project: "e2e-stores",
     needs: [POSTGRES, NATS_SERVER],
     boundMs: 420_000,
-  },
-  {
-    name: "python",
-    source: "test/python",
-    project: "python",
-    env: { MULTINODE_TEST_PYTHON: PYTHON },
-    needs: [PYTHON_GRPC, PROTOC, PYTHON_PLUGIN],
-    boundMs: 180_000,
-  },
-  { name: "nats", source: "test/nats", project: "nats", needs: [NATS_SERVER, OPENSSL], boundMs: 120_000 },
-  { name: "tls", source: "test/tls", project: "tls", needs: [OPENSSL], boundMs: 120_000 },
-  { name: "faults", source: "test/chaos/faults", project: "faults", boundMs: 180_000 },
-  {
-    name: "full-disk",
-    source: "test/chaos/faults/disk",
-    project: "full-disk",
-    needs: [SMALL_DISK],
-    boundMs: 120_000,
-  },
-  // Starts engines of its own and makes its images of this machine's Node: no registry is asked.
-  {
-    name: "docker",
-    source: "test/docker",
-    project: "docker",
-    within: OWN_NETWORK,
-    needs: [DOCKER, CONTAINERS],
-    boundMs: 300_000,
   },
   // The same tests as the other e2e- ones, on the cluster of docker-compose.yml with workers in containers; then what is of it alone.
   {
@@ -122,6 +115,16 @@ const SUITES = [
     within: OWN_NETWORK,
     needs: CLUSTER,
     boundMs: 420_000,
+  },
+  // Starts engines of its own and makes its images of this machine's Node: no registry is asked.
+  {
+    name: "docker",
+    source: "test/docker",
+    project: "docker",
+    within: OWN_NETWORK,
+    needs: [DOCKER, CONTAINERS],
+    beside: true,
+    boundMs: 300_000,
   },
   // A Swarm of two nodes, each with a network of its own.
   {
