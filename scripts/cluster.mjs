@@ -17,6 +17,10 @@ export const CA_FILE = join(TLS_FOLDER, "ca.crt");
 process.env.MULTINODE_TLS_FOLDER = TLS_FOLDER;
 export const PROJECT = "multinode";
 const LABEL = "dev.multinode.installation";
+const WORKERS_NETWORK = "multinode-workers";
+const FIREWALL = join(ROOT, "deploy/firewall/workers.nft");
+/** Programs for root, which Debian keeps off other users' PATH. */
+const WITH_SBIN = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 
 /** @throws Error that says what to do. */
 export function refuseWithoutEngine() {
@@ -50,6 +54,33 @@ export function refuseOthersRemains() {
     `this machine has a cluster of another checkout, or of secrets that are gone from ${CLUSTER_FOLDER}: end it there by ` +
       `npm run cluster:down, or remove it with \`docker rm -f\` and \`docker volume rm\`: ${found.join(" ")}`,
   );
+}
+
+/** A network stays as it was made. @throws Error that says what to do. */
+export function refuseOtherNetwork(hasInternet) {
+  const { status, stdout } = spawnSync("docker", ["network", "inspect", "-f", "{{.Internal}}", WORKERS_NETWORK], {
+    encoding: "utf8",
+  });
+  if (status !== 0 || stdout.trim() === String(!hasInternet)) return;
+  throw new Error(
+    `the workers of this cluster have ${hasInternet ? "no" : "a"} way to the internet: to change that, ` +
+      "npm run cluster:down -- --keep-data first, which ends what runs",
+  );
+}
+
+/** What keeps workers that reach the internet from everything else. @throws Error that says what to do. */
+export function loadFirewall() {
+  const { status, stderr, error } = spawnSync("nft", ["-f", FIREWALL], { encoding: "utf8", env: WITH_SBIN });
+  if (status === 0) return;
+  throw new Error(
+    `the firewall for workers that reach the internet was not loaded (${(stderr || error?.message || "").trim()}): run this as root, ` +
+      `with nftables installed; or load ${FIREWALL}, or one of your own, as root, and say --own-firewall`,
+  );
+}
+
+/** Where it was loaded by this user. */
+export function removeFirewall() {
+  spawnSync("nft", ["delete", "table", "inet", "multinode_workers"], { stdio: "ignore", env: WITH_SBIN });
 }
 
 /** "docker compose" where it is there, else "docker-compose". @throws Error that says what is missing. */

@@ -8,6 +8,7 @@ import {
   output,
   PROJECT,
   refuseWithoutEngine,
+  removeFirewall,
   removeWorkers,
 } from "./cluster.mjs";
 import { run, runScript } from "./toolchain.mjs";
@@ -35,6 +36,7 @@ await runScript(import.meta.url, async (args) => {
     if (attempt === ATTEMPTS)
       throw new Error(miscountedNetworks() ?? `${command} down failed (${ok ? "containers are left" : detail})`);
   }
+  removeFirewall();
   if (!keepsData) rmSync(CLUSTER_FOLDER, { recursive: true, force: true });
   console.log(`cluster: down${keepsData ? "; what it stored is kept" : ""}`);
   return 0;

@@ -1,4 +1,4 @@
-// `npm run cluster:up [-- --json] [--insecure]`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
+// `npm run cluster:up [-- --json] [--insecure] [--internet [--own-firewall]]`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
 import { spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import { hostname } from "node:os";
@@ -9,8 +9,10 @@ import {
   engineSocket,
   ensureCertificates,
   ensureSecrets,
+  loadFirewall,
   output,
   PROJECT,
+  refuseOtherNetwork,
   refuseOthersRemains,
   refuseWithoutEngine,
   removeCertificates,
@@ -34,22 +36,27 @@ const MOST_FAILURES = 20;
 /** The image has no more than node for it. */
 const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/api-key","utf8"))';
 
+const OPTIONS = ["--json", "--insecure", "--internet", "--own-firewall"];
+
 await runScript(import.meta.url, async (args) => {
   const isForPrograms = args.includes("--json");
+  const hasInternet = args.includes("--internet");
   const startedAt = performance.now();
-  const unknown = args.filter((arg) => !["--json", "--insecure"].includes(arg));
-  if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; only --json and --insecure are known`);
+  const unknown = args.filter((arg) => !OPTIONS.includes(arg));
+  if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; known are ${OPTIONS.join(" ")}`);
   const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
   refuseWithoutEngine();
   const socket = engineSocket();
   refuseOthersRemains();
+  refuseOtherNetwork(hasInternet);
+  if (hasInternet && !args.includes("--own-firewall")) loadFirewall();
   ensureSecrets();
   if (args.includes("--insecure")) removeCertificates();
   else ensureCertificates([hostname(), address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "")]);
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
   await step("the images", makeImages);
-  await step("the cluster", () => start(compose, socket));
+  await step("the cluster", () => start(compose, socket, hasInternet));
   await step("its health", () => untilHealthy());
   const apiKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
   // Node warns of certificates that are asked for by an IP address.
@@ -126,8 +133,12 @@ async function isThere(image) {
   }
 }
 
-async function start([command, ...args], socket) {
+async function start([command, ...args], socket, hasInternet) {
   const env = { MULTINODE_DOCKER_SOCKET: socket, MULTINODE_DOCKER_GROUP: String(statSync(socket).gid) };
+  if (hasInternet) {
+    env.MULTINODE_WORKERS_INTERNAL = "false";
+    env.MULTINODE_WORKER_NAME_SERVERS = process.env.MULTINODE_WORKER_NAME_SERVERS ?? "engine";
+  }
   // Those of an earlier build are replaced.
   const { ok, detail } = await run(command, [...args, "up", "-d", "--remove-orphans"], { boundMs: 300_000, env });
   if (!ok) throw new Error(`${command} up failed (${detail}): mend what it names above, then try again`);

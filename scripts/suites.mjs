@@ -39,6 +39,8 @@ const CONTAINERS = {
   probe: ["unshare", "--mount", "--net", "true"],
 };
 
+const NFT = { debian: "nftables", probe: ["sh", "-c", 'PATH="$PATH:/usr/sbin" nft --version'] };
+
 /** Tunnels between the nodes of a Swarm. */
 const VXLAN = {
   enable: "use a kernel with VXLAN",
@@ -122,7 +124,7 @@ const SUITES = [
     source: "test/docker",
     project: "docker",
     within: OWN_NETWORK,
-    needs: [DOCKER, CONTAINERS],
+    needs: [DOCKER, CONTAINERS, NFT],
     beside: true,
     boundMs: 300_000,
   },

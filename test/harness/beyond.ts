@@ -1,15 +1,24 @@
 /**
- * A stand-in for the world beyond this machine: a network namespace behind a cable, that answers on every port it is asked on.
+ * A stand-in for the world beyond this machine: a network namespace behind a cable, with something that listens and a name server.
  * The machine itself reaches it and hands packets on to it. For tests that run in a network of their own, as root.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 
-/** An address for documentation, and that of the metadata services of clouds. */
-export const BEYOND_ADDRESSES = ["192.0.2.1", "169.254.169.254"] as const;
+/** An address for documentation, that of the metadata services of clouds, and a private one. */
+export const BEYOND_ADDRESSES = ["192.0.2.1", "169.254.169.254", "10.66.0.1"] as const;
 export const BEYOND_PORT = 80;
 
+/** Its name server gives every name the first address: a header that says so, the question, and one answer. */
 const SERVER = `
+  const names = require("node:dgram").createSocket("udp4").bind(53, "0.0.0.0");
+  names.on("message", (query, { port, address }) => {
+    const question = query.subarray(12, query.indexOf(0, 12) + 5);
+    const isOfIPv4 = question.readUInt16BE(question.length - 4) === 1;
+    const header = Buffer.from([...query.subarray(0, 2), 0x81, 0x80, 0, 1, 0, isOfIPv4 ? 1 : 0, 0, 0, 0, 0]);
+    const answer = isOfIPv4 ? [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ${BEYOND_ADDRESSES[0].replaceAll(".", ", ")}] : [];
+    names.send(Buffer.concat([header, question, Buffer.from(answer)]), port, address);
+  });
   require("node:net").createServer((socket) => socket.end()).listen(${BEYOND_PORT}, "0.0.0.0", () => console.log("listening"));
 `;
 /** An engine that starts later leaves interfaces of this name alone. */
@@ -32,7 +41,7 @@ export async function openBeyond(): Promise<() => Promise<void>> {
   for (const address of BEYOND_ADDRESSES) inWorld(`addr add ${address}/24 dev ${FAR_END}`);
   inWorld(`link set ${FAR_END} up`);
   inWorld(`route add default via ${OWN_ADDRESS}`);
-  here(`route add ${BEYOND_ADDRESSES[1]} dev ${CABLE}`);
+  for (const address of BEYOND_ADDRESSES.slice(1)) here(`route add ${address} dev ${CABLE}`);
   return async () => {
     world.kill("SIGKILL");
     await ended; // the cable goes with it

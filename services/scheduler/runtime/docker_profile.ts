@@ -39,10 +39,10 @@ const NANO = 1e9;
 export const OPEN_FILES = [{ Name: "nofile", Soft: 1024, Hard: 4096 }];
 export const LOGS = { driver: "local", options: { "max-size": "10m", "max-file": "2" } };
 /**
- * Nobody answers there. The engine's own name server would ask those of the machine, for workers that reach none, and so
- * carry what is asked to the world.
+ * Nobody answers there, and that is known after a second. The engine's own name server would ask those of the machine, for
+ * workers that reach none, and so carry what is asked to the world.
  */
-export const NO_NAME_SERVER = "127.0.0.1";
+const NO_NAME_SERVER = { servers: ["127.0.0.1"], options: ["timeout:1", "attempts:1"] };
 /** The engine refuses less. */
 const LEAST_CPU = 0.01;
 /**
@@ -70,6 +70,8 @@ export interface ContainerSettings {
   readonly image: string;
   /** Name of the network that workers are in. */
   readonly network: string;
+  /** IP addresses of those that workers ask for names, or "engine": those of the engine. Default: none. */
+  readonly nameServers?: readonly string[] | "engine";
   /** OCI runtime, such as "runsc". Default: the engine's. */
   readonly ociRuntime?: string;
 }
@@ -180,14 +182,22 @@ export function memoryLimitOf(memoryBytes: number) {
   return { Memory: limitBytes, MemorySwap: limitBytes }; // D3
 }
 
-function hardened({ ociRuntime }: ContainerSettings, networkMode: string, pids: number): HostConfig {
+/** Undefined: as the engine has it. */
+export function nameServersOf({ nameServers = [] }: Pick<ContainerSettings, "nameServers">) {
+  if (nameServers === "engine") return undefined;
+  return nameServers.length === 0 ? NO_NAME_SERVER : { servers: [...nameServers], options: [] };
+}
+
+function hardened(settings: ContainerSettings, networkMode: string, pids: number): HostConfig {
+  const { ociRuntime } = settings;
+  // The network of a holder has the holder's.
+  const names = networkMode.startsWith("container:") ? undefined : nameServersOf(settings);
   return {
     Init: true,
     AutoRemove: false,
     RestartPolicy: { Name: "no" },
     NetworkMode: networkMode,
-    // The network of a holder has the holder's.
-    ...(networkMode.startsWith("container:") ? {} : { Dns: [NO_NAME_SERVER] }),
+    ...(names === undefined ? {} : { Dns: names.servers, DnsOptions: names.options }),
     CapDrop: ["ALL"], // D1
     SecurityOpt: ["no-new-privileges"],
     ReadonlyRootfs: true,

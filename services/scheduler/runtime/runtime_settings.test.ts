@@ -17,12 +17,23 @@ describe("the settings of the runtime", () => {
     ["MULTINODE_WORKER_IMAGE", "../worker"],
     ["MULTINODE_WORKER_NETWORK", "container:other"],
     ["MULTINODE_WORKER_NETWORK", "-x"],
+    ["MULTINODE_WORKER_NAME_SERVERS", "example.com"],
+    ["MULTINODE_WORKER_NAME_SERVERS", "192.0.2.1,"],
     ["MULTINODE_READY_NETWORKS", "-1"],
     ["MULTINODE_WORKER_OCI_RUNTIME", ""],
     ["MULTINODE_IMAGE_BUILDS", "no"],
     ["MULTINODE_BUILD_NETWORK", "container:other"],
   ])("refuse %s=%s by its name", (name, value) => {
     expect(() => readSettings(RUNTIME_SETTINGS, { [name]: value })).toThrow(`${name} is wrong`);
+  });
+
+  it.each([
+    ["none", []],
+    ["engine", "engine"],
+    ["192.0.2.1,2001:db8::1", ["192.0.2.1", "2001:db8::1"]],
+  ])("take %s for name servers", (text, nameServers) => {
+    const settings = readSettings(RUNTIME_SETTINGS, { MULTINODE_WORKER_NAME_SERVERS: text });
+    expect(settings.MULTINODE_WORKER_NAME_SERVERS).toEqual(nameServers);
   });
 
   it("refuse on a Swarm what it cannot do", async () => {

@@ -1,5 +1,6 @@
 /** The runtime that a scheduler's settings ask for. */
 import { createHash } from "node:crypto";
+import { isIP } from "node:net";
 import { z } from "zod";
 import type { Logger } from "../../platform/log.js";
 import { packageFile } from "../../platform/package_files.js";
@@ -23,6 +24,14 @@ export const RUNTIME_SETTINGS = {
     .string()
     .regex(/^[a-zA-Z0-9][\w.-]{0,62}$/, "the name of a network is needed")
     .default("multinode-workers"),
+  /** Whom workers ask for names, where their network leads there: IP addresses, with commas, or those of the engine. */
+  MULTINODE_WORKER_NAME_SERVERS: z
+    .string()
+    .refine((text) => text === "engine" || text === "none" || text.split(",").every((part) => isIP(part) > 0), {
+      message: '"none", "engine", or IP addresses with commas are needed',
+    })
+    .transform((text) => (text === "engine" ? text : text.split(",").filter((part) => part !== "none")))
+    .default([]),
   /** Networks that are kept open for workers to come. */
   MULTINODE_READY_NETWORKS: z.coerce.number().int().min(0).max(1_000).default(4),
   /** Whether projects' Dockerfiles are built here. Their steps run as root of containers that are not hardened. */
@@ -52,6 +61,7 @@ type Settings = z.infer<z.ZodObject<typeof RUNTIME_SETTINGS>> & {
 };
 
 export function openRuntime(settings: Settings, { folder, schedulerId, log }: RuntimeContext): Runtime {
+  const { MULTINODE_WORKER_NAME_SERVERS: nameServers } = settings;
   switch (settings.MULTINODE_RUNTIME) {
     case "process":
       return new ProcessRuntime({
@@ -67,6 +77,7 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         schedulerId,
         image: settings.MULTINODE_WORKER_IMAGE,
         network: settings.MULTINODE_WORKER_NETWORK,
+        nameServers,
         readyNetworks: settings.MULTINODE_READY_NETWORKS,
         ...(settings.MULTINODE_IMAGE_BUILDS === "true" ? { buildNetwork: settings.MULTINODE_BUILD_NETWORK } : {}),
         ...(ociRuntime === undefined ? {} : { ociRuntime }),
@@ -85,6 +96,7 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         schedulerId,
         image: settings.MULTINODE_WORKER_IMAGE,
         network: settings.MULTINODE_WORKER_NETWORK,
+        nameServers,
         log,
       });
   }

@@ -17,9 +17,9 @@ import {
   LOGS,
   labelsOf,
   memoryLimitOf,
-  NO_NAME_SERVER,
   NOBODY,
   nameOf,
+  nameServersOf,
   nanoCpusOf,
   OPEN_FILES,
   TMP_BYTES,
@@ -76,6 +76,7 @@ export function workerService(
 ): CreateServiceOptions {
   const name = nameOf(settings.installationId, workerId);
   const { Memory } = memoryLimitOf(resources.memoryBytes);
+  const names = nameServersOf(settings);
   return {
     Name: name,
     Labels: labelsOfWorker(settings, workerId),
@@ -98,7 +99,7 @@ export function workerService(
         ReadOnly: true,
         Init: true,
         StopSignal: "SIGKILL",
-        DNSConfig: { Nameservers: [NO_NAME_SERVER] },
+        ...(names === undefined ? {} : { DNSConfig: { Nameservers: names.servers, Options: names.options } }),
         Ulimits: OPEN_FILES,
         Mounts: [tmpfs("/tmp", TMP_BYTES), tmpfs(CODE_FOLDER, CODE_BYTES)],
         Secrets: [{ SecretID: secretId, SecretName: name, File: { Name: BOOT_FILE, UID: "0", GID: "0", Mode: 0o400 } }],
