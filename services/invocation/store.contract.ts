@@ -334,10 +334,15 @@ export function testInvocationStore(
       expect(await due(NOW + 1_000)).toContain(running);
       await happen(running, { type: "timeout" });
       expect(await due(NOW + 1_000)).not.toContain(running);
+      const areExpired = async () =>
+        (await db.read((tx) => store.loadExpired(tx, NOW, 100))).map(({ identity }) => identity.id);
+      const begun = await insertOne({ expiresAt: NOW - 10 });
+      await happen(begun, lease());
       await happen(late, lease());
-      expect((await db.read((tx) => store.loadExpired(tx, NOW, 100))).map(({ identity }) => identity.id)).not.toContain(
-        late,
-      );
+      expect(await areExpired()).toEqual(expect.arrayContaining([late, begun]));
+      await happen(begun, start);
+      await happen(late, { type: "expire" });
+      expect((await areExpired()).filter((id) => [late, begun].includes(id))).toEqual([]);
     });
   });
 

@@ -35,14 +35,28 @@ describe("a ttl", () => {
     expect(await test.get(kept)).toMatchObject({ status: Status.PENDING });
   });
 
-  it("is kept by what was leased", async () => {
+  it("is kept by what has begun, and not by what was only leased", async () => {
     test.catalog.add("f", { maxRetries: 1 });
     const id = await test.start("f", { ttlMs: 60_000 });
     const other = await test.start("f", { ttlMs: 60_001 });
-    await test.report(reports.threw(await leaseOne(), { released: true }));
+    const [begun, provisioned] = [await leaseOne(), await leaseOne()];
+    await test.report(reports.started(begun), reports.threw(begun, { released: true }));
+    await test.report(reports.threw(provisioned, { error: "ProvisioningError: no worker", released: true }));
     test.clock.forward(61_000);
-    await becomes(other, { status: Status.TIMED_OUT });
+    await becomes(other, { status: Status.TIMED_OUT, numFailedAttempts: 1, startTimeMs: undefined });
     expect(await test.get(id)).toMatchObject({ status: Status.PENDING, numFailedAttempts: 1 });
+  });
+
+  it("interrupts what waits for its worker", async () => {
+    test.catalog.add("f", { maxRetries: 1 });
+    const id = await test.start("f", { ttlMs: 10_000 });
+    const leased = await leaseOne();
+    test.clock.forward(10_001);
+    const listed = () => test.dispatch.listInterruptions({ schedulerId: scheduler });
+    await vi.waitFor(async () => expect((await listed()).interruptions).toMatchObject([{ reason: 2 }]), WAIT);
+    expect(await test.get(id)).toMatchObject({ status: Status.PENDING });
+    await test.report(reports.threw(leased, { error: "", interrupted: true, released: true }));
+    expect(await test.get(id)).toMatchObject({ status: Status.TIMED_OUT, terminated: true, numFailedAttempts: 0 });
   });
 });
 

@@ -181,7 +181,7 @@ class LeaseBatch {
   async take(invocation: StoredInvocation, input: Uint8Array): Promise<void> {
     const { identity, life } = invocation;
     // Its ttl may have passed while nobody swept.
-    if (identity.expiresAt !== null && identity.expiresAt <= this.#now && life.attempts === 0) return;
+    if (identity.expiresAt !== null && identity.expiresAt <= this.#now && life.startedAt === null) return;
     const known = await this.#deps.functions.load(this.#tx, identity.versionId, identity.functionName);
     const executionId = this.#deps.ids.next("exe");
     const working = new WorkingSet([invocation]);

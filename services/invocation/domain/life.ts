@@ -5,8 +5,8 @@
  * L1. `status` PENDING without a `current` execution is what a scheduler may lease.
  * L2. `current` is the newest execution until it has ended; afterwards there is none.
  * L3. `held` counts the executions, `current` included, that hold a worker. `terminated` = finished and `held` 0.
- * L4. `revision` grows with every change. Each execution begins a range of its own, so that revisions which were seen, and
- *     then lost with the power of the machine, are never given to what comes after them.
+ * L4. `revision` grows with every change. What may be lost with the power of the machine after it was seen, the start of an
+ *     execution and its yields, counts on in a range; each change that is not begins a new one, above all that was seen.
  * L5. A finished life changes in `held`, `terminated` and `revision` only.
  */
 
@@ -74,10 +74,10 @@ export interface LifePolicy {
   retryDelayMs(failures: number): number;
 }
 
-/** Revisions of one execution. */
+/** Revisions between two changes that no crash takes back. */
 const REVISION_RANGE = 2 ** 24;
 
-/** The first revision of the next execution (L4). */
+/** The first revision after all that an execution may have had (L4). */
 export function nextRevisionRange(revision: number): number {
   return (Math.floor(revision / REVISION_RANGE) + 1) * REVISION_RANGE;
 }

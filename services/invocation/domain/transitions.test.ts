@@ -108,7 +108,7 @@ const EXPECTED: Record<Phase, Record<EventType, string>> = {
     release: "ignored",
     cancel: "CANCELLING",
     timeout: "ignored",
-    expire: "ignored",
+    expire: "TIMING_OUT",
   },
   RUNNING: {
     lease: "ignored",
@@ -297,6 +297,16 @@ describe("time", () => {
     const { life, ended } = taken(LIVES.TIMING_OUT, threw({ interrupted: true, killed: true }), 70, ONE_RETRY);
     expect(life).toMatchObject({ status: "TIMED_OUT", failedAttempts: 1 });
     expect(ended?.outcome).toBe("FAILED");
+  });
+
+  it("of the ttl ends what waits again, and what waits for a worker, where nothing has begun", () => {
+    const again = lived([lease, threw()], ONE_RETRY);
+    expect(taken(again, expire, 100, ONE_RETRY).life).toMatchObject({ status: "TIMED_OUT", startedAt: null });
+    const late = taken(LIVES.PROVISIONING, expire, 60).life;
+    expect(late).toMatchObject({ status: "PENDING", current: { interrupt: "TIMED_OUT", interruptedAt: 60 } });
+    expect(taken(late, threw({ interrupted: true }), 70, ONE_RETRY).life).toMatchObject({ status: "TIMED_OUT" });
+    expect(taken(late, giveBack).life).toMatchObject({ status: "TIMED_OUT", terminated: true, attempts: 0 });
+    expect(taken(late, start, 65).life).toMatchObject({ status: "RUNNING", current: { interrupt: "TIMED_OUT" } });
   });
 
   it("keeps its ttl once an execution has begun", () => {

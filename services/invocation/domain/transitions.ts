@@ -82,8 +82,7 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     release, // of an earlier attempt
     cancel: (life, _event, now) => finish({ ...life, cancelRequestedAt: now }, "CANCELLED", now),
     timeout: "ignored",
-    // Once an execution has begun, the ttl is kept.
-    expire: (life, _event, now) => (life.attempts > 0 ? "ignored" : finish(life, "TIMED_OUT", now)),
+    expire: (life, _event, now) => (hasBegun(life) ? "ignored" : finish(life, "TIMED_OUT", now)),
   },
   PROVISIONING: {
     lease: "ignored",
@@ -95,7 +94,7 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     release,
     cancel,
     timeout: "ignored", // the timeout counts from the start of user code
-    expire: "ignored",
+    expire: (life, _event, now) => (hasBegun(life) ? "ignored" : timeOut(life, now)),
   },
   RUNNING: {
     lease: "ignored",
@@ -106,16 +105,16 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     giveBack: "ignored", // what has begun is an attempt
     release,
     cancel,
-    timeout: (life, _event, now) => changed(life, { current: interrupt(currentOf(life), "TIMED_OUT", now) }),
+    timeout: (life, _event, now) => timeOut(life, now),
     expire: "ignored",
   },
   TIMING_OUT: {
     lease: "ignored",
-    start: "ignored",
+    start,
     yield: yieldValue,
     return: endInterrupted,
     throw: endInterrupted,
-    giveBack: "ignored",
+    giveBack: (life, _event, now) => (hasBegun(life) ? "ignored" : finish(giveBack(life).life, "TIMED_OUT", now)),
     release,
     cancel,
     timeout: "ignored",
@@ -142,9 +141,10 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
 export function phaseOf(life: Life): Phase {
   switch (life.status) {
     case "PENDING":
-      return life.current === null ? "QUEUED" : "PROVISIONING";
     case "RUNNING":
-      return life.current?.interrupt === "TIMED_OUT" ? "TIMING_OUT" : "RUNNING";
+      if (life.current === null) return "QUEUED";
+      if (life.current.interrupt === "TIMED_OUT") return "TIMING_OUT";
+      return life.status === "PENDING" ? "PROVISIONING" : "RUNNING";
     case "CANCELLING":
     case "SUCCEEDED":
     case "FAILED":
@@ -161,10 +161,13 @@ export function advance(life: Life, event: LifeEvent, now: number, policy: LifeP
   return (entry as Move<LifeEvent>)(life, event, now, policy);
 }
 
+/** Whether user code was ever begun: then the ttl is kept. */
+function hasBegun(life: Life): boolean {
+  return life.startedAt !== null;
+}
+
 function lease(life: Life, event: Extract<LifeEvent, { type: "lease" }>, now: number): Advanced {
-  const next = {
-    ...life,
-    revision: nextRevisionRange(life.revision),
+  return changedForGood(life, {
     attempts: life.attempts + 1,
     held: life.held + 1,
     current: {
@@ -179,8 +182,7 @@ function lease(life: Life, event: Extract<LifeEvent, { type: "lease" }>, now: nu
       interruptedAt: null,
       yieldIndex: 0,
     },
-  };
-  return { life: next };
+  });
 }
 
 /** An execution that no worker was given: it was no attempt. */
@@ -222,9 +224,14 @@ function fail(life: Life, event: Extract<LifeEvent, { type: "throw" }>, now: num
   return end(waiting, "FAILED", event.error, now);
 }
 
+/** The execution ran for too long, or did not begin in time. */
+function timeOut(life: Life, now: number): Advanced {
+  return changedForGood(life, { current: interrupt(currentOf(life), "TIMED_OUT", now) });
+}
+
 function cancel(life: Life, _event: LifeEvent, now: number): Advanced {
   const current = currentOf(life);
-  return changed(life, {
+  return changedForGood(life, {
     status: "CANCELLING",
     cancelRequestedAt: now,
     // An interruption that was under way stays what it was.
@@ -255,7 +262,7 @@ function end(life: Life, outcome: Outcome, error: string, now: number, status?: 
   const failedAttempts = life.failedAttempts + (outcome === "FAILED" ? 1 : 0);
   const next = { ...life, failedAttempts, error: error === "" ? life.error : error, current: null };
   return {
-    ...(status === undefined ? changed(next, {}) : finish(next, status, now)),
+    ...(status === undefined ? changedForGood(next, {}) : finish(next, status, now)),
     ended: {
       id: current.id,
       attemptNumber: life.attempts,
@@ -272,7 +279,7 @@ function end(life: Life, outcome: Outcome, error: string, now: number, status?: 
 }
 
 function finish(life: Life, status: FinishedStatus, now: number): Advanced {
-  return changed(life, { status, finishedAt: now, terminated: life.held === 0 });
+  return changedForGood(life, { status, finishedAt: now, terminated: life.held === 0 });
 }
 
 function interrupt(current: CurrentExecution, cause: "CANCELLED" | "TIMED_OUT", now: number): CurrentExecution {
@@ -281,6 +288,11 @@ function interrupt(current: CurrentExecution, cause: "CANCELLED" | "TIMED_OUT", 
 
 function changed(life: Life, changes: Partial<Life>): Advanced {
   return { life: { ...life, ...changes, revision: life.revision + 1 } };
+}
+
+/** Above all revisions of the execution so far: a crash may take back those of its start and its yields, which watchers have. */
+function changedForGood(life: Life, changes: Partial<Life>): Advanced {
+  return { life: { ...life, ...changes, revision: nextRevisionRange(life.revision) } };
 }
 
 function currentOf(life: Life): CurrentExecution {

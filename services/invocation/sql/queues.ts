@@ -160,7 +160,7 @@ export async function loadHeldEnded(tx: ReadTransaction, schedulerId: string): P
   return rows.map(storedExecution);
 }
 
-const EXPIRING = `expires_at IS NOT NULL AND status = ${STATUS_CODE.PENDING} AND attempts = 0`;
+const EXPIRING = `expires_at IS NOT NULL AND status = ${STATUS_CODE.PENDING} AND started_at IS NULL AND interrupt IS NULL`;
 const DUE = "deadline_at IS NOT NULL AND interrupt IS NULL";
 
 export async function loadExpired(

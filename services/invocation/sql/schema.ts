@@ -137,4 +137,12 @@ export const MIGRATIONS: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    // What has not begun may have been leased, more than once. The index of before goes when no service of before runs any more.
+    name: "invocation-2",
+    statements: () => [
+      `CREATE INDEX invocations_not_begun ON invocations (expires_at)
+        WHERE expires_at IS NOT NULL AND status = 1 AND started_at IS NULL AND interrupt IS NULL`,
+    ],
+  },
 ];
