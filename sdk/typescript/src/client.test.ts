@@ -3,7 +3,13 @@ import { createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { MultinodeClient } from "./client.js";
 import { encodeArguments } from "./codec.js";
-import { IdempotencyKeyReused, InvocationDoesNotExist, PermissionDenied, Unavailable } from "./errors.js";
+import {
+  IdempotencyKeyReused,
+  InvocationDoesNotExist,
+  ParameterValidationError,
+  PermissionDenied,
+  Unavailable,
+} from "./errors.js";
 import type { StartRequest } from "./invocation_client.js";
 import { FakeServer, unavailable } from "./testing/fake_server.js";
 
@@ -235,7 +241,7 @@ describe("a replica that stands still", () => {
   });
 
   test("is left by a watch", async () => {
-    const end = client.awaitFinished("inv-none");
+    const end = client.awaitFinished(`inv-${"0".repeat(26)}`);
     await expect(end).rejects.toThrow(InvocationDoesNotExist);
     expect(server.streamsOpened).toBe(2);
   });
@@ -355,9 +361,25 @@ describe("waits", () => {
   test("one that does not exist is refused, the others stay", async () => {
     const id = await client.start(request(1));
     const good = client.awaitFinished(id);
-    await expect(client.awaitFinished("inv-none")).rejects.toThrow(InvocationDoesNotExist);
+    await expect(client.awaitFinished(`inv-${"0".repeat(26)}`)).rejects.toThrow(InvocationDoesNotExist);
     server.succeed(id, 1);
     await expect(good).resolves.toMatchObject({ result: 1 });
+  });
+
+  test("one whose id is none is refused, the others stay", async () => {
+    const id = await client.start(request(1));
+    const good = client.awaitFinished(id);
+    const bad = { reason: "ParameterValidationError", violations: [{ field: "invocationId" }] };
+    await expect(client.awaitFinished("inv-typo")).rejects.toMatchObject(bad);
+    server.succeed(id, 1);
+    await expect(good).resolves.toMatchObject({ result: 1 });
+    await expect(client.watch("", "finished").next()).rejects.toMatchObject(bad);
+  });
+
+  test("a refusal of what is asked for, which no new stream mends, fails them all", async () => {
+    server.refuseWatches = "ParameterValidationError";
+    await expect(client.awaitFinished(await client.start(request(1)))).rejects.toThrow(ParameterValidationError);
+    expect(server.streamsOpened).toBe(1);
   });
 
   test("a credential that may not watch fails them all", async () => {

@@ -16,10 +16,11 @@ import {
   type WatchInvocationsResponse,
 } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { invocationFromWire } from "./convert.js";
-import { MultinodeError, Unavailable } from "./errors.js";
+import { MultinodeError, ParameterValidationError, Unavailable } from "./errors.js";
 import type { Invocation } from "./invocation.js";
 import type { WatchDetail, WatchHandle, WatchSink, WatchUntil } from "./invocation_client.js";
 import { LIMITS } from "./protocol/limits.js";
+import { isId } from "./protocol/names.js";
 import { RequestQueue } from "./request_queue.js";
 import { silence } from "./silence.js";
 import { copyOf, errorFromStatus } from "./status_details.js";
@@ -38,6 +39,7 @@ type WatchService = Pick<Client<InvocationServiceDefinition>, "watchInvocations"
 
 /** Errors that no new connection mends. */
 const FINAL_CODES: ReadonlySet<number | undefined> = new Set([
+  Status.INVALID_ARGUMENT,
   Status.UNAUTHENTICATED,
   Status.PERMISSION_DENIED,
   Status.UNIMPLEMENTED,
@@ -83,6 +85,11 @@ export class WatchSession {
     const follower = new Follower(detail, until, sink, (leaving) => this.#leave(invocationId, leaving));
     if (this.#isClosed) {
       queueMicrotask(() => follower.fail(new Unavailable("the client is closed")));
+      return follower;
+    }
+    // The server refuses a message with a bad id as a whole, and with it all that others wait for.
+    if (!isId("inv", invocationId)) {
+      queueMicrotask(() => follower.fail(idIsBad(invocationId)));
       return follower;
     }
     let target = this.#targets.get(invocationId);
@@ -274,6 +281,13 @@ export class WatchSession {
       this.#wakeReconnect = undefined;
     });
   }
+}
+
+function idIsBad(invocationId: string): ParameterValidationError {
+  const description = `${JSON.stringify(invocationId)} is not an identifier: "inv-" and 26 characters`;
+  return new ParameterValidationError(`invocationId: ${description}`, {
+    violations: [{ field: "invocationId", description }],
+  });
 }
 
 function* chunksOf<T>(items: ReadonlySet<T>, size: number): Generator<T[]> {

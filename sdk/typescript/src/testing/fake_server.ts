@@ -16,6 +16,7 @@ import {
   WatchUntil,
 } from "../../../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { decodeArguments, encode } from "../codec.js";
+import { isId } from "../protocol/names.js";
 import { ERROR_DOMAIN, REASON_STATUS, type Reason } from "../protocol/reasons.js";
 
 const FINISHED: ReadonlySet<Status> = new Set([Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT]);
@@ -197,10 +198,12 @@ export class FakeServer {
     const watcher: Watcher = { targets: new Map(), changed: new Set(), wake: undefined };
     this.#watchers.add(watcher);
     let isOver = false;
+    let isBad = false;
     const refused: string[] = [];
     const receive = async () => {
       for await (const request of requests) {
         this.watchRequests.push(request);
+        isBad ||= request.add.some(({ invocationId }) => !isId("inv", invocationId));
         for (const id of request.remove) watcher.targets.delete(id);
         for (const target of request.add) {
           if (!this.#invocations.has(target.invocationId)) refused.push(target.invocationId);
@@ -217,6 +220,8 @@ export class FakeServer {
     });
     try {
       while (!isOver) {
+        // As a whole, like the real one.
+        if (isBad) throw refusal("ParameterValidationError", context);
         const refusals = refused.splice(0).map((invocationId) => {
           watcher.targets.delete(invocationId);
           return { invocationId, error: statusOf("InvocationDoesNotExist") };
