@@ -7,6 +7,7 @@ import { requested } from "../access.js";
 import { cancelAll, cancelDescendants, continueCascades } from "../cancelling.js";
 import { toSummary } from "../convert.js";
 import type { InvocationDeps } from "../deps.js";
+import { isFinished } from "../domain/life.js";
 import { cancelRequest } from "../requests.js";
 
 export function cancelHandler(deps: InvocationDeps): Pick<InvocationServiceImplementation<Caller>, "cancelInvocation"> {
@@ -17,6 +18,9 @@ export function cancelHandler(deps: InvocationDeps): Pick<InvocationServiceImple
         const [stored] = await deps.store.load(tx, [request.invocationId]);
         const invocation = requested(stored, request, principal);
         if (invocation.life.terminated) throw alreadyTerminated(request.invocationId);
+        // What has ended by itself leaves its children running, also while its worker is still there.
+        if (isFinished(invocation.life) && invocation.life.cancelRequestedAt === null)
+          return { invocation, changes: [] };
         const own = await cancelAll(deps, tx, [invocation]);
         const [change] = own;
         return {
