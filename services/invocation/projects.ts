@@ -1,5 +1,8 @@
 /** Projects by name, as the registry knows them. */
-import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
+import type {
+  CatalogServiceClient,
+  ResolveProjectResponse,
+} from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 
 export class Projects {
   readonly #catalog: Pick<CatalogServiceClient, "resolveProject">;
@@ -9,8 +12,7 @@ export class Projects {
   }
 
   /** @throws Refusal ProjectDoesNotExist */
-  async idOf(projectName: string, signal: AbortSignal): Promise<string> {
-    const { projectId } = await this.#catalog.resolveProject({ projectName }, { signal });
-    return projectId;
+  async find(projectName: string, signal: AbortSignal): Promise<ResolveProjectResponse> {
+    return await this.#catalog.resolveProject({ projectName }, { signal });
   }
 }

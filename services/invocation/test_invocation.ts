@@ -62,9 +62,17 @@ export class TestCatalog {
   }
 
   /** Options of a function are fixed in a version: other ones are another version. */
-  add(functionName: string, options: Partial<FunctionOptions> = {}, contextDigest?: string): void {
+  add(
+    functionName: string,
+    options: Partial<FunctionOptions> = {},
+    contextDigest?: string,
+    inputSchema?: string,
+  ): void {
     if (this.functions.has(functionName)) this.versionId = this.#ids.next("ver");
-    this.functions.set(functionName, FunctionSpec.fromPartial({ functionName, options, contextDigest }));
+    this.functions.set(
+      functionName,
+      FunctionSpec.fromPartial({ functionName, options, contextDigest, inputSchema: inputSchema ?? "" }),
+    );
   }
 
   client(): Pick<
@@ -89,7 +97,7 @@ export class TestCatalog {
     };
     return {
       resolveFunctions: ({ functions = [] }) => answer(() => ({ outcomes: functions.map(outcomeOf), cacheMs: 0 })),
-      resolveProject: () => answer(() => ({ projectId: this.projectId })),
+      resolveProject: () => answer(() => ({ projectId: this.projectId, latestVersionId: this.versionId })),
       getCode: () =>
         answer(() => ({ code: { source: { $case: "bundle", value: { digest: "d" } }, environment: {} } as const })),
       downloadBundle: ({ digest = "" }) => {

@@ -128,6 +128,7 @@ describe("filters", () => {
     );
     const upgraded = await fn.start(false);
     expect(await listAll("mixed", { versionId })).toEqual([upgraded]);
+    expect(await listAll("mixed", { versionId: "Latest" })).toEqual([upgraded]);
     expect(await listAll("mixed", { versionId: project.versionId })).toEqual([running, failed, succeeded]);
     expect(await listAll("mixed", { parent: succeeded })).toEqual([]);
     gates.open(gate);

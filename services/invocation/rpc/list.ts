@@ -18,16 +18,20 @@ export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImpleme
   return {
     async listInvocations(message, { principal, signal }) {
       const request = parse(listRequest, withinScope(message, principal));
-      const filter: ListFilter = {
-        projectId: await projects.idOf(request.projectName, signal),
+      const { projectId, latestVersionId } = await projects.find(request.projectName, signal);
+      const isOfLatest = request.versionId !== "" && isLatest(request.versionId);
+      const asked: ListFilter = {
+        projectId,
         functionName: request.functionName,
-        versionId: isLatest(request.versionId) ? "" : request.versionId,
+        versionId: isOfLatest ? "latest" : request.versionId,
         statuses: request.statuses,
         parentId: request.parentInvocationId,
         createdFrom: request.createdFromMs ?? null,
         createdBefore: request.createdBeforeMs ?? null,
       };
-      const listing = ["invocations", filter];
+      // Each page is of what is the newest then.
+      const filter = isOfLatest ? { ...asked, versionId: latestVersionId } : asked;
+      const listing = ["invocations", asked];
       const before = offsets.decode(listing, request.offset) ?? null;
       const page = await db.read((tx) => store.list(tx, filter, before, pageSizeOf(request.pageSize)));
       return {

@@ -10,6 +10,7 @@ import { projectRequest } from "../requests.js";
 export function resolveProject(context: RegistryContext) {
   return async (request: ResolveProjectRequest): Promise<ResolveProjectResponse> => {
     const { projectName } = parse(projectRequest, request);
-    return { projectId: (await findProject(context, projectName)).projectId };
+    const { projectId, latestVersionId } = await findProject(context, projectName);
+    return { projectId, latestVersionId };
   };
 }
