@@ -5,6 +5,13 @@
 import type { ReadTransaction, WriteTransaction } from "../platform/store/db.js";
 import type { EndedExecution, Life } from "./domain/life.js";
 
+/** What an idempotency key was first used for. */
+export interface FirstStart {
+  readonly id: string;
+  readonly bodyHash: Uint8Array;
+  readonly createdAt: number;
+}
+
 /** What never changes of an invocation. */
 export interface Identity {
   readonly id: string;
@@ -111,11 +118,7 @@ export interface InvocationStore {
   /** Encoded `Arguments`. */
   loadInput(tx: ReadTransaction, id: string): Promise<Uint8Array>;
   loadEnded(tx: ReadTransaction, invocationId: string): Promise<StoredExecution[]>;
-  findIdempotent(
-    tx: ReadTransaction,
-    projectId: string,
-    key: string,
-  ): Promise<{ id: string; bodyHash: Uint8Array; createdAt: number } | undefined>;
+  findIdempotent(tx: ReadTransaction, projectId: string, key: string): Promise<FirstStart | undefined>;
   forgetIdempotencyKey(tx: WriteTransaction, projectId: string, key: string): Promise<void>;
   countChildren(tx: ReadTransaction, parentId: string): Promise<number>;
   /** At the end of the write. */

@@ -3,10 +3,12 @@
 import type { ResolvedFunction } from "../../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { decodeArguments } from "../../../sdk/typescript/src/codec.js";
 import { Refusal } from "../../platform/errors.js";
+import type { Principal } from "../../platform/rpc/principal.js";
 import type { InvocationDeps } from "../deps.js";
 import type { KnownFunction } from "../functions.js";
 import type { StartCommand } from "../requests.js";
 import { keyOf } from "./function_resolver.js";
+import { answerRepeated } from "./repeated_starts.js";
 import { type CheckedValue, type Violation, violationsOfEach } from "./schema_check.js";
 
 export interface ResolvedStart {
@@ -15,11 +17,19 @@ export interface ResolvedStart {
   readonly known: KnownFunction;
 }
 
+/** One that is to be stored, the id of the invocation that it has started before, or why it starts none. */
+export type AdmittedStart = ResolvedStart | string | Refusal;
+
+export function isToBeStored(start: AdmittedStart | undefined): start is ResolvedStart {
+  return typeof start === "object" && !(start instanceof Refusal);
+}
+
 export async function resolveStarts(
   deps: InvocationDeps,
   commands: readonly (StartCommand | Refusal)[],
+  principal: Principal,
   signal: AbortSignal,
-): Promise<(ResolvedStart | Refusal)[]> {
+): Promise<AdmittedStart[]> {
   const places = new Map<string, number>();
   const refs: { projectName: string; versionId: string; functionName: string }[] = [];
   for (const command of commands) {
@@ -32,13 +42,21 @@ export async function resolveStarts(
     });
   }
   const outcomes = refs.length === 0 ? [] : await deps.resolver.resolve(refs, signal);
-  return await checkInputs(
+  const starts = await checkInputs(
     commands.map((command) => {
       if (command instanceof Refusal) return command;
       const resolved = outcomes[places.get(keyOf(command)) ?? -1];
       if (resolved === undefined) throw new Error("the registry left out a function");
       if (resolved instanceof Refusal) return resolved;
       return { command, resolved, known: deps.functions.of(resolved) };
+    }),
+  );
+  if (!starts.some((start) => start instanceof Refusal)) return starts;
+  return await Promise.all(
+    starts.map(async (start, place) => {
+      const command = commands[place];
+      if (!(start instanceof Refusal) || command === undefined || command instanceof Refusal) return start;
+      return (await answerRepeated(deps, command, start, principal, signal)) ?? start;
     }),
   );
 }

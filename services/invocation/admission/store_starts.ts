@@ -1,17 +1,16 @@
 /** The transaction of a start: everything that can still refuse it, and then the rows. */
-import { createHash } from "node:crypto";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { projectIsBeingDeleted, Refusal } from "../../platform/errors.js";
 import { timeOfId } from "../../platform/ids.js";
 import type { Principal } from "../../platform/rpc/principal.js";
-import { show } from "../../platform/rpc/validation.js";
 import { together, type WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import { isFinished, isQueued, type Life, NEW_LIFE } from "../domain/life.js";
 import { advance } from "../domain/transitions.js";
-import type { Identity, NewInvocation, QueueRow, StoredInvocation, WantedFunction } from "../store.js";
+import type { FirstStart, Identity, NewInvocation, QueueRow, StoredInvocation, WantedFunction } from "../store.js";
 import type { DirectLease } from "./direct_lease.js";
-import type { ResolvedStart } from "./resolve.js";
+import { bodyHashOf, isForgotten, repeatedStart } from "./idempotency.js";
+import { type AdmittedStart, isToBeStored, type ResolvedStart } from "./resolve.js";
 
 type Started = string | Refusal;
 
@@ -27,7 +26,7 @@ export interface StartSurroundings {
 export async function openStarts(
   deps: InvocationDeps,
   tx: WriteTransaction,
-  starts: readonly (ResolvedStart | Refusal)[],
+  starts: readonly AdmittedStart[],
   direct: DirectLease | undefined,
 ): Promise<StartSurroundings> {
   const parentIds = parentIdsOf(starts);
@@ -48,18 +47,18 @@ export async function openStarts(
 export async function storeStarts(
   deps: InvocationDeps,
   tx: WriteTransaction,
-  starts: readonly (ResolvedStart | Refusal)[],
+  starts: readonly AdmittedStart[],
   { parents, room, cancelled, children }: StartSurroundings,
   principal: Principal,
   direct: DirectLease | undefined,
 ): Promise<{ outcomes: Started[]; queued: boolean }> {
   const now = deps.clock.now();
   const inserts: NewInvocation[] = [];
-  const byKey = new Map<string, { id: string; bodyHash: Uint8Array }>();
+  const byKey = new Map<string, FirstStart>();
   const started: Started[] = [];
   let queued = false;
   for (const start of starts) {
-    if (start instanceof Refusal) {
+    if (!isToBeStored(start)) {
       started.push(start);
       continue;
     }
@@ -68,7 +67,7 @@ export async function storeStarts(
     const refusal =
       cancelled.has(resolved.projectId) || !room.has(start)
         ? projectIsBeingDeleted(resolved.projectName)
-        : parentRefusal(start, parent, children, principal);
+        : parentRefusal(start, parent, principal);
     if (refusal !== undefined) {
       started.push(refusal);
       continue;
@@ -77,12 +76,13 @@ export async function storeStarts(
     if (idempotency !== null) {
       const place = `${resolved.projectId}/${idempotency.key}`;
       const first = byKey.get(place) ?? (await findFirst(deps, tx, resolved.projectId, idempotency.key, now));
-      if (first !== undefined) {
-        started.push(sameBody(first.bodyHash, idempotency.bodyHash) ? first.id : keyReused(idempotency.key, first.id));
+      const repeated = repeatedStart(first, idempotency, now);
+      if (repeated !== undefined) {
+        started.push(repeated);
         continue;
       }
     }
-    const full = room.take(start);
+    const full = childRefusal(parent, children) ?? room.take(start);
     if (full !== undefined) {
       started.push(full);
       continue;
@@ -92,7 +92,7 @@ export async function storeStarts(
     // The same time as in the id, by which listings are filtered.
     const createdAt = timeOfId(id);
     const expiresAt = command.ttlMs === null ? null : createdAt + command.ttlMs;
-    if (idempotency !== null) byKey.set(`${resolved.projectId}/${idempotency.key}`, { id, ...idempotency });
+    if (idempotency !== null) byKey.set(`${resolved.projectId}/${idempotency.key}`, { id, createdAt, ...idempotency });
     const identity: Identity = {
       id,
       projectId: resolved.projectId,
@@ -125,10 +125,10 @@ function firstLife(start: ResolvedStart, parent: StoredInvocation | undefined, n
   return typeof advanced === "string" ? life : advanced.life;
 }
 
-function parentIdsOf(starts: readonly (ResolvedStart | Refusal)[]): string[] {
+function parentIdsOf(starts: readonly AdmittedStart[]): string[] {
   const ids = new Set<string>();
   for (const start of starts) {
-    if (!(start instanceof Refusal) && start.command.parentId !== null) ids.add(start.command.parentId);
+    if (isToBeStored(start) && start.command.parentId !== null) ids.add(start.command.parentId);
   }
   return [...ids];
 }
@@ -145,10 +145,10 @@ async function loadParents(
 async function cancelledProjects(
   deps: InvocationDeps,
   tx: WriteTransaction,
-  starts: readonly (ResolvedStart | Refusal)[],
+  starts: readonly AdmittedStart[],
 ): Promise<Set<string>> {
   const ids = new Set<string>();
-  for (const start of starts) if (!(start instanceof Refusal)) ids.add(start.resolved.projectId);
+  for (const start of starts) if (isToBeStored(start)) ids.add(start.resolved.projectId);
   const cancelled = new Set<string>();
   await together(
     Array.from(ids, async (id) => {
@@ -161,7 +161,6 @@ async function cancelledProjects(
 function parentRefusal(
   { command, resolved }: ResolvedStart,
   parent: StoredInvocation | undefined,
-  children: ChildCounter,
   principal: Principal,
 ): Refusal | undefined {
   if (command.parentId === null) return undefined;
@@ -180,11 +179,18 @@ function parentRefusal(
     const message = `parent invocation "${command.parentId}" does not exist in project "${resolved.projectName}"`;
     return new Refusal("ParentInvocationDoesNotExist", message, { metadata });
   }
+  return undefined;
+}
+
+/** Why a parent may have no further child. What it has started before is answered all the same. */
+function childRefusal(parent: StoredInvocation | undefined, children: ChildCounter): Refusal | undefined {
+  if (parent === undefined) return undefined;
+  const { id } = parent.identity;
   if (isFinished(parent.life)) {
-    const message = `parent invocation "${command.parentId}" is ${parent.life.status}: it starts no children any more`;
-    return new Refusal("InvocationIsAlreadyTerminated", message, { metadata });
+    const message = `parent invocation "${id}" is ${parent.life.status}: it starts no children any more`;
+    return new Refusal("InvocationIsAlreadyTerminated", message, { metadata: { invocationId: id } });
   }
-  if (children.count(command.parentId) >= LIMITS.childrenPerInvocation) {
+  if (children.count(id) >= LIMITS.childrenPerInvocation) {
     const limit = String(LIMITS.childrenPerInvocation);
     return new Refusal("ResourceExhausted", `an invocation has at most ${limit} children`, { metadata: { limit } });
   }
@@ -197,11 +203,7 @@ function parentRefusal(
 
 function idempotencyOf({ command, resolved }: ResolvedStart): { key: string; bodyHash: Uint8Array } | null {
   if (command.idempotencyKey === null) return null;
-  const bodyHash = createHash("sha256")
-    .update(JSON.stringify([resolved.projectId, command.functionName, command.parentId]))
-    .update(command.encodedArguments)
-    .digest();
-  return { key: command.idempotencyKey, bodyHash };
+  return { key: command.idempotencyKey, bodyHash: bodyHashOf(resolved.projectId, command) };
 }
 
 async function findFirst(
@@ -210,20 +212,10 @@ async function findFirst(
   projectId: string,
   key: string,
   now: number,
-): Promise<{ id: string; bodyHash: Uint8Array } | undefined> {
+): Promise<FirstStart | undefined> {
   const first = await deps.store.findIdempotent(tx, projectId, key);
-  if (first === undefined || first.createdAt + LIMITS.idempotencyWindowMs > now) return first;
-  await deps.store.forgetIdempotencyKey(tx, projectId, key);
-  return undefined;
-}
-
-function sameBody(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0;
-}
-
-function keyReused(idempotencyKey: string, invocationId: string): Refusal {
-  const message = `the idempotency key ${show(idempotencyKey)} was used with other arguments, for ${invocationId}`;
-  return new Refusal("IdempotencyKeyReused", message, { metadata: { idempotencyKey, invocationId } });
+  if (first !== undefined && isForgotten(first, now)) await deps.store.forgetIdempotencyKey(tx, projectId, key);
+  return first;
 }
 
 /** Counts the children of each parent. */
@@ -263,14 +255,10 @@ class QueueRoom {
   readonly #queueDepth: number;
   readonly #left = new Map<ResolvedStart["resolved"], Room>();
 
-  static async open(
-    deps: InvocationDeps,
-    tx: WriteTransaction,
-    starts: readonly (ResolvedStart | Refusal)[],
-  ): Promise<QueueRoom> {
+  static async open(deps: InvocationDeps, tx: WriteTransaction, starts: readonly AdmittedStart[]): Promise<QueueRoom> {
     const room = new QueueRoom(deps.limits.queueDepth);
     const functions = new Map<ResolvedStart["resolved"], WantedFunction>();
-    for (const start of starts) if (!(start instanceof Refusal)) functions.set(start.resolved, wantedFunction(start));
+    for (const start of starts) if (isToBeStored(start)) functions.set(start.resolved, wantedFunction(start));
     const queues = await deps.store.ensureFunctions(tx, [...functions.values()]);
     // By queue, which all versions of a function share.
     const rooms = new Map<string, Room>();

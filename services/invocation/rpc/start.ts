@@ -15,7 +15,7 @@ import type { Caller, Principal } from "../../platform/rpc/principal.js";
 import { parse, show } from "../../platform/rpc/validation.js";
 import { together, type WriteTransaction } from "../../platform/store/db.js";
 import { DirectLease } from "../admission/direct_lease.js";
-import { resolveStarts } from "../admission/resolve.js";
+import { isToBeStored, resolveStarts } from "../admission/resolve.js";
 import { openStarts, storeStarts } from "../admission/store_starts.js";
 import type { InvocationDeps } from "../deps.js";
 import { parseStart, requestIdField, type StartCommand } from "../requests.js";
@@ -33,8 +33,9 @@ export function startHandlers(deps: InvocationDeps): Handlers {
     async startInvocation(request, { principal, signal }) {
       const [command] = parseAll(deps, [request], principal);
       if (command === undefined || command instanceof Refusal) throw command;
-      const [resolved] = await resolveStarts(deps, [command], signal);
-      if (resolved === undefined || resolved instanceof Refusal) throw resolved;
+      const [resolved] = await resolveStarts(deps, [command], principal, signal);
+      if (typeof resolved === "string") return { invocationId: resolved };
+      if (!isToBeStored(resolved)) throw resolved;
       const [started] = await storing(deps, 1, async (tx, direct) => {
         const opened = await openStarts(deps, tx, [resolved], direct);
         const { outcomes, queued } = await storeStarts(deps, tx, [resolved], opened, principal, direct);
@@ -66,7 +67,7 @@ async function startBatch(
   const { requestId } = parse(requestIdField, { requestId: request.requestId });
   checkCount(request.requests.length);
   const commands = parseAll(deps, request.requests, principal);
-  const resolved = await resolveStarts(deps, commands, signal);
+  const resolved = await resolveStarts(deps, commands, principal, signal);
   const once = requestId === "" ? undefined : new OnceOnly(deps, request, principal);
   return await storing(deps, commands.length, async (tx, direct) => {
     const [earlier, opened] = await together([once?.earlier(tx), openStarts(deps, tx, resolved, direct)]);
