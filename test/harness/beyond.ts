@@ -4,6 +4,7 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { untilOwnNetwork } from "./own_network.js";
 
 /** An address for documentation, that of the metadata services of clouds, and a private one. */
 export const BEYOND_ADDRESSES = ["192.0.2.1", "169.254.169.254", "10.66.0.1"] as const;
@@ -11,15 +12,19 @@ export const BEYOND_PORT = 80;
 
 /** Its name server gives every name the first address: a header that says so, the question, and one answer. */
 const SERVER = `
-  const names = require("node:dgram").createSocket("udp4").bind(53, "0.0.0.0");
-  names.on("message", (query, { port, address }) => {
+  // One for each address, which is what it answers from.
+  const names = (own) => require("node:dgram").createSocket("udp4").bind(53, own).on("message", answer);
+  function answer(query, { port, address }) {
     const question = query.subarray(12, query.indexOf(0, 12) + 5);
     const isOfIPv4 = question.readUInt16BE(question.length - 4) === 1;
     const header = Buffer.from([...query.subarray(0, 2), 0x81, 0x80, 0, 1, 0, isOfIPv4 ? 1 : 0, 0, 0, 0, 0]);
-    const answer = isOfIPv4 ? [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ${BEYOND_ADDRESSES[0].replaceAll(".", ", ")}] : [];
-    names.send(Buffer.concat([header, question, Buffer.from(answer)]), port, address);
+    const record = isOfIPv4 ? [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ${BEYOND_ADDRESSES[0].replaceAll(".", ", ")}] : [];
+    this.send(Buffer.concat([header, question, Buffer.from(record)]), port, address);
+  }
+  process.stdin.once("data", () => {
+    for (const own of ${JSON.stringify(BEYOND_ADDRESSES)}) names(own);
+    require("node:net").createServer((socket) => socket.end()).listen(${BEYOND_PORT}, "0.0.0.0", () => console.log("listening"));
   });
-  require("node:net").createServer((socket) => socket.end()).listen(${BEYOND_PORT}, "0.0.0.0", () => console.log("listening"));
 `;
 /** An engine that starts later leaves interfaces of this name alone. */
 const CABLE = "veth-beyond";
@@ -28,10 +33,10 @@ const OWN_ADDRESS = "192.0.2.254";
 
 /** Answers what takes it away. */
 export async function openBeyond(): Promise<() => Promise<void>> {
-  const world = spawn("unshare", ["--net", process.execPath, "-e", SERVER], { stdio: ["ignore", "pipe", "inherit"] });
+  const world = spawn("unshare", ["--net", process.execPath, "-e", SERVER], { stdio: ["pipe", "pipe", "inherit"] });
   const ended = once(world, "exit");
-  await Promise.race([once(world.stdout, "data"), ended]);
-  if (world.pid === undefined || world.exitCode !== null) throw new Error("there is no network namespace");
+  await once(world, "spawn");
+  await untilOwnNetwork(world.pid);
   const there = ["-t", String(world.pid), "-n", "ip"];
   const here = (command: string) => execFileSync("ip", command.split(" "));
   const inWorld = (command: string) => execFileSync("nsenter", [...there, ...command.split(" ")]);
@@ -42,6 +47,10 @@ export async function openBeyond(): Promise<() => Promise<void>> {
   inWorld(`link set ${FAR_END} up`);
   inWorld(`route add default via ${OWN_ADDRESS}`);
   for (const address of BEYOND_ADDRESSES.slice(1)) here(`route add ${address} dev ${CABLE}`);
+  // Its addresses are there to be bound to.
+  world.stdin.write("\n");
+  await Promise.race([once(world.stdout, "data"), ended]);
+  if (world.exitCode !== null) throw new Error("there is no world beyond this machine");
   return async () => {
     world.kill("SIGKILL");
     await ended; // the cable goes with it

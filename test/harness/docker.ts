@@ -1,7 +1,7 @@
 /** A Docker engine of its own for tests, with images made of this machine's own Node: nothing is asked of a registry. */
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { promisify } from "node:util";
 import Docker from "dockerode";
 import { type GroupLeader, leaderOf } from "../../services/scheduler/runtime/process_group.js";
 import { killWithUs } from "./kill_with_us.js";
+import { untilOwnNetwork } from "./own_network.js";
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 20_000;
@@ -63,7 +64,7 @@ export async function startEngine({ liveRestore = true, ownNetwork = false }: En
   const network = ownNetwork
     ? spawnLogged(folder, "unshare", [["--net", "tail", "-f", join(folder, OWNER)]])
     : undefined;
-  if (network !== undefined) await hasOwnNetwork(network.pid);
+  if (network !== undefined) await untilOwnNetwork(network.pid);
   const within = network === undefined ? [] : ["nsenter", `--net=/proc/${network.pid}/ns/net`];
   let daemon: ChildProcess | undefined;
   let drivers = ["overlay2", "vfs"];
@@ -158,16 +159,6 @@ function spawnDaemon(folder: string, driver: string, liveRestore: boolean, withi
     ["--bridge", "none"],
     liveRestore ? ["--live-restore"] : [],
   ]);
-}
-
-/** Until `unshare` has come to it, its network is that of the tests, and so would be an engine's that joined it. */
-async function hasOwnNetwork(pid: number | undefined): Promise<void> {
-  const deadline = performance.now() + START_TIMEOUT_MS;
-  const networkOf = (process: string) => readlinkSync(`/proc/${process}/ns/net`);
-  while (networkOf(String(pid)) === networkOf("self")) {
-    if (performance.now() > deadline) throw new Error("the network of an engine was not made");
-    await delay(PROBE_INTERVAL_MS);
-  }
 }
 
 function containerdSocket(folder: string): string {
