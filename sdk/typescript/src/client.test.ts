@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Status } from "../../../gen/multinode/invocation/v1/invocation.pb.js";
 import { MultinodeClient } from "./client.js";
 import { encodeArguments } from "./codec.js";
 import {
@@ -356,6 +357,39 @@ describe("waits", () => {
     }
     expect(seen.length).toBeLessThanOrEqual(3);
     expect(seen.at(-1)).toBe("end");
+  });
+
+  test("a slow reader is given every status, however many changes there were", async () => {
+    const id = await client.start(request(1));
+    const arrived = async () => {
+      const other = await client.start(request(2));
+      server.succeed(other, 0);
+      await client.awaitFinished(other);
+    };
+    const seen: unknown[] = [];
+    for await (const { status, numFailedAttempts, result } of client.watch(id, "finished")) {
+      seen.push([status, numFailedAttempts, result]);
+      if (seen.length > 1) continue;
+      // The reader is busy until all of this has come.
+      for (const change of [
+        { status: Status.RUNNING },
+        { status: Status.PENDING, numFailedAttempts: 1 },
+        { status: Status.RUNNING },
+        { result: 1 },
+        { result: 2 },
+      ]) {
+        server.change(id, change);
+        await arrived();
+      }
+      server.succeed(id, "end");
+    }
+    expect(seen).toEqual([
+      ["PENDING", 0, undefined],
+      ["RUNNING", 0, undefined],
+      ["PENDING", 1, undefined],
+      ["RUNNING", 1, 2],
+      ["SUCCEEDED", 1, "end"],
+    ]);
   });
 
   test("one that does not exist is refused, the others stay", async () => {

@@ -1,11 +1,11 @@
-/** A watch for `for await`: one slot, which always holds the newest state that was not read. */
+/** A watch for `for await`: what was not read yet, of each status the newest. */
 import type { Invocation } from "./invocation.js";
 import type { WatchHandle, WatchSink, WatchUntil } from "./invocation_client.js";
 import { isEnd } from "./watch_target.js";
 
 /**
- * Yields the states that `follow` tells, up to the one that ends the watch. States that come faster than the reader reads
- * replace each other, so memory is constant and the last state always comes.
+ * Yields the states that `follow` tells, up to the one that ends the watch. Yields that come faster than the reader reads
+ * replace each other; what has another status, or is of another attempt, does not. So memory is bounded by the attempts.
  */
 export async function* latestStates(
   follow: (sink: WatchSink) => WatchHandle,
@@ -13,12 +13,14 @@ export async function* latestStates(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Invocation, void, undefined> {
   signal?.throwIfAborted();
-  let slot: Invocation | undefined;
+  const unread: Invocation[] = [];
   let failure: Error | undefined;
   let wake: (() => void) | undefined;
   const handle = follow({
     changed(invocation) {
-      slot = invocation;
+      const last = unread.at(-1);
+      if (last !== undefined && isOfSameStage(last, invocation)) unread.pop();
+      unread.push(invocation);
       wake?.();
     },
     unwatchable(error) {
@@ -31,8 +33,7 @@ export async function* latestStates(
   try {
     for (;;) {
       signal?.throwIfAborted();
-      const state: Invocation | undefined = slot;
-      slot = undefined;
+      const state = unread.shift();
       if (state !== undefined) {
         yield state;
         if (isEnd(state, until)) return;
@@ -49,4 +50,9 @@ export async function* latestStates(
     signal?.removeEventListener("abort", onAbort);
     handle.close();
   }
+}
+
+/** Whether nothing but the result has changed. */
+function isOfSameStage(a: Invocation, b: Invocation): boolean {
+  return a.status === b.status && a.numFailedAttempts === b.numFailedAttempts && a.terminated === b.terminated;
 }
