@@ -188,6 +188,36 @@ describe("an execution that is cancelled while its worker is on its way", () => 
   });
 });
 
+describe("an execution whose worker's start does not come to its end, because the engine is away", () => {
+  const engineIsAway = () => {
+    const started = vi.fn();
+    const stops = new Map<string, () => void>();
+    const stop = test.runtime.stop.bind(test.runtime);
+    test.runtime.start = ({ workerId }) => {
+      started();
+      return new Promise((_, reject) => stops.set(workerId, () => reject(new Error("it was stopped"))));
+    };
+    test.runtime.stop = async (workerId) => {
+      stops.get(workerId)?.();
+      await stop(workerId);
+    };
+    return started;
+  };
+
+  it.each([
+    ["for it", WHOLE_CPU],
+    ["for nobody", {}],
+  ])("can be cancelled, where the worker is started %s", async (_, options) => {
+    await open();
+    test.catalog.add("f", { ...options, gracePeriodMs: 50 });
+    const started = engineIsAway();
+    const id = await test.start("f");
+    await vi.waitFor(() => expect(started).toHaveBeenCalled(), WAIT);
+    await test.cancel(id);
+    await test.becomes(id, { status: Status.CANCELLED, terminated: true });
+  });
+});
+
 describe("a registry that does not send the code", () => {
   const hang = () => {
     const sent = Promise.withResolvers<void>();

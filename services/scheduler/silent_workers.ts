@@ -1,4 +1,4 @@
-/** Ends workers that never came, or that have fallen silent. */
+/** Ends workers that never came once they were started, or that have fallen silent. */
 import type { Logger } from "../platform/log.js";
 import type { PooledWorker, WorkerPool } from "./worker_pool.js";
 

@@ -22,6 +22,8 @@ let now: number;
 let calls: string[];
 let limits: WorkerResources[];
 let fail: (call: string) => boolean;
+/** Starts are carried out when this settles. */
+let startGate: Promise<void> | undefined;
 let pool: WorkerPool;
 
 beforeEach(() => {
@@ -29,6 +31,7 @@ beforeEach(() => {
   calls = [];
   limits = [];
   fail = () => false;
+  startGate = undefined;
   const call = async (name: string) => {
     calls.push(name);
     if (fail(name)) throw new Error(`${name} was to fail`);
@@ -38,6 +41,7 @@ beforeEach(() => {
     survivesRestart: false,
     start: async () => {
       await call("start");
+      await startGate;
       return "ref";
     },
     limit: (_workerId, resources) => {
@@ -70,16 +74,37 @@ function startOne(exited = vi.fn()): PooledWorker {
 }
 
 describe("a worker of the pool", () => {
-  it("that never comes is silent after its time to boot", () => {
+  it("that never comes is silent after its time to boot", async () => {
     const worker = startOne();
+    await vi.waitFor(() => expect(worker.isBeingStarted).toBe(false), WAIT);
     now += LIMITS.workerBootMs;
     expect(pool.silent()).toEqual([]);
     now += 1;
     expect(pool.silent()).toEqual([worker]);
   });
 
-  it("that is connected is silent when nothing came for a while", () => {
+  it.each(["for nobody", "for an execution"])(
+    "that is started %s is not silent while its engine is away, and has its time to boot after that",
+    async (why) => {
+      const engine = Promise.withResolvers<void>();
+      startGate = engine.promise;
+      const noWork = Promise.resolve(undefined);
+      const worker = why === "for nobody" ? startOne() : pool.startFor(bound, noWork, vi.fn());
+      await vi.waitFor(() => expect(calls).toEqual(["start"]), WAIT);
+      now += 10 * LIMITS.workerBootMs;
+      expect(pool.silent()).toEqual([]);
+      engine.resolve();
+      await vi.waitFor(() => expect(worker.isBeingStarted).toBe(false), WAIT);
+      now += LIMITS.workerBootMs;
+      expect(pool.silent()).toEqual([]);
+      now += 1;
+      expect(pool.silent()).toEqual([worker]);
+    },
+  );
+
+  it("that is connected is silent when nothing came for a while", async () => {
     const worker = startOne();
+    await vi.waitFor(() => expect(worker.isBeingStarted).toBe(false), WAIT);
     worker.phase = "spare";
     worker.session = new WorkerSession();
     now += LIMITS.workerSilenceMs + 1;
@@ -88,8 +113,9 @@ describe("a worker of the pool", () => {
     expect(pool.silent()).toEqual([]);
   });
 
-  it("that lost its connection has time to come back, more than it needs to end itself", () => {
+  it("that lost its connection has time to come back, more than it needs to end itself", async () => {
     const worker = startOne();
+    await vi.waitFor(() => expect(worker.isBeingStarted).toBe(false), WAIT);
     worker.phase = "active";
     now += LIMITS.workerFenceMs + 1;
     expect(pool.silent()).toEqual([]);

@@ -51,7 +51,9 @@ export interface PooledWorker extends WorkerKind {
   /** Counts when it comes with executions: before they are claimed, and after. */
   claims: number;
   idleSince: number;
-  /** Monotonic time of its last message. */
+  /** Whether the runtime has not said that it is started, which may take as long as an engine is away. */
+  isBeingStarted: boolean;
+  /** Monotonic time of its last message, or of its start. */
   heardAt: number;
 }
 
@@ -92,10 +94,11 @@ export class WorkerPool {
    */
   start(exited: (exit: PoolExit) => void, kind: WorkerKind, imageName?: string): void {
     const worker = this.#add("starting", kind);
+    worker.isBeingStarted = true;
     const given = { ...this.#specOf(worker, imageName), resources: resourcesOf(kind.size) };
     this.#settings.runtime.start(given).then(
       (ref) => {
-        worker.runtimeRef = ref;
+        this.#started(worker, ref);
         this.#anticipate(worker);
       },
       (error: unknown) => {
@@ -117,6 +120,7 @@ export class WorkerPool {
     imageName?: string,
   ): PooledWorker {
     const worker = this.#add("starting", bound.shape);
+    worker.isBeingStarted = true;
     const resources = this.#bound(worker, bound);
     const spec = this.#specOf(worker, imageName);
     const starting = work
@@ -126,9 +130,7 @@ export class WorkerPool {
         return this.#settings.runtime.start({ ...spec, resources, firstWork });
       })
       .then(
-        (ref) => {
-          worker.runtimeRef = ref;
-        },
+        (ref) => this.#started(worker, ref),
         async (error: unknown) => {
           await this.#end(worker.id);
           exited(exitOfStart(worker, error));
@@ -182,10 +184,18 @@ export class WorkerPool {
       taken: 0,
       claims: 0,
       idleSince: now(),
+      isBeingStarted: false,
       heardAt: monotonic(),
     };
     this.workers.set(id, worker);
     return worker;
+  }
+
+  /** Its time to come begins now. */
+  #started(worker: PooledWorker, ref: string): void {
+    worker.runtimeRef = ref;
+    worker.isBeingStarted = false;
+    worker.heardAt = this.#settings.monotonic();
   }
 
   /** Asks the runtime to end it; the runtime's exit removes it. */
@@ -249,11 +259,14 @@ export class WorkerPool {
     if (isSet !== true || !isSame) await this.#settings.runtime.limit(id, resources);
   }
 
-  /** Workers that never came, or fell silent. */
+  /**
+   * Workers that never came, or fell silent. Of one that is being started nothing can be said: its runtime insists, and what
+   * waits for it is not to fail because an engine is away.
+   */
   silent(): PooledWorker[] {
     const now = this.#settings.monotonic();
-    return [...this.workers.values()].filter(({ phase, session, heardAt }) => {
-      if (phase === "stopping") return false;
+    return [...this.workers.values()].filter(({ phase, session, isBeingStarted, heardAt }) => {
+      if (phase === "stopping" || isBeingStarted) return false;
       const limit = phase === "starting" || session === undefined ? LIMITS.workerBootMs : LIMITS.workerSilenceMs;
       return now - heardAt > limit;
     });

@@ -135,7 +135,7 @@ export const LIMITS = {
   schedulerSilenceMs: 9 * SECOND_MS,
   /** A worker from which nothing came for this long is lost. */
   workerSilenceMs: 15 * SECOND_MS,
-  /** A worker that has not connected this long after its start is given up. */
+  /** A worker that has not connected this long after its runtime has started it is given up. */
   workerBootMs: 60 * SECOND_MS,
   /** A worker that belongs to no scheduler for this long is stopped: longer than it takes to come to one, or to end itself. */
   workerOrphanMs: 25 * SECOND_MS,
