@@ -287,7 +287,9 @@ export class LeaseLoop {
     const isAnyStrange = leases.some(({ ref }) => !this.#scheduler.runs.has(ref?.executionId ?? ""));
     // A runtime that does not answer now has lost nothing.
     const found = isAnyStrange ? await runtime.listInstallation().catch(() => undefined) : [];
-    const existing = found === undefined ? undefined : new Set(found.map(({ workerId }) => workerId));
+    // The remains of one that has ended run nothing, and the engine may be unable to remove them.
+    const living = found?.filter(({ hasEnded }) => hasEnded !== true);
+    const existing = living && new Set(living.map(({ workerId }) => workerId));
     const isLate = this.#scheduler.monotonic() - this.#startedAt > LIMITS.workerOrphanMs;
     return ({ workerId }, executionId) => {
       // Its worker comes, or ends itself, or is stopped as a stranger; its slot is free when the worker is gone.

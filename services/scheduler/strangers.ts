@@ -5,8 +5,8 @@
  * N1. With a shared one, a worker is stopped when for `workerOrphanMs` it was in no pool here and its owner was this
  *     scheduler, or nobody that lives: by then it has come to some scheduler, or has ended itself and only its remains are
  *     left. So a scheduler that starts again gives its workers time to find it.
- * N2. What a shared runtime holds open for a scheduler goes when that scheduler has not lived for as long. One that comes
- *     back finds it gone, and makes it anew.
+ * N2. What a shared runtime holds open for a scheduler goes when that scheduler has not lived for as long, and when none of
+ *     its workers uses it any more. One that comes back finds it gone, and makes it anew.
  */
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { type FoundWorker, isShared, type SharedRuntime } from "./runtime/runtime.js";
@@ -19,6 +19,8 @@ export class Strangers {
   readonly #scheduler: Scheduler;
   /** When each was first seen to be without an owner, in monotonic time. */
   #firstSeen = new Map<string, number>();
+  /** Stops under way. One takes for ever where a container cannot be removed: no other, and no look, waits for it. */
+  readonly #stopping = new Set<string>();
   #looking: Promise<void> | undefined;
 
   constructor(scheduler: Scheduler) {
@@ -37,7 +39,7 @@ export class Strangers {
     const { runtime, log } = this.#scheduler.settings;
     try {
       if (isShared(runtime)) await this.#lookAtAll(runtime);
-      else await this.#stop(await runtime.list());
+      else this.#stop(await runtime.list());
     } catch (err) {
       log.warn({ err }, "the workers that exist could not be compared with those that are known; trying again");
     }
@@ -51,18 +53,27 @@ export class Strangers {
     const asked = [...workers, ...others.map((other) => ({ workerId: other, schedulerId: other }))];
     const ownerless = await this.#ownerless(asked);
     const orphans = workers.filter(({ workerId }) => ownerless.has(workerId));
-    await this.#stop(orphans.map(({ workerId }) => workerId)); // N1
-    // What had been leased for it is lost now, and need not wait for the next comparison.
-    if (orphans.length > 0) this.#scheduler.leases.compareSoon();
+    this.#stop(orphans.map(({ workerId }) => workerId)); // N1
     for (const other of others) if (ownerless.has(other)) await runtime.holders?.removeOf(other); // N2
   }
 
-  async #stop(workerIds: readonly string[]): Promise<void> {
-    const { runtime, log } = this.#scheduler.settings;
+  #stop(workerIds: readonly string[]): void {
     for (const workerId of workerIds) {
-      if (this.#isKnown(workerId)) continue;
-      log.warn({ workerId }, "a worker that nobody knows is stopped");
+      if (this.#isKnown(workerId) || this.#stopping.has(workerId)) continue;
+      this.#stopping.add(workerId);
+      void this.#stopOne(workerId).finally(() => this.#stopping.delete(workerId));
+    }
+  }
+
+  async #stopOne(workerId: string): Promise<void> {
+    const { runtime, log } = this.#scheduler.settings;
+    log.warn({ workerId }, "a worker that nobody knows is stopped");
+    try {
       await runtime.stop(workerId);
+      // What had been leased for it is lost now, and need not wait for the next comparison.
+      if (isShared(runtime)) this.#scheduler.leases.compareSoon();
+    } catch (err) {
+      log.warn({ err, workerId }, "a worker that nobody knows could not be stopped; trying again");
     }
   }
 

@@ -12,7 +12,7 @@
  */
 import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import type { ContainerInfo, ContainerInspectInfo } from "dockerode";
+import type { ContainerInspectInfo } from "dockerode";
 import type { Logger } from "../../platform/log.js";
 import { ContainerRuntime, KnownWorker, STUBBORN_MS } from "./container_runtime.js";
 import { DockerContainers } from "./docker_containers.js";
@@ -23,6 +23,7 @@ import { DockerHolders, schedulersWithHolders } from "./docker_holders.js";
 import { DockerImages } from "./docker_images.js";
 import { readOutput } from "./docker_output.js";
 import { type ContainerSettings, LABELS } from "./docker_profile.js";
+import { hasEnded, workersIn } from "./docker_state.js";
 import {
   type FoundWorker,
   ImageIsMissingError,
@@ -205,7 +206,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
     worker.isLooked = true;
     try {
       const info = await this.#containers.inspect(worker.id, this.closing.signal);
-      if (info === undefined || hasEnded(info)) {
+      if (info === undefined || hasEnded(info.State.Status)) {
         worker.seen = info;
         await this.end(worker);
       } else if (worker.output === undefined) await this.#readOn(worker);
@@ -219,7 +220,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
 
   protected async carryOut(worker: DockerWorker, wasStopped: boolean): Promise<ContainerEnd> {
     const info = worker.seen ?? (await this.#inspectAtLast(worker.id));
-    const endedByItself = info !== undefined && hasEnded(info);
+    const endedByItself = info !== undefined && hasEnded(info.State.Status);
     await this.#remove(worker.id, this.closing.signal);
     await Promise.race([worker.output, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
     return {
@@ -296,15 +297,4 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
       if (!running.has(worker.id) || worker.output === undefined) void this.#look(worker);
     }
   }
-}
-
-function workersIn(containers: readonly ContainerInfo[]): FoundWorker[] {
-  return containers.flatMap(({ Labels }) => {
-    const { [LABELS.worker]: workerId, [LABELS.scheduler]: schedulerId } = Labels;
-    return workerId !== undefined && schedulerId !== undefined ? [{ workerId, schedulerId }] : [];
-  });
-}
-
-function hasEnded({ State }: ContainerInspectInfo): boolean {
-  return State.Status === "exited" || State.Status === "dead";
 }

@@ -149,7 +149,7 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
     const worker = this.workers.get(workerId);
     if (worker === undefined) return;
     worker.isStopping = true;
-    await this.stopGate;
+    await (worker.stopGate ?? this.stopGate);
     worker.die("was killed by SIGKILL");
   }
 
@@ -158,7 +158,11 @@ export class FakeRuntime implements Runtime, Omit<SharedRuntime, "survivesRestar
   }
 
   async listInstallation(): Promise<FoundWorker[]> {
-    return Array.from(this.workers.values(), ({ id, schedulerId }) => ({ workerId: id, schedulerId }));
+    return Array.from(this.workers.values(), ({ id, schedulerId, exists }) => ({
+      workerId: id,
+      schedulerId,
+      hasEnded: !exists,
+    }));
   }
 
   async adopt(workerId: string): Promise<boolean> {
@@ -202,6 +206,8 @@ export class FakeWorker {
   exists = true;
   /** Whether the runtime was asked to stop it. */
   isStopping = false;
+  /** It is not stopped before this settles. */
+  stopGate: Promise<void> | undefined;
   /** Drops the commands that come, as a connection does that is about to break. */
   isDeaf = false;
   connections = 0;

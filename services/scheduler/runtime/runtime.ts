@@ -104,6 +104,8 @@ export interface FoundWorker {
   readonly workerId: string;
   /** Which scheduler started it. */
   readonly schedulerId: string;
+  /** Whether it has ended, all that it started with it, and only remains are left to be removed. Default: that is not known. */
+  readonly hasEnded?: boolean;
 }
 
 /** A runtime whose workers outlive their server and go on with another scheduler of the installation. */
