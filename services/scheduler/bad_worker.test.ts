@@ -1,10 +1,12 @@
 /** Workers that lie, come uninvited or talk nonsense: they harm nothing but their own executions. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ReportExecutionsRequest } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
 import { LogLine } from "../../gen/multinode/invocation/v1/log_service.pb.js";
 import { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
 import type { WorkerEvent } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { encode } from "../../sdk/typescript/src/codec.js";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { Refusal } from "../platform/errors.js";
 import type { Principal } from "../platform/rpc/principal.js";
 import { openTestScheduler } from "./test_scheduler.js";
@@ -125,5 +127,57 @@ describe("a worker", () => {
     foreign.return("x".repeat(250_001));
     const { error } = await test.becomes(foreign.assigned.invocationId, failed);
     expect(error).toBe("FunctionOutputSizeLimitExceeded: the result has 250003 bytes, more than the limit of 250000");
+  });
+
+  it("that says what hardly fits into a message holds up nobody's reports", async () => {
+    const { mine, foreign } = await two();
+    const report = vi.spyOn(test.dispatch, "reportExecutions");
+    const threw = { $case: "threw", value: { error: "x".repeat(8_388_538) } } as const;
+    const ended = { executionId: mine.id, result: threw, started: false, interrupted: false };
+    mine.worker.send([event({ $case: "ended", value: ended })]);
+    foreign.return(2);
+    const { error } = await test.becomes(mine.assigned.invocationId, { status: Status.FAILED });
+    expect(error).toHaveLength(LIMITS.errorLength);
+    await test.becomes(foreign.assigned.invocationId, { status: Status.SUCCEEDED });
+    for (const [request] of report.mock.calls) {
+      const { byteLength } = ReportExecutionsRequest.encode(ReportExecutionsRequest.fromPartial(request)).finish();
+      expect(byteLength).toBeLessThan(2 * LIMITS.errorLength);
+    }
+  });
+
+  it("that yields a value above the limit has failed its own execution", async () => {
+    const { mine, foreign } = await two();
+    mine.yield("x".repeat(250_001));
+    const { error } = await test.becomes(mine.assigned.invocationId, { status: Status.FAILED, terminated: true });
+    expect(error).toBe(
+      "FunctionOutputSizeLimitExceeded: the yielded value has 250003 bytes, more than the limit of 250000",
+    );
+    foreign.return(1);
+    await test.becomes(foreign.assigned.invocationId, { status: Status.SUCCEEDED });
+  });
+
+  it("that waits for no acknowledgement has its values merged into the newest, which is seen before the end", async () => {
+    const { mine } = await two();
+    const stored = Promise.withResolvers<void>();
+    const reportExecutions = test.dispatch.reportExecutions.bind(test.dispatch);
+    const reported: (string | undefined)[] = [];
+    const report = vi.spyOn(test.dispatch, "reportExecutions").mockImplementation(async (request, options) => {
+      await stored.promise;
+      reported.push(...(request.reports ?? []).map(({ event }) => event?.$case));
+      return await reportExecutions(request, options);
+    });
+    const said = (index: number) => [
+      event({ $case: "started", value: { executionId: mine.id } }),
+      event({ $case: "yielded", value: { executionId: mine.id, index, value: encode(index) as never } }),
+    ];
+    mine.worker.send(Array.from({ length: 100 }, (_, index) => said(index + 1)).flat());
+    const returned = { $case: "returned", value: { value: undefined } } as const;
+    const ended = { executionId: mine.id, result: returned, started: false, interrupted: false };
+    mine.worker.send([event({ $case: "ended", value: ended })]);
+    await vi.waitFor(() => expect(report).toHaveBeenCalled(), WAIT);
+    stored.resolve();
+    const { result } = await test.becomes(mine.assigned.invocationId, { status: Status.SUCCEEDED });
+    expect(Buffer.from(result?.data ?? []).toString()).toBe("100");
+    expect(reported.filter((kind) => kind !== "released")).toEqual(["yielded", "yielded", "ended"]);
   });
 });

@@ -1,5 +1,10 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import type { DispatchServiceClient, ExecutionReport } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import {
+  AppendLogsRequest,
+  type DispatchServiceClient,
+  type ExecutionReport,
+  ReportExecutionsRequest,
+} from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { type LogLine, LogStream } from "../../gen/multinode/invocation/v1/log_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { createLogger } from "../platform/log.js";
@@ -17,6 +22,7 @@ beforeEach(() => {
   failures = 0;
   refuse = () => undefined;
   const take = (message: Sent) => {
+    if (bytesOf(message) > LIMITS.messageBytes) throw new Error("Attempted to send message with a size too large");
     if (failures-- > 0) throw new Error("not now");
     sent.push(message);
   };
@@ -34,6 +40,10 @@ beforeEach(() => {
   reporter = new Reporter(dispatch, createLogger("test", "silent"));
 });
 
+const bytesOf = (message: Sent) =>
+  "reports" in message
+    ? ReportExecutionsRequest.encode({ reports: [...message.reports] }).finish().byteLength
+    : AppendLogsRequest.encode({ lines: [...message.lines] }).finish().byteLength;
 const reportOf = (executionId: string, bytes = 0): ExecutionReport => ({
   ref: { executionId, epoch: 1, invocationId: "inv" },
   event: {
@@ -95,6 +105,55 @@ describe("reports", () => {
     for (const name of ["a", "b"]) reporter.report(reportOf(name, 5_000_000), () => {});
     await drained();
     expect(sent.map(namesOf)).toEqual([["a"], ["b"]]);
+  });
+});
+
+describe("what no message can carry", () => {
+  const endOf = (executionId: string, error: string): ExecutionReport => ({
+    ref: { executionId, epoch: 1, invocationId: "inv" },
+    event: {
+      $case: "ended",
+      value: {
+        result: { $case: "threw", value: { error } },
+        interrupted: false,
+        killed: false,
+        released: true,
+        workerId: "wrk",
+      },
+    },
+  });
+
+  it("is sent in parts where it is many reports, in their order and each with its own refusal", async () => {
+    const names = Array.from({ length: 1_000 }, (_, index) => `${index} ${"x".repeat(10_000)}`);
+    refuse = (index) => (index === 0 ? "ExecutionIsNotCurrent" : undefined);
+    const refusals: (string | undefined)[] = [];
+    for (const name of names) reporter.report(reportOf(name), (refusal) => refusals.push(refusal));
+    await drained();
+    expect(sent).toHaveLength(2);
+    expect(sent.flatMap(namesOf)).toEqual(names);
+    expect(refusals.flatMap((refusal, index) => (refusal === undefined ? [] : index))).toEqual([0, 500]);
+  });
+
+  it("is told as a failure where it is one end, and holds up nothing behind it", async () => {
+    const settled = vi.fn();
+    reporter.report(endOf("large", "x".repeat(LIMITS.messageBytes)), settled);
+    reporter.report(reportOf("next"), settled);
+    await drained();
+    expect(sent.map(namesOf)).toEqual([["large"], ["next"]]);
+    const error = expect.stringMatching(/^FunctionOutputSizeLimitExceeded: the end has 83886\d\d bytes/);
+    const value = { result: { value: { error } }, released: true, workerId: "wrk" };
+    expect(sent[0]).toMatchObject({ reports: [{ event: { $case: "ended", value } }] });
+    expect(settled.mock.calls).toEqual([[undefined], [undefined]]);
+  });
+
+  it("is refused where it is one yielded value, and dropped where it is one line", async () => {
+    const settled = vi.fn();
+    reporter.appendLines([lineOf(1, "x".repeat(LIMITS.messageBytes)), lineOf(2, "small")]);
+    reporter.report(reportOf("large", LIMITS.messageBytes), settled);
+    reporter.report(reportOf("next"), settled);
+    await drained();
+    expect(sent).toMatchObject([{ lines: [{ lineNumber: 2 }] }, { reports: [{ ref: { executionId: "next" } }] }]);
+    expect(settled.mock.calls).toEqual([["MessageIsTooLarge"], [undefined]]);
   });
 });
 

@@ -1,18 +1,21 @@
 /**
  * Carries reports and log lines to the invocation service: in order, many with one call, one call at a time, again until
  * they are taken. They go to the replica that leased what they are about, as long as it answers: it remembers what it leased,
- * and often has the one who watches.
+ * and often has the one who watches. What no message can carry is not tried again: all that is behind it would wait for ever.
  */
-import type { DispatchServiceClient, ExecutionReport } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import {
+  AppendLogsRequest,
+  type DispatchServiceClient,
+  type ExecutionReport,
+  ReportExecutionsRequest,
+} from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { LogLine } from "../../gen/multinode/invocation/v1/log_service.pb.js";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { Logger } from "../platform/log.js";
+import { lineBytes, reportBytes, takeBatch, withoutContent } from "./report_sizes.js";
 
 const MOST_REPORTS = 2_000;
 const MOST_LINES = 5_000;
-/** Content of one call, in bytes: what the invocation service takes of lines, and well below the largest message. */
-const MOST_BYTES = 2 * 1024 * 1024;
-/** What a report and a line take beside their content, in bytes, roughly. */
-const ITEM_BYTES = 150;
 const RETRY_MS = 250;
 /** How long an answer of a replica is waited for. To tell another the same changes nothing. */
 const ANSWER_MS = 3_000;
@@ -73,31 +76,68 @@ export class Reporter {
   async #run(): Promise<void> {
     await Promise.resolve(); // what is reported in this turn goes together
     while ((this.#reports.length > 0 || this.#lines.length > 0) && !this.#stopped) {
-      const batch = takeBatch(this.#reports, MOST_REPORTS, ({ report }) => sizeOf(report));
+      const batch = takeBatch(this.#reports, MOST_REPORTS, ({ report }) => reportBytes(report));
       // All of them, since they came before the reports or travel as well before them.
       const waiting = this.#lines;
       this.#lines = [];
       while (waiting.length > 0) {
-        // A character takes up to three bytes.
-        const lines = takeBatch(waiting, MOST_LINES, ({ text }) => ITEM_BYTES + 3 * text.length);
-        if ((await this.#untilTaken((taker, options) => taker.appendLogs({ lines }, options))) === undefined) return;
+        if (!(await this.#sendLines(takeBatch(waiting, MOST_LINES, lineBytes)))) return;
       }
-      if (batch.length === 0) continue;
-      const reports = batch.map(({ report }) => report);
-      const answer = await this.#untilTaken((taker, options) => taker.reportExecutions({ reports }, options));
-      if (answer === undefined) return;
-      const refusals = new Map(answer.refusals.map(({ index, reason }) => [index, reason]));
-      for (const [index, { settled }] of batch.entries()) settled(refusals.get(index));
+      if (batch.length > 0 && !(await this.#sendReports(batch))) return;
     }
   }
 
-  async #untilTaken<T>(send: (taker: Taker, options: { signal?: AbortSignal }) => Promise<T>): Promise<T | undefined> {
+  /** Answers whether it was done; if not, this is stopped. */
+  async #sendLines(lines: LogLine[]): Promise<boolean> {
+    const answer = await this.#untilTaken(
+      (taker, options) => taker.appendLogs({ lines }, options),
+      () => AppendLogsRequest.encode({ lines }).finish().byteLength,
+    );
+    if (answer !== "too large") return answer !== undefined;
+    if (lines.length > 1) return await inHalves(lines, (half) => this.#sendLines(half));
+    this.#log.error({ executionId: lines[0]?.executionId }, "a line of log is too large for a message, and is dropped");
+    return true;
+  }
+
+  /** Answers whether it was done; if not, this is stopped. */
+  async #sendReports(batch: readonly Waiting[]): Promise<boolean> {
+    const reports = batch.map(({ report }) => report);
+    const answer = await this.#untilTaken(
+      (taker, options) => taker.reportExecutions({ reports }, options),
+      () => ReportExecutionsRequest.encode({ reports }).finish().byteLength,
+    );
+    if (answer === undefined) return false;
+    if (answer === "too large") {
+      const [first] = batch;
+      if (batch.length > 1 || first === undefined) return await inHalves(batch, (half) => this.#sendReports(half));
+      return await this.#sendWithoutContent(first);
+    }
+    const refusals = new Map(answer.refusals.map(({ index, reason }) => [index, reason]));
+    for (const [index, { settled }] of batch.entries()) settled(refusals.get(index));
+    return true;
+  }
+
+  async #sendWithoutContent({ report, settled }: Waiting): Promise<boolean> {
+    const { ref, event } = report;
+    this.#log.error({ executionId: ref?.executionId, event: event?.$case }, "a report is too large for a message");
+    const failure = withoutContent(report);
+    if (failure !== undefined) return await this.#sendReports([{ report: failure, settled }]);
+    settled("MessageIsTooLarge");
+    return true;
+  }
+
+  /** @param bytesOf size of the message: that it is too large is not said by its refusal in a way to rely on */
+  async #untilTaken<T>(
+    send: (taker: Taker, options: { signal?: AbortSignal }) => Promise<T>,
+    bytesOf: () => number,
+  ): Promise<T | "too large" | undefined> {
     while (!this.#stopped) {
       const replica = performance.now() < this.#passedOverUntil ? undefined : this.#replica;
       try {
         if (replica !== undefined) return await send(replica, { signal: AbortSignal.timeout(ANSWER_MS) });
         return await send(this.#dispatch, {});
       } catch (err) {
+        if (bytesOf() > LIMITS.messageBytes) return "too large";
         this.#log.warn({ err }, "the invocation service did not take reports; they will be sent again");
         if (replica !== undefined) this.#passedOverUntil = performance.now() + PASSED_OVER_MS;
         else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -127,31 +167,8 @@ export class Reporters {
   }
 }
 
-/** Takes the first items, at least one, up to the bounds. */
-function takeBatch<T>(items: T[], mostItems: number, sizeOf: (item: T) => number): T[] {
-  let count = 0;
-  for (let bytes = 0; count < Math.min(items.length, mostItems); count++) {
-    const item = items[count];
-    if (item === undefined) break;
-    bytes += sizeOf(item);
-    if (bytes > MOST_BYTES && count > 0) break;
-  }
-  return items.splice(0, count);
-}
-
-function sizeOf({ event }: ExecutionReport): number {
-  switch (event?.$case) {
-    case "yielded":
-      return ITEM_BYTES + (event.value.value?.data.byteLength ?? 0);
-    case "ended": {
-      const { result } = event.value;
-      if (result?.$case === "returned") return ITEM_BYTES + (result.value.value?.data.byteLength ?? 0);
-      return ITEM_BYTES + 3 * (result?.value.error.length ?? 0);
-    }
-    case "started":
-    case "released":
-    case "givenBack":
-    case undefined:
-      return ITEM_BYTES;
-  }
+/** Sends one half after the other, as long as that is done. */
+async function inHalves<T>(items: readonly T[], send: (half: T[]) => Promise<boolean>): Promise<boolean> {
+  const middle = Math.ceil(items.length / 2);
+  return (await send(items.slice(0, middle))) && (await send(items.slice(middle)));
 }

@@ -2,6 +2,7 @@
 import {
   type ExecutionEnded,
   type ExecutionRef,
+  type ExecutionYielded,
   InterruptReason,
   type LeasedExecution,
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
@@ -26,11 +27,16 @@ export interface Run {
   interrupt: { readonly reason: InterruptReason; readonly timer: NodeJS.Timeout } | undefined;
   /** Whether its grace period is over and its worker is being killed for it. */
   killed: boolean;
+  isStartReported: boolean;
+  /** Whether a value that it yielded is being reported. */
+  isYieldUnderWay: boolean;
+  /** The newest value that is not reported, because one before it is being reported. */
+  nextYield: ExecutionYielded | undefined;
   /** Number of the last line that its worker sent. */
   workerLines: number;
   /** Lines that its worker printed outside of the SDK. They are numbered together with those that it sent. */
   printedLines: number;
-  /** Characters of its log so far. */
+  /** Size of its log so far, roughly. */
   logBytes: number;
 }
 
@@ -46,6 +52,9 @@ export function newRun(leased: LeasedExecution, lessor?: Lessor): Run {
     foreign: false,
     interrupt: undefined,
     killed: false,
+    isStartReported: false,
+    isYieldUnderWay: false,
+    nextYield: undefined,
     workerLines: 0,
     printedLines: 0,
     logBytes: 0,

@@ -156,6 +156,7 @@ export class Scheduler {
     clearTimeout(run.interrupt?.timer);
     if (worker === undefined) this.#waiting = this.#waiting.filter((other) => other !== run);
     const { executionId } = run.ref;
+    this.traffic.reportYield(run); // the last one is seen before the end
     this.reporters.of(run.lessor).report({ ref: run.ref, event: { $case: "ended", value: ended } }, (refusal) => {
       if (this.runs.get(executionId) !== run) return; // its worker is not this scheduler's any more
       const { takeover } = this;

@@ -11,9 +11,11 @@ import type {
 } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { permissionDenied, Refusal } from "../platform/errors.js";
+import { outputSizeError } from "../platform/output_size.js";
 import type { Run } from "./run.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Takeover } from "./takeover.js";
+import { boundedLine, boundedPayload, boundedResult } from "./worker_bounds.js";
 import type { PooledWorker } from "./worker_pool.js";
 import { WorkerSession } from "./worker_session.js";
 
@@ -103,7 +105,8 @@ export class WorkerTraffic {
         break;
       case "started": {
         const run = this.#run(worker, event.value.executionId);
-        if (run === undefined) break;
+        if (run === undefined || run.isStartReported) break;
+        run.isStartReported = true;
         const started = { workerId: worker.id };
         this.#scheduler.reporters
           .of(run.lessor)
@@ -111,7 +114,7 @@ export class WorkerTraffic {
         break;
       }
       case "yielded":
-        this.#yielded(worker, event.value);
+        this.#yielded(worker, session, event.value);
         break;
       case "ended":
         this.#ended(worker, session, event.value);
@@ -161,14 +164,33 @@ export class WorkerTraffic {
     this.#scheduler.connected(worker, new Set(hello.executions.map(({ executionId }) => executionId)));
   }
 
-  #yielded(worker: PooledWorker, { executionId, index, value }: WorkerExecutionYielded): void {
+  /** Reports the newest value that an execution yielded, unless it is reported. */
+  reportYield(run: Run): void {
+    const { ref, nextYield } = run;
+    if (nextYield === undefined) return;
+    run.nextYield = undefined;
+    run.isYieldUnderWay = true;
+    this.#scheduler.reporters.of(run.lessor).report({ ref, event: { $case: "yielded", value: nextYield } }, () => {
+      run.isYieldUnderWay = false;
+      this.reportYield(run);
+      const { session } = this.#scheduler.pool.workers.get(run.workerId ?? "") ?? {};
+      session?.send({ $case: "acknowledgeYielded", value: { executionIds: [ref.executionId] } });
+    });
+  }
+
+  #yielded(worker: PooledWorker, session: WorkerSession, { executionId, index, value }: WorkerExecutionYielded): void {
     const run = this.#run(worker, executionId);
     if (run === undefined) return;
-    this.#scheduler.reporters
-      .of(run.lessor)
-      .report({ ref: run.ref, event: { $case: "yielded", value: { index, value } } }, () => {
-        worker.session?.send({ $case: "acknowledgeYielded", value: { executionIds: [executionId] } });
-      });
+    const error = outputSizeError(value, this.#scheduler.settings.payloadBytes, "yielded value");
+    if (error !== undefined) {
+      const result = { $case: "threw", value: { error } } as const;
+      this.#ended(worker, session, { executionId, result, interrupted: false, started: false });
+      return;
+    }
+    // One at a time is under way, as a worker sends them but for the last before an end; what comes meanwhile is merged into
+    // the newest.
+    run.nextYield = { index, value: boundedPayload(value) };
+    if (!run.isYieldUnderWay) this.reportYield(run);
   }
 
   #ended(worker: PooledWorker, session: WorkerSession, event: WorkerExecutionEnded): void {
@@ -181,7 +203,7 @@ export class WorkerTraffic {
       return;
     }
     const ended: ExecutionEnded = {
-      result: result ?? { $case: "threw", value: { error: "Error: the worker said no result" } },
+      result: boundedResult(result, this.#scheduler.settings.payloadBytes),
       interrupted,
       killed: false,
       released: run.shape.maxInvocationsPerWorker > worker.taken,
@@ -196,9 +218,9 @@ export class WorkerTraffic {
   }
 
   /** The worker bounds what its functions print; a worker that does not is cut here. */
-  #append(run: Run, line: LogLine): void {
-    run.logBytes += line.text.length;
-    if (run.logBytes > 2 * LIMITS.logBytesPerExecution) return;
-    this.#scheduler.reporters.of(run.lessor).appendLines([line]);
+  #append(run: Run, said: LogLine): void {
+    const { logBytes, line } = boundedLine(run.logBytes, said);
+    run.logBytes = logBytes;
+    if (line !== undefined) this.#scheduler.reporters.of(run.lessor).appendLines([line]);
   }
 }

@@ -3,6 +3,7 @@ import type { ExecutionEnded, ExecutionReport } from "../../../gen/multinode/inv
 import { Payload } from "../../../gen/multinode/type/v1/payload.pb.js";
 import { decode } from "../../../sdk/typescript/src/codec.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { outputSizeError } from "../../platform/output_size.js";
 import { violationsOf } from "../admission/schema_check.js";
 import type { LifeEvent } from "../domain/transitions.js";
 import type { KnownFunction } from "../functions.js";
@@ -16,7 +17,7 @@ export function toEvent(report: ExecutionReport, payloadBytes: number, known: Kn
       return { type: "start", workerId: report.event.value.workerId };
     case "yielded": {
       const { index, value } = report.event.value;
-      const tooLarge = sizeError(value, payloadBytes, "yielded value");
+      const tooLarge = outputSizeError(value, payloadBytes, "yielded value");
       if (tooLarge !== undefined) return failure(tooLarge, false);
       return { type: "yield", index, value: Payload.encode(value ?? Payload.fromPartial({})).finish() };
     }
@@ -37,19 +38,13 @@ function endEvent(ended: ExecutionEnded, payloadBytes: number, known: KnownFunct
     return { type: "throw", error: cutError(error === "" ? "Error: (no message)" : error), interrupted, killed };
   }
   const { value } = result.value;
-  const wrong = sizeError(value, payloadBytes, "result") ?? schemaError(value, known);
+  const wrong = outputSizeError(value, payloadBytes, "result") ?? schemaError(value, known);
   if (wrong !== undefined) return failure(wrong, interrupted);
   return { type: "return", value: value === undefined ? null : Payload.encode(value).finish(), interrupted };
 }
 
 function failure(error: string, interrupted: boolean): ThrowEvent {
   return { type: "throw", error: cutError(error), interrupted, killed: false };
-}
-
-function sizeError(value: Payload | undefined, limit: number, what: string): string | undefined {
-  const size = value?.data.byteLength ?? 0;
-  if (size <= limit) return undefined;
-  return `FunctionOutputSizeLimitExceeded: the ${what} has ${size} bytes, more than the limit of ${limit}`;
 }
 
 function schemaError(value: Payload | undefined, known: KnownFunction): string | undefined {
