@@ -152,9 +152,12 @@ export abstract class ContainerRuntime<W extends KnownWorker> implements SharedR
     return worker;
   }
 
-  /** Ends it, once, and tells how it ended when it is gone. */
+  /** Ends it, once, and tells how it ended when it is gone. What the engine refused may be asked for again. */
   protected end(worker: W): Promise<void> {
-    worker.ended ??= this.#end(worker);
+    worker.ended ??= this.#end(worker).catch((error: unknown) => {
+      worker.ended = undefined;
+      throw error;
+    });
     return worker.ended;
   }
 
