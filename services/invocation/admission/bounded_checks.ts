@@ -13,30 +13,24 @@ const SCRIPT = new Script("work()");
 createContext(context);
 
 /**
- * Answers the results in the order of the checks, up to the first that took too long, which is undefined: who goes on with the
- * rest lets others have the processor before. All of them share what a bound costs, which is 0.2 ms.
+ * Answers the results of the first checks, at least one: as many as came to their end in the time. Where it is over for the
+ * first, that is undefined. Who goes on with the rest lets others have the processor before. All of them share what a bound
+ * costs, which is 0.2 ms.
  */
 export function boundedChecks<T>(
   checks: readonly (() => T)[],
   boundMs: number = LIMITS.schemaCheckMs,
 ): (T | undefined)[] {
   const results: T[] = [];
-  let beganAt = 0;
-  let limitMs = boundMs;
-  while (results.length < checks.length) {
-    const { length } = results;
+  // Where the time went to other processes, the same check gets more of it.
+  for (let limitMs = boundMs; ; limitMs *= 2) {
+    const beganAt = cpuMs();
     const isDone = runs(limitMs, () => {
-      for (const check of checks.slice(results.length)) {
-        beganAt = cpuMs();
-        results.push(check());
-      }
+      for (const check of checks) results.push(check());
     });
-    if (isDone) break;
-    if (cpuMs() - beganAt >= boundMs) return [...results, undefined];
-    // The time was over for all of them together; or it went to other processes, and the same one gets more of it.
-    limitMs = results.length > length ? boundMs : 2 * limitMs;
+    if (isDone || results.length > 0) return results;
+    if (cpuMs() - beganAt >= boundMs) return [undefined];
   }
-  return results;
 }
 
 /** Whether it came to its end in time. */

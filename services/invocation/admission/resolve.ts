@@ -73,7 +73,8 @@ async function checkInputs(starts: readonly (ResolvedStart | Refusal)[]): Promis
     try {
       const { positional, named } = decodeArguments(command.arguments);
       const value = named === undefined ? positional : [...positional, named];
-      inputs.push({ check, value, name: "arguments", place, command });
+      const valueBytes = command.encodedArguments.byteLength;
+      inputs.push({ check, value, valueBytes, name: "arguments", place, command });
     } catch (error) {
       const description = `cannot be decoded: ${String(error)}`;
       checked[place] = inputIsInvalid(command, [{ field: "arguments", description }]);

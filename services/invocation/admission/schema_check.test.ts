@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compileCheck, type ValueCheck, violationsOf, violationsOfEach } from "./schema_check.js";
+import { type CheckedValue, compileCheck, type ValueCheck, violationsOf, violationsOfEach } from "./schema_check.js";
 
 const ENDLESS = `${"a".repeat(60)}b`;
 
@@ -9,22 +9,60 @@ function compile(schema: unknown): ValueCheck {
   return check;
 }
 
+function checked(check: ValueCheck, value: unknown, name = "arguments"): CheckedValue {
+  return { check, value, valueBytes: JSON.stringify(value).length, name };
+}
+
 const plain = compile({ type: "object", properties: { n: { type: "number" } } });
 const pattern = compile({ type: "string", pattern: "^(a+)+$" });
 const tooLong = [{ field: "arguments", description: "takes longer than 100 ms to check against its schema" }];
 
 describe("a check by a schema", () => {
   it("names each violation once, with its path and the value", () => {
-    expect(violationsOf({ check: plain, value: { n: "x" }, name: "arguments" })).toEqual([
+    expect(violationsOf(checked(plain, { n: "x" }))).toEqual([
       { field: "arguments.n", description: '"x" must be number' },
     ]);
-    expect(violationsOf({ check: plain, value: { n: 1 }, name: "arguments" })).toEqual([]);
+    expect(violationsOf(checked(plain, { n: 1 }))).toEqual([]);
     expect(compileCheck("")).toBeUndefined();
   });
 
   it("ends where a pattern does not", () => {
-    expect(violationsOf({ check: pattern, value: "aaa", name: "result" })).toEqual([]);
-    expect(violationsOf({ check: pattern, value: ENDLESS, name: "arguments" })).toEqual(tooLong);
+    expect(violationsOf(checked(pattern, "aaa", "result"))).toEqual([]);
+    expect(violationsOf(checked(pattern, ENDLESS))).toEqual(tooLong);
+  });
+
+  it("ends where a pattern does not whose keyword is written with an escape", () => {
+    const check = compileCheck('{ "\\u0070attern": "^(a+)+$" }');
+    if (check === undefined) throw new Error("there is no schema");
+    expect(violationsOf(checked(check, ENDLESS))).toEqual(tooLong);
+  });
+
+  it("ends where many parts of a schema find something wrong with each of many items", () => {
+    const check = compile({ items: { allOf: Array.from({ length: 5_500 }, () => ({ type: "string" })) } });
+    const zeros = Array.from({ length: 125_000 }, () => 0);
+    expect(violationsOf(checked(check, zeros))).toEqual(tooLong);
+    expect(violationsOf(checked(check, zeros.slice(0, 2)))).toEqual([
+      { field: "arguments[0]", description: "0 must be string" },
+      { field: "arguments[1]", description: "0 must be string" },
+    ]);
+  });
+
+  it("of many values that are short pauses for others, too", async () => {
+    const check = compile({ items: { allOf: Array.from({ length: 2_000 }, () => ({ type: "string" })) } });
+    const values = Array.from({ length: 60 }, () => checked(check, [1, 2, 3]));
+    let turns = 0;
+    const counting = setInterval(() => {
+      turns += 1;
+    }, 0);
+    const violations = await violationsOfEach(values);
+    clearInterval(counting);
+    expect(violations.map(({ length }) => length)).toEqual(values.map(() => 3));
+    expect(turns).toBeGreaterThanOrEqual(1);
+  });
+
+  it("answers where references lead in a circle", () => {
+    const [violation] = violationsOf(checked(compile({ $ref: "#" }), 1, "result"));
+    expect(violation).toMatchObject({ field: "result", description: expect.stringContaining("cannot be checked") });
   });
 
   it("ends where references that branch do not", () => {
@@ -37,11 +75,11 @@ describe("a check by a schema", () => {
     const check = compile(node);
     let value: unknown = 1;
     for (let depth = 0; depth < 60; depth++) value = [value];
-    expect(violationsOf({ check, value, name: "arguments" })).toEqual(tooLong);
+    expect(violationsOf(checked(check, value))).toEqual(tooLong);
   });
 
   it("of many answers for each, and others have their turn between those that take long", async () => {
-    const values = ["aa", ENDLESS, "b", ENDLESS, "a"].map((value) => ({ check: pattern, value, name: "arguments" }));
+    const values = ["aa", ENDLESS, "b", ENDLESS, "a"].map((value) => checked(pattern, value));
     let turns = 0;
     const counting = setInterval(() => {
       turns += 1;

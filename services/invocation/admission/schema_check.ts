@@ -1,6 +1,6 @@
 /** What is wrong with a value, by its JSON Schema. */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
+import { Ajv2020, type ErrorObject, type Schema, type ValidateFunction } from "ajv/dist/2020.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { show } from "../../platform/rpc/validation.js";
 import { boundedChecks } from "./bounded_checks.js";
@@ -9,11 +9,18 @@ import { boundedChecks } from "./bounded_checks.js";
 const MOST = 20;
 
 /** Keywords by which a short value can take for ever. */
-const COSTLY = /"(pattern|patternProperties|\$ref|\$dynamicRef|uniqueItems)"/;
+const COSTLY = /"(pattern|patternProperties|\$ref|\$dynamicRef|\$recursiveRef|uniqueItems)"/;
+
+/**
+ * Bytes of the schema times bytes of the value up to which a check has no bound, which itself takes longer than most of them:
+ * without those keywords each part of the schema meets each part of the value once at most, and can find it wrong.
+ */
+const MOST_UNBOUNDED = 1_000_000;
 
 export interface ValueCheck {
   readonly validate: ValidateFunction;
   readonly isCostly: boolean;
+  readonly schemaBytes: number;
 }
 
 export interface Violation {
@@ -25,38 +32,71 @@ export interface Violation {
 export interface CheckedValue {
   readonly check: ValueCheck;
   readonly value: unknown;
+  /** Of the value as it was encoded. */
+  readonly valueBytes: number;
   readonly name: string;
 }
+
+/** Checks that have run under a bound. */
+const tried = new WeakSet<ValueCheck>();
 
 /** Undefined where there is no schema. */
 export function compileCheck(schema: string): ValueCheck | undefined {
   if (schema === "") return undefined;
   // Without optimizing, a large schema compiles ten times faster and checks about as fast.
   const ajv = new Ajv2020({ strict: false, allErrors: true, logger: false, code: { optimize: false } });
-  return { validate: ajv.compile(JSON.parse(schema)), isCostly: COSTLY.test(schema) };
+  const parsed: Schema = JSON.parse(schema);
+  return {
+    validate: ajv.compile(parsed),
+    isCostly: COSTLY.test(JSON.stringify(parsed)), // without the escapes that keywords can be written with
+    schemaBytes: Buffer.byteLength(schema),
+  };
 }
 
 /** None: it is valid. */
 export function violationsOf(checked: CheckedValue): Violation[] {
-  return checked.check.isCostly ? (boundedViolations([checked])[0] ?? []) : violationsIn(checked);
+  if (areCheap([checked])) return violationsIn(checked);
+  for (;;) {
+    const [violations] = boundedViolations([checked]);
+    if (violations !== undefined) return violations;
+  }
 }
 
 /** The same for many values, with pauses for others where checks take long. */
 export async function violationsOfEach(values: readonly CheckedValue[]): Promise<Violation[][]> {
-  const costly = values.filter(({ check }) => check.isCostly);
+  if (areCheap(values)) return values.map(violationsIn);
   const found: Violation[][] = [];
-  while (found.length < costly.length) {
-    if (found.length > 0) await nextTurn();
-    found.push(...boundedViolations(costly.slice(found.length)));
+  for (;;) {
+    found.push(...boundedViolations(values.slice(found.length)));
+    if (found.length === values.length) return found;
+    await nextTurn();
   }
-  const ofCostly = new Map(costly.map((checked, index) => [checked, found[index]]));
-  return values.map((checked) => ofCostly.get(checked) ?? violationsIn(checked));
 }
 
-/** Of the first values, at least one. */
+/** Whether they need no bound, all of them together. */
+function areCheap(values: readonly CheckedValue[]): boolean {
+  let work = 0;
+  for (const { check, valueBytes } of values) {
+    if (check.isCostly) return false;
+    work += check.schemaBytes * valueBytes;
+  }
+  return work <= MOST_UNBOUNDED;
+}
+
+/** Of the first values. None: the first is to be checked again. */
 function boundedViolations(values: readonly CheckedValue[]): Violation[][] {
+  const found: Violation[][] = [];
   const results = boundedChecks(values.map((checked) => () => violationsIn(checked)));
-  return results.map((violations, index) => violations ?? [tooLong(values[index]?.name ?? "")]);
+  for (const [index, violations] of results.entries()) {
+    const checked = values[index];
+    if (checked === undefined) break;
+    const isFirst = !tried.has(checked.check);
+    tried.add(checked.check);
+    // V8 compiles a check when it first runs, which takes as long as it may where its schema is large.
+    if (violations === undefined && isFirst) break;
+    found.push(violations ?? [tooLong(checked.name)]);
+  }
+  return found;
 }
 
 function tooLong(name: string): Violation {
@@ -64,10 +104,18 @@ function tooLong(name: string): Violation {
 }
 
 function violationsIn({ check: { validate: check }, value, name }: CheckedValue): Violation[] {
-  if (check(value)) return [];
+  try {
+    if (check(value)) return [];
+  } catch (error) {
+    // By references that lead in a circle, or down a deep value.
+    if (!(error instanceof RangeError)) throw error;
+    return [{ field: name, description: `cannot be checked against its schema: ${error.message}` }];
+  }
   // Two keywords can say the same, as the two do that bound a tuple.
   const violations = new Map<string, Violation>();
-  for (const error of check.errors ?? []) {
+  const errors = check.errors ?? [];
+  check.errors = null; // They may be many, and would be kept until the next check.
+  for (const error of errors) {
     const violation = { field: name + pathOf(error.instancePath), description: describe(error, value) };
     violations.set(JSON.stringify(violation), violation);
     if (violations.size === MOST) break;

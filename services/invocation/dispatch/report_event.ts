@@ -56,7 +56,8 @@ function schemaError(value: Payload | undefined, known: KnownFunction): string |
   } catch (error) {
     return `FunctionOutputIsInvalid: the result cannot be decoded: ${String(error)}`;
   }
-  const violations = violationsOf({ check: known.outputCheck, value: decoded, name: "result" });
+  const valueBytes = value.data.byteLength;
+  const violations = violationsOf({ check: known.outputCheck, value: decoded, valueBytes, name: "result" });
   if (violations.length === 0) return undefined;
   const list = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
   return `FunctionOutputIsInvalid: the result does not match the output schema: ${list}`;

@@ -54,7 +54,7 @@ export const LIMITS = {
   errorLength: 16_384,
   /** Largest JSON Schema of an input or output. */
   schemaBytes: 100_000,
-  /** Time of the processor that the check of one value may take, where its schema can make it long. */
+  /** Time of the processor that the check of one value by its schema may take. */
   schemaCheckMs: 100,
 
   /** Functions in a version. */
