@@ -65,6 +65,12 @@ describe("a check by a schema", () => {
     expect(violation).toMatchObject({ field: "result", description: expect.stringContaining("cannot be checked") });
   });
 
+  it("compiles what is referred to often once", () => {
+    const much = { allOf: Array.from({ length: 100 }, () => ({ type: "string" })) };
+    const schema = { $defs: { much }, anyOf: Array.from({ length: 50 }, () => ({ $ref: "#/$defs/much" })) };
+    expect(String(compile(schema).validate).length).toBeLessThan(10 * JSON.stringify(schema).length);
+  });
+
   it("ends where references that branch do not", () => {
     const node = {
       anyOf: [
