@@ -94,6 +94,16 @@ export interface ListFilter {
   readonly createdBefore: number | null;
 }
 
+/** Some of a listing. */
+export interface ListedPart {
+  /** Without their results. */
+  readonly items: readonly StoredInvocation[];
+  /** After what the next part begins; null: this was the last. */
+  readonly position: string | null;
+  /** Rows that were looked at. */
+  readonly looked: number;
+}
+
 export interface LogLineRow {
   readonly executionId: string;
   readonly lineNumber: number;
@@ -125,13 +135,8 @@ export interface InvocationStore {
   addChildren(tx: WriteTransaction, parentId: string, count: number): void;
   /** Unfinished descendants whose cancellation was not asked for, through finished ones too. */
   loadUncancelledDescendants(tx: ReadTransaction, id: string, atMost: number): Promise<StoredInvocation[]>;
-  /** Newest first, after `beforeId` where that is given, at most `scan` rows looked at. */
-  list(
-    tx: ReadTransaction,
-    filter: ListFilter,
-    beforeId: string | null,
-    pageSize: number,
-  ): Promise<{ items: StoredInvocation[]; position: string | null }>;
+  /** Newest first, after `beforeId` where that is given. It takes a moment at most: fewer than asked for may be the answer. */
+  list(tx: ReadTransaction, filter: ListFilter, beforeId: string | null, atMost: number): Promise<ListedPart>;
 
   // Queues and leases
   /** Queues with queued invocations and free slots. */

@@ -71,6 +71,30 @@ export function testStoredLists(given: StoreFixture): void {
       expect([...first.items, ...rest.items].map(({ identity }) => identity.id)).toEqual(there);
     });
 
+    it("is merged where many functions have little and one has much, and reads little more than it gives", async () => {
+      const names = Array.from({ length: 20 }, (_, index) => `f${index}`);
+      for (const name of names) await addFunction(name, 1);
+      const functionOf = (index: number) => (index % 3 === 0 ? (names[(index / 3) % names.length] ?? "") : "f");
+      const many = Array.from({ length: 900 }, (_, index) => newInvocation({ functionName: functionOf(index) }));
+      const newestFirst = (await insert(...many)).toReversed();
+      for (const pageSize of [50, 899, 900, 1_000]) expect(await all(filter(), pageSize)).toEqual(newestFirst);
+      const cancelled = newestFirst.filter((_, index) => index % 100 === 0);
+      for (const id of cancelled) await happen(id, { type: "cancel" });
+      for (const pageSize of [1, 8, 100]) {
+        expect(await all(filter({ statuses: ["CANCELLED"] }), pageSize)).toEqual(cancelled);
+      }
+      const page = await given.db.read((tx) => given.store.list(tx, filter(), null, 50));
+      expect([page.items.length, page.looked < 500]).toEqual([50, true]);
+    });
+
+    it("has no results", async () => {
+      const id = await insertOne();
+      await happen(id, lease(), returned, release);
+      expect((await loadOne(id)).life.result).not.toBeNull();
+      const { items } = await given.db.read((tx) => given.store.list(tx, filter(), null, 10));
+      expect(items.map(({ life }) => [life.status, life.result])).toEqual([["SUCCEEDED", null]]);
+    });
+
     it("knows functions, statuses, versions, parents and projects", async () => {
       await addFunction("g", 1);
       const [a, b] = [await insertOne(), await insertOne({ functionName: "g" })];
@@ -81,6 +105,8 @@ export function testStoredLists(given: StoreFixture): void {
       expect(await all(filter({ statuses: ["CANCELLED", "PENDING"] }), 2)).toEqual([child, b, a]);
       expect(await all(filter({ parentId: a }), 2)).toEqual([child]);
       expect(await all(filter({ parentId: a, functionName: "g" }), 2)).toEqual([]);
+      expect(await all(filter({ parentId: a, functionName: "f" }), 2)).toEqual([child]);
+      expect(await all(filter({ parentId: a, projectId: ids.next("prj") }), 2)).toEqual([]);
       expect(await all(filter({ versionId: given.versionId }), 2)).toEqual([child, b, a]);
       expect(await all(filter({ versionId: ids.next("ver") }), 2)).toEqual([]);
       expect(await all(filter({ projectId: ids.next("prj") }), 2)).toEqual([]);

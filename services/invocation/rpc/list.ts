@@ -1,4 +1,5 @@
 /** ListInvocations: one page, newest first. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type {
   InvocationServiceImplementation,
   ListInvocationsRequest,
@@ -11,10 +12,13 @@ import { parse } from "../../platform/rpc/validation.js";
 import { toSummary } from "../convert.js";
 import type { InvocationDeps } from "../deps.js";
 import { listRequest } from "../requests.js";
-import type { ListFilter } from "../store.js";
+import type { ListFilter, StoredInvocation } from "../store.js";
+
+/** Rows that one page of a filtered listing looks at before it answers with what it has. */
+const LIST_SCAN_ROWS = 100_000;
 
 export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImplementation<Caller>, "listInvocations"> {
-  const { db, store, offsets, projects } = deps;
+  const { offsets, projects } = deps;
   return {
     async listInvocations(message, { principal, signal }) {
       const request = parse(listRequest, withinScope(message, principal));
@@ -33,13 +37,36 @@ export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImpleme
       const filter = isOfLatest ? { ...asked, versionId: latestVersionId } : asked;
       const listing = ["invocations", asked];
       const before = offsets.decode(listing, request.offset) ?? null;
-      const page = await db.read((tx) => store.list(tx, filter, before, pageSizeOf(request.pageSize)));
+      const page = await readPage(deps, filter, before, pageSizeOf(request.pageSize), signal);
       return {
         invocations: page.items.map(toSummary),
         nextOffset: page.position === null ? "" : offsets.encode(listing, page.position),
       };
     },
   };
+}
+
+/** In parts, between which others have their turn, and the connection to the database. */
+async function readPage(
+  { db, store }: InvocationDeps,
+  filter: ListFilter,
+  before: string | null,
+  pageSize: number,
+  signal: AbortSignal,
+): Promise<{ items: StoredInvocation[]; position: string | null }> {
+  const isFiltered = filter.statuses.length > 0 || filter.versionId !== "";
+  const items: StoredInvocation[] = [];
+  let position = before;
+  for (let looked = 0; ; ) {
+    const part = await db.read((tx) => store.list(tx, filter, position, pageSize - items.length));
+    items.push(...part.items);
+    position = part.position;
+    looked += part.looked;
+    if (position === null || items.length === pageSize) return { items, position };
+    if (isFiltered && looked >= LIST_SCAN_ROWS) return { items, position };
+    await nextTurn();
+    signal.throwIfAborted();
+  }
 }
 
 /** Inside a function, what is listed are the children of its own invocation. */

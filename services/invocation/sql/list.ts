@@ -1,89 +1,70 @@
 /** Listing invocations, a page at a time. */
 import { firstIdAt } from "../../platform/ids.js";
 import type { ReadTransaction } from "../../platform/store/db.js";
-import type { ListFilter, StoredInvocation } from "../store.js";
+import type { ListedPart, ListFilter } from "../store.js";
+import { statusOf } from "./codes.js";
 import type { Keys } from "./keys.js";
-import { COLUMNS, type InvocationRow } from "./rows.js";
+import { type IndexRange, ListWalk } from "./list_walk.js";
+import { loadColumns } from "./reads.js";
+import { type InvocationRow, LISTED_COLUMNS } from "./rows.js";
 
-/** Rows that one page of a filtered listing looks at before it answers with what it has. */
-const LIST_SCAN_ROWS = 100_000;
-const LIST_SCAN_CHUNK = 2_000;
+/**
+ * Rows looked up at once, and so invocations in one part. To find one by its id, SQLite reads whole rows on its way, with results
+ * that may be large.
+ */
+const LOOKED_UP = 64;
 
-/** See ListFilter. Each function of the project is walked along its index, and what they give is merged by id. */
+/** How long rows are looked up for one part, after which it is over, whatever it has found. */
+const PART_MS = 25;
+
+/** What a filter must know of a row. */
+type FilteredRow = readonly [id: string, functionKey: number, status: number];
+
+/** See InvocationStore. Each function of the project is walked along its index, and what they give is merged by id. */
 export async function list(
   keys: Keys,
   tx: ReadTransaction,
   filter: ListFilter,
   beforeId: string | null,
-  pageSize: number,
-): Promise<{ items: StoredInvocation[]; position: string | null }> {
+  atMost: number,
+): Promise<ListedPart> {
   const upper = filter.createdBefore === null ? null : firstIdAt("inv", filter.createdBefore);
   const lower = filter.createdFrom === null ? null : firstIdAt("inv", filter.createdFrom);
-  let before = earlier(beforeId, upper);
-  const items: StoredInvocation[] = [];
-  for (let scanned = 0; scanned < LIST_SCAN_ROWS; scanned += LIST_SCAN_CHUNK) {
-    const filtered = filter.statuses.length > 0 || filter.versionId !== "";
-    const wanted = filtered ? LIST_SCAN_CHUNK : pageSize - items.length + 1;
-    const rows = await keys.invocations(tx, await walk(keys, tx, filter, before, lower, wanted));
-    for (const [index, item] of rows.entries()) {
-      if (!matches(item, filter)) continue;
-      items.push(item);
-      if (items.length === pageSize) {
-        const last = index === rows.length - 1 && rows.length < wanted;
-        return { items, position: last ? null : item.identity.id };
+  const bounds = { before: earlier(beforeId, upper), lower };
+  const wanted = Math.min(atMost, LOOKED_UP);
+  const walk = new ListWalk(tx, await rangesOf(keys, tx, filter), bounds, wanted + 1);
+  const found: string[] = [];
+  const answer = async (position: string | null): Promise<ListedPart> => {
+    const rows = await loadColumns<InvocationRow>(tx, found, LISTED_COLUMNS);
+    return { items: await keys.invocations(tx, rows.toReversed()), position, looked: walk.looked };
+  };
+
+  let position: string | null = null;
+  let lateAt = Number.POSITIVE_INFINITY;
+  for (;;) {
+    const ids = await walk.next();
+    if (ids.length === 0) return await answer(null);
+    for (let from = 0; from < ids.length; from += LOOKED_UP) {
+      // Only where more follows: what is found at the end of the listing is its last part.
+      if (found.length === wanted || performance.now() > lateAt) return await answer(position);
+      if (position === null) lateAt = performance.now() + PART_MS;
+      const some = ids.slice(from, from + LOOKED_UP);
+      const matching = await matchingOf(keys, tx, some, filter);
+      for (const id of some) {
+        if (found.length === wanted) return await answer(position);
+        position = id;
+        if (matching.has(id)) found.push(id);
       }
     }
-    const lastRow = rows.at(-1);
-    if (rows.length < wanted || lastRow === undefined) return { items, position: null };
-    before = lastRow.identity.id;
   }
-  return { items, position: before };
 }
 
-/** The next rows of the listing, newest first. */
-async function walk(
-  keys: Keys,
-  tx: ReadTransaction,
-  filter: ListFilter,
-  before: string | null,
-  lower: string | null,
-  atMost: number,
-): Promise<InvocationRow[]> {
-  const bounds = `${before === null ? "" : " AND id < ?"}${lower === null ? "" : " AND id >= ?"}`;
-  const boundParams = [before, lower].filter((bound) => bound !== null);
-  if (filter.parentId !== "") {
-    // Children are of their parent's project.
-    const ofFunction = filter.functionName === "" ? [] : [keys.ofQueue(filter.projectId, filter.functionName)];
-    return await tx.tuples<InvocationRow>(
-      `SELECT ${COLUMNS} FROM invocations WHERE parent_id = ?${bounds}
-       AND queue_key IN (${ofFunction.length > 0 ? "?" : "SELECT queue_key FROM queues WHERE project_id = ?"})
-       ORDER BY id DESC LIMIT ?`,
-      filter.parentId,
-      ...boundParams,
-      ofFunction[0] ?? filter.projectId,
-      atMost,
-    );
-  }
-  const queues =
-    filter.functionName === ""
-      ? await queuesOf(tx, filter.projectId)
-      : [keys.ofQueue(filter.projectId, filter.functionName)];
-  const pages = [];
-  for (const queue of queues) {
-    pages.push(
-      await tx.tuples<InvocationRow>(
-        `SELECT ${COLUMNS} FROM invocations WHERE queue_key = ?${bounds} ORDER BY id DESC LIMIT ?`,
-        queue,
-        ...boundParams,
-        atMost,
-      ),
-    );
-  }
-  if (pages.length === 1) return pages[0] ?? [];
-  return pages
-    .flat()
-    .sort((a, b) => (a[0] < b[0] ? 1 : -1))
-    .slice(0, atMost);
+/** Where the listing lies in the indexes, which hold nothing else that a filter asks for. */
+async function rangesOf(keys: Keys, tx: ReadTransaction, filter: ListFilter): Promise<IndexRange[]> {
+  const { projectId, functionName, parentId } = filter;
+  if (parentId !== "") return [{ where: "parent_id = ?", param: parentId }];
+  const queues = functionName === "" ? await queuesOf(tx, projectId) : [keys.ofQueue(projectId, functionName)];
+  return queues.map((param) => ({ where: "queue_key = ?", param }));
 }
 
 async function queuesOf(tx: ReadTransaction, projectId: string): Promise<number[]> {
@@ -91,9 +72,22 @@ async function queuesOf(tx: ReadTransaction, projectId: string): Promise<number[
   return rows.map(({ key }) => key);
 }
 
-function matches({ identity, life }: StoredInvocation, filter: ListFilter): boolean {
-  if (filter.versionId !== "" && identity.versionId !== filter.versionId) return false;
-  return filter.statuses.length === 0 || filter.statuses.includes(life.status);
+/** Those that the filter lets through. */
+async function matchingOf(
+  keys: Keys,
+  tx: ReadTransaction,
+  ids: readonly string[],
+  { projectId, functionName, versionId, statuses, parentId }: ListFilter,
+): Promise<ReadonlySet<string>> {
+  if (statuses.length === 0 && versionId === "" && parentId === "") return new Set(ids);
+  const matching = new Set<string>();
+  for (const [id, functionKey, status] of await loadColumns<FilteredRow>(tx, ids, "id, function_key, status")) {
+    const names = await keys.namesOf(tx, functionKey);
+    if (names.projectId !== projectId || (functionName !== "" && names.functionName !== functionName)) continue;
+    if (versionId !== "" && names.versionId !== versionId) continue;
+    if (statuses.length === 0 || statuses.includes(statusOf(status))) matching.add(id);
+  }
+  return matching;
 }
 
 function earlier(a: string | null, b: string | null): string | null {

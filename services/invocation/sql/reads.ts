@@ -1,6 +1,6 @@
 /** Reading invocations and their executions. */
 
-import { placeholders, type ReadTransaction } from "../../platform/store/db.js";
+import { placeholders, type ReadTransaction, type SqlValue } from "../../platform/store/db.js";
 import type { StoredExecution, StoredInvocation } from "../store.js";
 import { FIRST_FINISHED_CODE, STATUS_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
@@ -75,21 +75,29 @@ export function readMethods(keys: Keys) {
   };
 }
 
-/** In a write the rows are locked, in the order of their ids, so that two writes never wait for each other. */
-async function loadRows(tx: ReadTransaction, given: readonly string[]): Promise<InvocationRow[]> {
+function loadRows(tx: ReadTransaction, ids: readonly string[]): Promise<InvocationRow[]> {
+  return loadColumns(tx, ids, COLUMNS);
+}
+
+/** Ordered by id. In a write the rows are locked, in this order, so that two writes never wait for each other. */
+export async function loadColumns<R extends readonly SqlValue[]>(
+  tx: ReadTransaction,
+  given: readonly string[],
+  columns: string,
+): Promise<R[]> {
   const ids = given.length > 1 ? given.toSorted() : given;
   if (ids.length > 1) {
-    const rows: InvocationRow[] = [];
+    const rows: R[] = [];
     for (const chunk of paddedChunks(ids)) {
       const ids = placeholders(chunk.length);
-      const sql = `SELECT ${COLUMNS} FROM invocations WHERE id IN (${ids}) ORDER BY id${tx.dialect.forUpdate}`;
-      for (const row of await tx.tuples<InvocationRow>(sql, ...chunk)) rows.push(row);
+      const sql = `SELECT ${columns} FROM invocations WHERE id IN (${ids}) ORDER BY id${tx.dialect.forUpdate}`;
+      for (const row of await tx.tuples<R>(sql, ...chunk)) rows.push(row);
     }
     return rows;
   }
   const [id] = ids;
   if (id === undefined) return [];
-  return await tx.tuples<InvocationRow>(`SELECT ${COLUMNS} FROM invocations WHERE id = ?${tx.dialect.forUpdate}`, id);
+  return await tx.tuples<R>(`SELECT ${columns} FROM invocations WHERE id = ?${tx.dialect.forUpdate}`, id);
 }
 
 export async function loadLargeInput(tx: ReadTransaction, id: string): Promise<Uint8Array> {

@@ -11,10 +11,17 @@ export const INLINE_INPUT_BYTES = 1_024;
 export type FunctionNames = Pick<Identity, "projectId" | "projectName" | "versionId" | "functionName">;
 
 /** All columns but the input and the number of children, in the order of `InvocationRow`. */
-export const COLUMNS = `id, function_key, parent_id, depth, created_at, expires_at, status, revision, attempts,
-  failed_attempts, held, terminated, result, error, started_at, finished_at, cancel_requested_at, available_at,
+export const COLUMNS = columnsWith("result");
+
+/** The same without results, which may be large and which no listing shows. */
+export const LISTED_COLUMNS = columnsWith("NULL AS result");
+
+function columnsWith(result: string): string {
+  return `id, function_key, parent_id, depth, created_at, expires_at, status, revision, attempts,
+  failed_attempts, held, terminated, ${result}, error, started_at, finished_at, cancel_requested_at, available_at,
   execution_id, epoch, scheduler_id, worker_id, execution_created_at, execution_started_at, deadline_at, interrupt,
   interrupted_at, yield_index, outcome`;
+}
 
 /** Of rows with a current execution: the condition of the partial index of leases. */
 export const HAS_CURRENT = "execution_id IS NOT NULL AND outcome IS NULL";
