@@ -18,6 +18,12 @@ import { toEvent } from "./report_event.js";
 
 const MOST_REPORTS = 5_000;
 
+/**
+ * How long one write checks results, which may take long: what is left of a request then has a write of its own, and others have
+ * their turn before.
+ */
+const CHECKING_MS = 100;
+
 type Refused = Exclude<Rejection, "ignored"> | "ExecutionDoesNotExist";
 
 export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "reportExecutions"> {
@@ -28,25 +34,45 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
       if (reports.length > MOST_REPORTS) {
         throw badRequest([{ field: "reports", description: `has more than ${MOST_REPORTS} items` }]);
       }
-      // What has not ended would be lost with this machine all the same, and its execution would be repeated.
-      const durability = reports.some(({ event }) => event?.$case === "ended") ? "durable" : "relaxed";
-      const options = { durability } as const;
-      const ids = [...new Set(reports.map(({ ref }) => ref?.invocationId ?? ""))];
-      const storing = deps.db
-        .write((tx) => store(deps, tx, reports, ids, deps.running), options)
-        .catch((error: unknown) => {
-          if (!(error instanceof StaleLife)) throw error;
-          deps.running.forget(ids);
-          return deps.db.write((tx) => store(deps, tx, reports, ids, undefined), options);
-        });
-      // Those who wait for a slot can lease it with the same commit.
-      if (wereSlotsWanted && reports.some(givesBack)) deps.parked.coming();
-      const { changes, refusals, areSlotsWanted } = await storing;
-      if (changes.some(({ before, after }) => after.held < before.held)) wereSlotsWanted = areSlotsWanted;
-      deps.announcer.changed(changes, areSlotsWanted);
+      const refusals: ReportRefusal[] = [];
+      let done = 0;
+      do {
+        const part = await storeSome(reports.slice(done));
+        for (const refusal of part.refusals) refusals.push({ ...refusal, index: done + refusal.index });
+        done += part.count;
+      } while (done < reports.length);
       return { refusals };
     },
   };
+
+  async function storeSome(reports: readonly ExecutionReport[]): Promise<Stored> {
+    // What has not ended would be lost with this machine all the same, and its execution would be repeated.
+    const durability = reports.some(({ event }) => event?.$case === "ended") ? "durable" : "relaxed";
+    const options = { durability } as const;
+    const ids = [...new Set(reports.map(({ ref }) => ref?.invocationId ?? ""))];
+    const storing = deps.db
+      .write((tx) => store(deps, tx, reports, ids, deps.running), options)
+      .catch((error: unknown) => {
+        if (!(error instanceof StaleLife)) throw error;
+        deps.running.forget(ids);
+        return deps.db.write((tx) => store(deps, tx, reports, ids, undefined), options);
+      });
+    // Those who wait for a slot can lease it with the same commit.
+    if (wereSlotsWanted && reports.some(givesBack)) deps.parked.coming();
+    const stored = await storing;
+    const { changes, areSlotsWanted } = stored;
+    if (changes.some(({ before, after }) => after.held < before.held)) wereSlotsWanted = areSlotsWanted;
+    deps.announcer.changed(changes, areSlotsWanted);
+    return stored;
+  }
+}
+
+interface Stored {
+  readonly changes: Change[];
+  readonly refusals: ReportRefusal[];
+  readonly areSlotsWanted: boolean;
+  /** Of the first reports: those that this is about. */
+  readonly count: number;
 }
 
 /** `running`: what this process remembers is taken from there, and else from the store. */
@@ -56,13 +82,17 @@ async function store(
   reports: readonly ExecutionReport[],
   ids: readonly string[],
   running: RunningLives | undefined,
-): Promise<{ changes: Change[]; refusals: ReportRefusal[]; areSlotsWanted: boolean }> {
+): Promise<Stored> {
   const known = ids.map((id) => running?.get(id)).filter((invocation) => invocation !== undefined);
   const unknown = known.length === ids.length ? [] : ids.filter((id) => running?.get(id) === undefined);
   const working = new WorkingSet([...known, ...(await deps.store.load(tx, unknown))]);
   const now = deps.clock.now();
   const refusals: ReportRefusal[] = [];
+  let count = 0;
+  let checkedMs = 0;
   for (const [index, report] of reports.entries()) {
+    if (checkedMs > CHECKING_MS) break;
+    count += 1;
     const { ref } = report;
     const stored = ref === undefined ? undefined : working.get(ref.invocationId);
     let reason: Refused | undefined = "ExecutionDoesNotExist";
@@ -72,7 +102,10 @@ async function store(
         deps.functions.cached(versionId, functionName) ?? (await deps.functions.load(tx, versionId, functionName));
       const about = { stored, ref, report, fn, now };
       const isCurrent = stored.life.current?.id === ref.executionId;
-      reason = isCurrent ? recordCurrent(deps, working, about) : await recordEnded(deps, tx, working, about);
+      const beganAt = performance.now();
+      if (isCurrent) reason = recordCurrent(deps, working, about);
+      checkedMs += performance.now() - beganAt;
+      if (!isCurrent) reason = await recordEnded(deps, tx, working, about);
     }
     if (reason !== undefined) refusals.push({ index, executionId: ref?.executionId ?? "", reason });
   }
@@ -80,7 +113,7 @@ async function store(
   if (refusals.length > 0 && known.length > 0) throw new StaleLife();
   const changes = working.changes();
   const areSlotsWanted = await deps.store.save(tx, changes);
-  return { changes, refusals, areSlotsWanted };
+  return { changes, refusals, areSlotsWanted, count };
 }
 
 function givesBack({ event }: ExecutionReport): boolean {
