@@ -3,7 +3,7 @@
  * function, or with another schema. A repeated start is answered with what its first one started all the same.
  */
 
-import { Refusal } from "../../platform/errors.js";
+import type { Refusal } from "../../platform/errors.js";
 import type { Principal } from "../../platform/rpc/principal.js";
 import type { InvocationDeps } from "../deps.js";
 import type { StartCommand } from "../requests.js";
