@@ -13,13 +13,20 @@ import { toInvocation } from "./convert.js";
 import type { StoredInvocation } from "./store.js";
 import { type Progress, progressOf, type Watcher, type WatchHub } from "./watch_hub.js";
 
+/** So many bytes are kept of the states that were offered to a session and are not yet sent; the others are read. */
+const KEPT_BYTES = 2 * LIMITS.watchMessageBytes;
+/** States that are read at once: with results of any size, not many times of what a message holds. */
+const READ_AT_ONCE = 64;
+
 interface Target {
   /** Revision that the watcher has. */
   revision: number;
   readonly endOnly: boolean;
   readonly untilTerminated: boolean;
-  /** The newest state that was offered, if it is newer than the watcher's. */
+  /** The newest state that was offered, if it is newer than the watcher's and there was room for it. */
   offered: StoredInvocation | undefined;
+  /** The newest revision that was told. */
+  told: number;
 }
 
 export interface WatchSource {
@@ -36,6 +43,8 @@ export class WatchSession implements Watcher {
   readonly #targets = new Map<string, Target>();
   readonly #marked = new Set<string>();
   readonly #refusals: { invocationId: string; error: ReturnType<typeof toRpcStatus> }[] = [];
+  /** Of all states that targets hold. */
+  #keptBytes = 0;
   #wake: (() => void) | undefined;
 
   constructor(hub: WatchHub, source: WatchSource) {
@@ -63,7 +72,9 @@ export class WatchSession implements Watcher {
       endOnly: target.detail === WatchDetail.END,
       untilTerminated: target.until === WatchUntil.TERMINATED,
       offered: undefined,
+      told: 0,
     };
+    this.#forgetOffered(id);
     this.#targets.set(id, added);
     this.#hub.add(id, this);
     if (this.#isToCome(id, added)) return;
@@ -79,6 +90,7 @@ export class WatchSession implements Watcher {
   }
 
   remove(id: string): void {
+    this.#forgetOffered(id);
     if (this.#targets.delete(id)) this.#hub.remove(id, this);
     this.#marked.delete(id);
   }
@@ -96,8 +108,9 @@ export class WatchSession implements Watcher {
     const known = target.offered?.life.revision ?? 0;
     // Two commits may be told in the wrong order.
     if (known >= progress.revision) return;
-    // Where the newer state is not at hand, it is read.
-    target.offered = state;
+    // Where the newer state is not at hand, it is read; so it is where that of a newer one was not kept.
+    this.#keep(target, progress.revision < target.told ? undefined : state);
+    target.told = Math.max(target.told, progress.revision);
     this.#marked.add(id);
     this.wake();
   }
@@ -124,33 +137,30 @@ export class WatchSession implements Watcher {
 
   /** The next message; undefined where nothing that was marked has changed for this watcher. */
   async next(): Promise<WatchInvocationsResponse | undefined> {
-    const ids = this.#takeMarked();
-    const states = new Map<string, StoredInvocation>();
-    const missing: string[] = [];
-    for (const id of ids) {
-      const offered = this.#targets.get(id)?.offered;
-      if (offered === undefined) missing.push(id);
-      // Kept: while others are read, a hint without a state may take its place.
-      else states.set(id, offered);
-    }
-    if (missing.length > 0) {
-      for (const state of await this.#source.load(missing)) states.set(state.identity.id, state);
-    }
+    const ids = this.#firstMarked();
     const invocations: Invocation[] = [];
     let bytes = 0;
-    for (const id of ids) {
-      const target = this.#targets.get(id);
-      if (target === undefined) continue;
-      if (bytes >= LIMITS.watchMessageBytes) {
-        this.#marked.add(id);
-        continue;
+    for (let from = 0; from < ids.length && bytes < LIMITS.watchMessageBytes; from += READ_AT_ONCE) {
+      const part = ids.slice(from, from + READ_AT_ONCE);
+      for (const id of part) this.#marked.delete(id);
+      const { states, missing } = this.#offeredOf(part);
+      if (missing.length > 0) {
+        for (const state of await this.#source.load(missing)) states.set(state.identity.id, state);
       }
-      const state = newer(target.offered, states.get(id));
-      target.offered = undefined;
-      const message = this.#messageOf(id, target, state);
-      if (message === undefined) continue;
-      invocations.push(message);
-      bytes += 256 + (message.result?.data.byteLength ?? 0) + message.error.length;
+      for (const id of part) {
+        const target = this.#targets.get(id);
+        if (target === undefined) continue;
+        if (bytes >= LIMITS.watchMessageBytes) {
+          this.#marked.add(id);
+          continue;
+        }
+        const state = newer(target.offered, states.get(id));
+        this.#keep(target, undefined);
+        const message = this.#messageOf(id, target, state);
+        if (message === undefined) continue;
+        invocations.push(message);
+        bytes += bytesOf(message.result?.data, message.error);
+      }
     }
     const refusals = this.#refusals.splice(0);
     return invocations.length === 0 && refusals.length === 0 ? undefined : { invocations, refusals };
@@ -160,17 +170,42 @@ export class WatchSession implements Watcher {
     for (const id of this.#targets.keys()) this.#hub.remove(id, this);
     this.#targets.clear();
     this.#marked.clear();
+    this.#keptBytes = 0;
     this.wake();
   }
 
-  #takeMarked(): string[] {
+  #firstMarked(): string[] {
     const ids = [];
     for (const id of this.#marked) {
       ids.push(id);
       if (ids.length === LIMITS.watchTargetsPerMessage) break;
     }
-    for (const id of ids) this.#marked.delete(id);
     return ids;
+  }
+
+  #offeredOf(ids: readonly string[]): { states: Map<string, StoredInvocation>; missing: string[] } {
+    const states = new Map<string, StoredInvocation>();
+    const missing: string[] = [];
+    for (const id of ids) {
+      const offered = this.#targets.get(id)?.offered;
+      if (offered === undefined) missing.push(id);
+      // Kept: while others are read, a hint without a state may take its place.
+      else states.set(id, offered);
+    }
+    return { states, missing };
+  }
+
+  /** In place of what the target holds. Where a watcher reads too slowly, the results of all that it follows must not be kept. */
+  #keep(target: Target, state: StoredInvocation | undefined): void {
+    if (target.offered !== undefined) this.#keptBytes -= stateBytes(target.offered);
+    const bytes = state === undefined ? 0 : stateBytes(state);
+    target.offered = this.#keptBytes + bytes > KEPT_BYTES ? undefined : state;
+    if (target.offered !== undefined) this.#keptBytes += bytes;
+  }
+
+  #forgetOffered(id: string): void {
+    const target = this.#targets.get(id);
+    if (target !== undefined) this.#keep(target, undefined);
   }
 
   #messageOf(id: string, target: Target, state: StoredInvocation | undefined): Invocation | undefined {
@@ -200,6 +235,14 @@ export class WatchSession implements Watcher {
 
 function isAtEnd(progress: Progress, target: Target): boolean {
   return target.untilTerminated ? progress.terminated : progress.finished;
+}
+
+function stateBytes({ life }: StoredInvocation): number {
+  return bytesOf(life.result ?? undefined, life.error);
+}
+
+function bytesOf(result: Uint8Array | undefined, error: string): number {
+  return 256 + (result?.byteLength ?? 0) + error.length;
 }
 
 function newer(a: StoredInvocation | undefined, b: StoredInvocation | undefined): StoredInvocation | undefined {
