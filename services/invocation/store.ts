@@ -197,8 +197,8 @@ export interface InvocationStore {
     tx: WriteTransaction,
     request: { requestId: string; bodyHash: Uint8Array; outcomes: Uint8Array; createdAt: number },
   ): void;
-  /** Requests and idempotency keys. */
-  forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void>;
+  /** Requests and idempotency keys, of each no more than `atMost`; answers whether more may be left. */
+  forgetRequests(tx: WriteTransaction, createdBefore: number, atMost: number): Promise<boolean>;
 
   // Projects that are being deleted
   /** Starts that began before are waited for, and are stored when this is. Those that come after are to be refused. */
@@ -206,8 +206,15 @@ export interface InvocationStore {
   isProjectCancelled(tx: ReadTransaction, projectId: string): Promise<boolean>;
   loadUncancelledOfProject(tx: ReadTransaction, projectId: string, atMost: number): Promise<StoredInvocation[]>;
   isProjectTerminated(tx: ReadTransaction, projectId: string): Promise<boolean>;
-  /** Removes a part of the project; answers whether anything is left. */
-  purgeProject(tx: WriteTransaction, projectId: string, atMost: number): Promise<boolean>;
+  /**
+   * Removes a part of the project; answers whether anything is left. `rows`: of all tables, lines of logs above all; more only
+   * where one execution has printed more.
+   */
+  purgeProject(
+    tx: WriteTransaction,
+    projectId: string,
+    atMost: { readonly invocations: number; readonly rows: number },
+  ): Promise<boolean>;
 
   // Logs
   appendLogs(tx: WriteTransaction, lines: readonly LogLineRow[]): Promise<void>;

@@ -151,20 +151,28 @@ export function testStoredLists(given: StoreFixture): void {
       await given.db.write((tx) => given.store.forgetIdempotencyKey(tx, given.projectId, "k"));
       expect(await find(given.projectId)).toBeUndefined();
       await insert(again);
-      await given.db.write((tx) => given.store.forgetRequests(tx, NOW));
+      await forgetRequests(NOW);
       expect(await find(given.projectId)).toBeDefined();
-      await given.db.write((tx) => given.store.forgetRequests(tx, NOW + 1));
+      await forgetRequests(NOW + 1);
       expect(await find(given.projectId)).toBeUndefined();
     });
   });
 
-  /** A line of the current execution, whose id it answers. */
-  async function printLine(invocationId: string): Promise<string> {
+  async function forgetRequests(createdBefore: number): Promise<void> {
+    while (await given.db.write((tx) => given.store.forgetRequests(tx, createdBefore, 10)));
+  }
+
+  /** Lines of the current execution, whose id it answers. */
+  async function printLines(invocationId: string, count = 1): Promise<string> {
     const executionId = (await loadOne(invocationId)).life.current?.id ?? "";
-    const line = { executionId, lineNumber: 1, timeMs: NOW, stream: 1, level: "", text: "a line" };
-    await given.db.write((tx) => given.store.appendLogs(tx, [line]));
+    const line = { executionId, timeMs: NOW, stream: 1, level: "", text: "a line" };
+    const lines = Array.from({ length: count }, (_, index) => ({ ...line, lineNumber: index + 1 }));
+    await given.db.write((tx) => given.store.appendLogs(tx, lines));
     return executionId;
   }
+
+  const linesOf = async (executionId: string) =>
+    (await given.db.read((tx) => given.store.loadLogs(tx, executionId, 0, 100))).length;
 
   describe("a project that goes", () => {
     it("is purged in parts, wholly, and touches no other", async () => {
@@ -178,7 +186,7 @@ export function testStoredLists(given: StoreFixture): void {
       expect([await terminated(), (await uncancelled()).length]).toEqual([false, 7]);
       await happen(gone[0] ?? "", lease());
       await happen(gone[1] ?? "", lease());
-      const printed = [await printLine(gone[0] ?? ""), await printLine(gone[1] ?? "")];
+      const printed = [await printLines(gone[0] ?? ""), await printLines(gone[1] ?? "")];
       await happen(gone[1] ?? "", returned, release);
       for (const id of gone.slice(2)) await happen(id, { type: "cancel" });
       expect([await terminated(), (await uncancelled()).length]).toEqual([false, 1]);
@@ -187,14 +195,75 @@ export function testStoredLists(given: StoreFixture): void {
       await happen(gone[0] ?? "", release);
       expect(await terminated()).toBe(true);
       let rounds = 0;
-      while (await given.db.write((tx) => given.store.purgeProject(tx, given.projectId, 3)))
+      while (await given.db.write((tx) => given.store.purgeProject(tx, given.projectId, { invocations: 3, rows: 100 })))
         expect(++rounds).toBeLessThan(10);
       expect(await given.db.read((tx) => given.store.load(tx, gone))).toEqual([]);
-      for (const id of printed) {
-        expect(await given.db.read((tx) => given.store.loadLogs(tx, id, 0, 10))).toEqual([]);
-      }
+      for (const id of printed) expect(await linesOf(id)).toBe(0);
       expect(await queue()).toBeUndefined();
       expect((await loadOne(kept)).identity.projectId).toBe(keptProject);
+    });
+
+    it("is purged of so many lines at once, and of an invocation when none of its are left", async () => {
+      const [chatty, quiet] = [await insertOne(), await insertOne()];
+      const printed: string[] = [];
+      for (const lines of [0, 30, 6, 4]) {
+        await happen(chatty, lease());
+        printed.push(await printLines(chatty, lines));
+        await happen(chatty, lines === 4 ? returned : threw, release);
+      }
+      await happen(quiet, lease());
+      printed.push(await printLines(quiet, 1));
+      await happen(quiet, returned, release);
+      const purge = () =>
+        given.db.write((tx) => given.store.purgeProject(tx, given.projectId, { invocations: 10, rows: 12 }));
+      const left = async () => Promise.all(printed.map(linesOf));
+      let [before, rounds] = [await left(), 0];
+      while (await purge()) {
+        const after = await left();
+        const removed = before.map((lines, index) => lines - (after[index] ?? 0));
+        // More only where that is one execution's.
+        if (Math.max(...removed) <= 12) expect(removed.reduce((sum, lines) => sum + lines)).toBeLessThanOrEqual(12);
+        else expect(removed.filter((lines) => lines > 0)).toEqual([30]);
+        const there = await given.db.read((tx) => given.store.load(tx, [chatty]));
+        if (there.length === 0) expect(after.slice(0, 4)).toEqual([0, 0, 0, 0]);
+        before = after;
+        expect(++rounds).toBeLessThan(10);
+      }
+      expect(rounds).toBeGreaterThan(2);
+      expect(before).toEqual([0, 0, 0, 0, 0]);
+      expect(await given.db.read((tx) => given.store.load(tx, [chatty, quiet]))).toEqual([]);
+    });
+
+    it("is purged of so many idempotency keys and functions at once", async () => {
+      const bodyHash = Uint8Array.from([1]);
+      for (const key of ["a", "b", "c", "d", "e"]) {
+        const id = ids.next("inv");
+        await insert({ ...newInvocation({ id }), idempotency: { key, bodyHash } });
+        await happen(id, { type: "cancel" });
+      }
+      for (const name of ["g", "h", "i"]) await addFunction(name, 1);
+      const left = async () => {
+        const keys = ["a", "b", "c", "d", "e"].map((key) =>
+          given.db.read((tx) => given.store.findIdempotent(tx, given.projectId, key)),
+        );
+        const functions = ["f", "g", "h", "i"].map((name) =>
+          given.db.read((tx) => given.store.getFunction(tx, given.versionId, name)),
+        );
+        return (await Promise.all([...keys, ...functions])).filter((row) => row !== undefined).length;
+      };
+      let [before, rounds] = [await left(), 0];
+      expect(before).toBe(9);
+      let more = true;
+      while (more) {
+        more = await given.db.write((tx) =>
+          given.store.purgeProject(tx, given.projectId, { invocations: 10, rows: 2 }),
+        );
+        const after = await left();
+        expect(before - after).toBeLessThanOrEqual(3); // the last key, and then functions
+        before = after;
+        expect(++rounds).toBeLessThan(20);
+      }
+      expect([before, await queue()]).toEqual([0, undefined]);
     });
 
     it("is cancelled for ever", async () => {
@@ -216,8 +285,30 @@ export function testStoredLists(given: StoreFixture): void {
       await given.db.write(async (tx) => given.store.putRequest(tx, request));
       const found = await given.db.read((tx) => given.store.findRequest(tx, request.requestId));
       expect([...(found?.bodyHash ?? []), ...(found?.outcomes ?? [])]).toEqual([1, 2]);
-      await given.db.write((tx) => given.store.forgetRequests(tx, 8));
+      await forgetRequests(8);
       expect(await given.db.read((tx) => given.store.findRequest(tx, request.requestId))).toBeUndefined();
+    });
+
+    it("forgets so many requests at once", async () => {
+      const requestIds = Array.from({ length: 5 }, () => ids.next("inv"));
+      const bytes = Uint8Array.from([1]);
+      await given.db.write(async (tx) => {
+        for (const requestId of requestIds) {
+          given.store.putRequest(tx, { requestId, bodyHash: bytes, outcomes: bytes, createdAt: 5 });
+        }
+      });
+      const known = async () => {
+        const found = requestIds.map((id) => given.db.read((tx) => given.store.findRequest(tx, id)));
+        return (await Promise.all(found)).filter((request) => request !== undefined).length;
+      };
+      const forget = () => given.db.write((tx) => given.store.forgetRequests(tx, 6, 2));
+      const seen = [];
+      for (let round = 0; round < 3; round++) seen.push([await forget(), await known()]);
+      expect(seen).toEqual([
+        [true, 3],
+        [true, 1],
+        [false, 0],
+      ]);
     });
 
     it("keeps lines in their order, each number once", async () => {

@@ -2,10 +2,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
 import type { Db } from "../platform/store/db.js";
+import { createSqlStore } from "./sql/store.js";
 import { openTestInvocations, reports, type TestInvocations } from "./test_invocation.js";
 
 let test: TestInvocations;
 let scheduler: string;
+const store = createSqlStore();
 const WAIT = { timeout: 5_000, interval: 10 };
 
 async function open(wrap: (db: Db) => Db = (db) => db): Promise<void> {
@@ -166,4 +168,15 @@ it("goes on with a cancellation that did not reach all descendants before the pr
   await test.cancel(parent);
   const left = await Promise.all(children.map((id) => test.get(id)));
   expect(new Set(left.map(({ status }) => status))).toEqual(new Set([Status.CANCELLED]));
+});
+
+it("forgets all requests that are old, more than one sweep does", async () => {
+  const bytes = Uint8Array.from([1]);
+  const old = Array.from({ length: 7_000 }, (_, index) => `old-${index}`);
+  await test.db.write(async (tx) => {
+    for (const requestId of old) store.putRequest(tx, { requestId, bodyHash: bytes, outcomes: bytes, createdAt: 1 });
+  });
+  test.clock.forward(60 * 60_000);
+  const count = () => test.db.read((tx) => tx.get<{ old: number }>("SELECT COUNT(*) AS old FROM start_requests"));
+  await vi.waitFor(async () => expect(await count()).toEqual({ old: 0 }), WAIT);
 });

@@ -15,6 +15,8 @@ import { WorkingSet } from "./working_set.js";
 const INTERVAL_MS = 1_000;
 /** Invocations that one transaction of a sweep changes. */
 const CHUNK = 500;
+/** Requests that one sweep forgets. */
+const FORGET_CHUNK = 5_000;
 const FORGET_INTERVAL_MS = 60 * 60 * 1_000;
 
 const LOST: LifeEvent = {
@@ -162,6 +164,9 @@ export class Sweeper {
     const now = clock.now();
     if (now - this.#forgotAt < FORGET_INTERVAL_MS) return;
     this.#forgotAt = now;
-    await db.write((tx) => store.forgetRequests(tx, now - LIMITS.idempotencyWindowMs));
+    const createdBefore = now - LIMITS.idempotencyWindowMs;
+    const areMore = await db.write((tx) => store.forgetRequests(tx, createdBefore, FORGET_CHUNK));
+    // The others in the next sweep, after what is due then.
+    if (areMore) this.#forgotAt = 0;
   }
 }

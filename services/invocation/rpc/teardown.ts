@@ -8,7 +8,8 @@ import { cancelAll } from "../cancelling.js";
 import type { InvocationDeps } from "../deps.js";
 
 const CANCEL_CHUNK = 500;
-const PURGE_CHUNK = 1_000;
+/** What one write removes: it must not hold up others for long, nor take longer than the database lets it. */
+const PURGE_CHUNK = { invocations: 1_000, rows: 10_000 };
 
 const projectRequest = z.object({ projectId: idField("prj") });
 

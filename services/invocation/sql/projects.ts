@@ -1,9 +1,7 @@
 /** Functions that were called, requests that were made, projects that are being deleted, and secrets. */
 import type { ReadTransaction, WriteTransaction } from "../../platform/store/db.js";
 import type { StoredFunction } from "../store.js";
-import { FIRST_FINISHED_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
-import { allIn } from "./reads.js";
 
 export async function getFunction(
   keys: Keys,
@@ -51,11 +49,6 @@ export function putRequest(
   ]);
 }
 
-export async function forgetRequests(tx: WriteTransaction, createdBefore: number): Promise<void> {
-  await tx.run("DELETE FROM start_requests WHERE created_at < ?", createdBefore);
-  await tx.run("DELETE FROM idempotency_keys WHERE created_at < ?", createdBefore);
-}
-
 export async function putCascade(tx: WriteTransaction, invocationId: string): Promise<void> {
   await tx.run(
     "INSERT INTO cancel_cascades (invocation_id) VALUES (?) ON CONFLICT (invocation_id) DO NOTHING",
@@ -90,33 +83,6 @@ export async function isProjectTerminated(tx: ReadTransaction, projectId: string
     projectId,
   );
   return row === undefined;
-}
-
-export async function purgeProject(tx: WriteTransaction, projectId: string, atMost: number): Promise<boolean> {
-  const rows = await tx.all<{ id: string; last: string | null }>(
-    `SELECT id, execution_id AS last FROM invocations WHERE queue_key IN (SELECT queue_key FROM queues WHERE project_id = ?)
-     AND status >= ${FIRST_FINISHED_CODE} LIMIT ?`,
-    projectId,
-    atMost,
-  );
-  const ids = rows.map(({ id }) => id);
-  if (ids.length > 0) {
-    const executions = await allIn<{ id: string }>(tx, "SELECT id FROM executions WHERE invocation_id IN", ids);
-    const executionIds = [...executions.map(({ id }) => id), ...rows.flatMap(({ last }) => last ?? [])];
-    await tx.runMany(
-      "DELETE FROM log_lines WHERE execution_id = ?",
-      executionIds.map((id) => [id]),
-    );
-    const keys = ids.map((id) => [id]);
-    await tx.runMany("DELETE FROM executions WHERE invocation_id = ?", keys);
-    await tx.runMany("DELETE FROM large_inputs WHERE invocation_id = ?", keys);
-    await tx.runMany("DELETE FROM invocations WHERE id = ?", keys);
-    return true;
-  }
-  await tx.run("DELETE FROM idempotency_keys WHERE project_id = ?", projectId);
-  await tx.run("DELETE FROM queues WHERE project_id = ?", projectId);
-  await tx.run("DELETE FROM functions WHERE project_id = ?", projectId);
-  return false;
 }
 
 export async function secret(tx: WriteTransaction, name: string, make: () => Uint8Array): Promise<Uint8Array> {

@@ -6,6 +6,7 @@ import { Keys } from "./keys.js";
 import { list } from "./list.js";
 import * as logs from "./logs.js";
 import * as projects from "./projects.js";
+import * as purge from "./purge.js";
 import * as queues from "./queues.js";
 import { readMethods } from "./reads.js";
 
@@ -16,6 +17,7 @@ export function createSqlStore(): InvocationStore {
     ...readMethods(keys),
     ...queues,
     ...projects,
+    ...purge,
     ...logs,
     list: list.bind(undefined, keys),
     queue: queues.queue.bind(undefined, keys),
