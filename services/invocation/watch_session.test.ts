@@ -9,53 +9,11 @@ import {
 } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { MemoryBus } from "../platform/bus/memory.js";
-import { Refusal } from "../platform/errors.js";
 import { type Life, NEW_LIFE } from "./domain/life.js";
-import type { Change, Identity, StoredInvocation } from "./store.js";
+import type { Change } from "./store.js";
+import { Store, stateOf } from "./test_watch.js";
 import { progressOf, WatchHub } from "./watch_hub.js";
-import { WatchSession, type WatchSource } from "./watch_session.js";
-
-/** A store in memory that counts how often it is read. */
-class Store implements WatchSource {
-  readonly states = new Map<string, StoredInvocation>();
-  readonly loads: string[][] = [];
-  readonly hidden = new Set<string>();
-  /** Called between the reading of the store and its answer. */
-  duringLoad = () => {};
-
-  readonly atHand = new Map<string, StoredInvocation>();
-
-  known(id: string): StoredInvocation | undefined {
-    return this.atHand.get(id);
-  }
-
-  async load(ids: readonly string[]): Promise<readonly StoredInvocation[]> {
-    this.loads.push([...ids]);
-    const found = ids.map((id) => this.states.get(id)).filter((state) => state !== undefined);
-    await Promise.resolve();
-    this.duringLoad();
-    return found;
-  }
-
-  refusal({ identity }: StoredInvocation): Refusal | undefined {
-    return this.hidden.has(identity.id) ? new Refusal("InvocationDoesNotExist", "hidden") : undefined;
-  }
-}
-
-function stateOf(id: string, life: Partial<Life>): StoredInvocation {
-  const identity: Identity = {
-    id,
-    projectId: "prj",
-    projectName: "p",
-    functionName: "f",
-    versionId: "ver",
-    parentId: null,
-    depth: 0,
-    createdAt: 1,
-    expiresAt: null,
-  };
-  return { identity, life: { ...NEW_LIFE, ...life } };
-}
+import { WatchSession } from "./watch_session.js";
 
 let bus: MemoryBus;
 let hub: WatchHub;
@@ -232,6 +190,19 @@ describe("changes", () => {
     watch("a");
     for (let revision = 2; revision <= 500; revision++) hub.offer([put("a", running(revision))]);
     expect(await sent()).toMatchObject({ revisions: [["a", 500]], messages: 1 });
+  });
+
+  it("of the status are all sent, however slowly they are read", async () => {
+    put("a", { revision: 1 });
+    watch("a");
+    await sent();
+    const failed: Partial<Life> = { revision: 5, failedAttempts: 1 };
+    const again: Partial<Life> = { ...running(6), failedAttempts: 1 };
+    for (const life of [running(2), running(3), running(4), failed, again, finished(7)]) hub.offer([put("a", life)]);
+    store.loads.length = 0;
+    expect(await sent()).toMatchObject({ revisions: [4, 5, 6, 7].map((revision) => ["a", revision]), messages: 1 });
+    expect(store.loads).toEqual([]);
+    expect(session.size).toBe(0);
   });
 
   it("of this process are not read from the store", async () => {

@@ -23,8 +23,8 @@ interface Target {
   revision: number;
   readonly endOnly: boolean;
   readonly untilTerminated: boolean;
-  /** The newest state that was offered, if it is newer than the watcher's and there was room for it. */
-  offered: StoredInvocation | undefined;
+  /** States that were offered and are newer than the watcher's, oldest first, while there is room: of each status the newest. */
+  offered: readonly StoredInvocation[];
   /** The newest revision that was told. */
   told: number;
 }
@@ -71,7 +71,7 @@ export class WatchSession implements Watcher {
       revision: target.afterRevision,
       endOnly: target.detail === WatchDetail.END,
       untilTerminated: target.until === WatchUntil.TERMINATED,
-      offered: undefined,
+      offered: [],
       told: 0,
     };
     this.#forgetOffered(id);
@@ -105,12 +105,11 @@ export class WatchSession implements Watcher {
     const target = this.#targets.get(id);
     if (target === undefined || progress.revision <= target.revision) return;
     if (target.endOnly && !isAtEnd(progress, target)) return;
-    const known = target.offered?.life.revision ?? 0;
-    // Two commits may be told in the wrong order.
-    if (known >= progress.revision) return;
-    // Where the newer state is not at hand, it is read; so it is where that of a newer one was not kept.
-    this.#keep(target, progress.revision < target.told ? undefined : state);
-    target.told = Math.max(target.told, progress.revision);
+    // Two commits may be told in the wrong order, and one of them twice: with its state, and by a hint.
+    if (progress.revision < target.told || isOffered(target, progress.revision)) return;
+    target.told = progress.revision;
+    // Where the newer state is not at hand, it is read.
+    if (state !== undefined) this.#keep(target, withState(target, state));
     this.#marked.add(id);
     this.wake();
   }
@@ -143,7 +142,8 @@ export class WatchSession implements Watcher {
     for (let from = 0; from < ids.length && bytes < LIMITS.watchMessageBytes; from += READ_AT_ONCE) {
       const part = ids.slice(from, from + READ_AT_ONCE);
       for (const id of part) this.#marked.delete(id);
-      const { states, missing } = this.#offeredOf(part);
+      const states = new Map<string, StoredInvocation>();
+      const missing = part.filter((id) => !this.#isAtHand(id));
       if (missing.length > 0) {
         for (const state of await this.#source.load(missing)) states.set(state.identity.id, state);
       }
@@ -154,12 +154,12 @@ export class WatchSession implements Watcher {
           this.#marked.add(id);
           continue;
         }
-        const state = newer(target.offered, states.get(id));
-        this.#keep(target, undefined);
-        const message = this.#messageOf(id, target, state);
-        if (message === undefined) continue;
-        invocations.push(message);
-        bytes += bytesOf(message.result?.data, message.error);
+        const found = newest(target, states.get(id));
+        this.#keep(target, []);
+        for (const message of this.#messagesOf(id, target, found)) {
+          invocations.push(message);
+          bytes += bytesOf(message.result?.data, message.error);
+        }
       }
     }
     const refusals = this.#refusals.splice(0);
@@ -183,29 +183,31 @@ export class WatchSession implements Watcher {
     return ids;
   }
 
-  #offeredOf(ids: readonly string[]): { states: Map<string, StoredInvocation>; missing: string[] } {
-    const states = new Map<string, StoredInvocation>();
-    const missing: string[] = [];
-    for (const id of ids) {
-      const offered = this.#targets.get(id)?.offered;
-      if (offered === undefined) missing.push(id);
-      // Kept: while others are read, a hint without a state may take its place.
-      else states.set(id, offered);
-    }
-    return { states, missing };
+  #isAtHand(id: string): boolean {
+    const target = this.#targets.get(id);
+    return target !== undefined && target.told > 0 && isOffered(target, target.told);
   }
 
   /** In place of what the target holds. Where a watcher reads too slowly, the results of all that it follows must not be kept. */
-  #keep(target: Target, state: StoredInvocation | undefined): void {
-    if (target.offered !== undefined) this.#keptBytes -= stateBytes(target.offered);
-    const bytes = state === undefined ? 0 : stateBytes(state);
-    target.offered = this.#keptBytes + bytes > KEPT_BYTES ? undefined : state;
-    if (target.offered !== undefined) this.#keptBytes += bytes;
+  #keep(target: Target, states: readonly StoredInvocation[]): void {
+    this.#keptBytes -= bytesOfAll(target.offered);
+    const bytes = bytesOfAll(states);
+    target.offered = this.#keptBytes + bytes > KEPT_BYTES ? [] : states;
+    if (target.offered === states) this.#keptBytes += bytes;
   }
 
   #forgetOffered(id: string): void {
     const target = this.#targets.get(id);
-    if (target !== undefined) this.#keep(target, undefined);
+    if (target !== undefined) this.#keep(target, []);
+  }
+
+  /** None found: it does not exist. */
+  *#messagesOf(id: string, target: Target, found: readonly StoredInvocation[]): Generator<Invocation> {
+    for (const state of found.length === 0 ? [undefined] : found) {
+      const message = this.#messageOf(id, target, state);
+      if (message !== undefined) yield message;
+      if (!this.#targets.has(id)) return;
+    }
   }
 
   #messageOf(id: string, target: Target, state: StoredInvocation | undefined): Invocation | undefined {
@@ -237,15 +239,31 @@ function isAtEnd(progress: Progress, target: Target): boolean {
   return target.untilTerminated ? progress.terminated : progress.finished;
 }
 
-function stateBytes({ life }: StoredInvocation): number {
-  return bytesOf(life.result ?? undefined, life.error);
+function isOffered({ offered }: Target, revision: number): boolean {
+  return (offered.at(-1)?.life.revision ?? 0) >= revision;
+}
+
+/** Yields are merged into the newest; another status is not, nor another attempt. */
+function withState({ offered, endOnly }: Target, state: StoredInvocation): StoredInvocation[] {
+  const last = offered.at(-1);
+  const isMerged = endOnly || (last !== undefined && isOfSameStage(last, state));
+  return [...(isMerged ? offered.slice(0, -1) : offered), state];
+}
+
+function isOfSameStage({ life: a }: StoredInvocation, { life: b }: StoredInvocation): boolean {
+  return a.status === b.status && a.failedAttempts === b.failedAttempts && a.terminated === b.terminated;
+}
+
+function newest(target: Target, read: StoredInvocation | undefined): readonly StoredInvocation[] {
+  return read === undefined || isOffered(target, read.life.revision) ? target.offered : withState(target, read);
+}
+
+function bytesOfAll(states: readonly StoredInvocation[]): number {
+  let bytes = 0;
+  for (const { life } of states) bytes += bytesOf(life.result ?? undefined, life.error);
+  return bytes;
 }
 
 function bytesOf(result: Uint8Array | undefined, error: string): number {
   return 256 + (result?.byteLength ?? 0) + error.length;
-}
-
-function newer(a: StoredInvocation | undefined, b: StoredInvocation | undefined): StoredInvocation | undefined {
-  if (a === undefined) return b;
-  return b !== undefined && b.life.revision > a.life.revision ? b : a;
 }
