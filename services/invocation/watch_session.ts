@@ -15,6 +15,7 @@ import { type Progress, progressOf, type Watcher, type WatchHub } from "./watch_
 
 /** So many bytes are kept of the states that were offered to a session and are not yet sent; the others are read. */
 const KEPT_BYTES = 2 * LIMITS.watchMessageBytes;
+const NONE: readonly StoredInvocation[] = [];
 /** States that are read at once: with results of any size, not many times of what a message holds. */
 const READ_AT_ONCE = 64;
 
@@ -71,7 +72,7 @@ export class WatchSession implements Watcher {
       revision: target.afterRevision,
       endOnly: target.detail === WatchDetail.END,
       untilTerminated: target.until === WatchUntil.TERMINATED,
-      offered: [],
+      offered: NONE,
       told: 0,
     };
     this.#forgetOffered(id);
@@ -155,7 +156,7 @@ export class WatchSession implements Watcher {
           continue;
         }
         const found = newest(target, states.get(id));
-        this.#keep(target, []);
+        this.#keep(target, NONE);
         for (const message of this.#messagesOf(id, target, found)) {
           invocations.push(message);
           bytes += bytesOf(message.result?.data, message.error);
@@ -192,13 +193,13 @@ export class WatchSession implements Watcher {
   #keep(target: Target, states: readonly StoredInvocation[]): void {
     this.#keptBytes -= bytesOfAll(target.offered);
     const bytes = bytesOfAll(states);
-    target.offered = this.#keptBytes + bytes > KEPT_BYTES ? [] : states;
+    target.offered = this.#keptBytes + bytes > KEPT_BYTES ? NONE : states;
     if (target.offered === states) this.#keptBytes += bytes;
   }
 
   #forgetOffered(id: string): void {
     const target = this.#targets.get(id);
-    if (target !== undefined) this.#keep(target, []);
+    if (target !== undefined) this.#keep(target, NONE);
   }
 
   /** None found: it does not exist. */
@@ -246,7 +247,8 @@ function isOffered({ offered }: Target, revision: number): boolean {
 /** Yields are merged into the newest; another status is not, nor another attempt. */
 function withState({ offered, endOnly }: Target, state: StoredInvocation): StoredInvocation[] {
   const last = offered.at(-1);
-  const isMerged = endOnly || (last !== undefined && isOfSameStage(last, state));
+  if (endOnly || last === undefined) return [state];
+  const isMerged = isOfSameStage(last, state);
   return [...(isMerged ? offered.slice(0, -1) : offered), state];
 }
 
