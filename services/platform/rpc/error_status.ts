@@ -1,10 +1,12 @@
 /** Refusals as gRPC statuses: `google.rpc.Status` with ErrorInfo, BadRequest and RetryInfo (AIP-193). */
+import { Metadata as GrpcMetadata } from "@grpc/grpc-js";
 import { type Metadata, ServerError, Status } from "nice-grpc";
 import { BadRequest, ErrorInfo, RetryInfo } from "../../../gen/google/rpc/error_details.pb.js";
 import { Status as RpcStatus } from "../../../gen/google/rpc/status.pb.js";
 import { ERROR_DOMAIN, REASON_STATUS } from "../../../sdk/typescript/src/protocol/reasons.js";
 import type { FieldViolation, Refusal } from "../errors.js";
 
+const DETAILS = "grpc-status-details-bin";
 const TYPE_URL = "type.googleapis.com/google.rpc.";
 /**
  * Bytes of a message and of the list of bad fields. A status travels in the trailers, which clients refuse, with the whole
@@ -40,8 +42,16 @@ export function toRpcStatus(refusal: Refusal): RpcStatus {
 /** Puts the details into the call's trailer and answers the error to throw. */
 export function toServerError(refusal: Refusal, trailer: Metadata): ServerError {
   const status = toRpcStatus(refusal);
-  trailer.set("grpc-status-details-bin", RpcStatus.encode(status).finish());
+  trailer.set(DETAILS, RpcStatus.encode(status).finish());
   return new ServerError(status.code, status.message);
+}
+
+/** The same for the library below nice-grpc. */
+export function toStatusObject(refusal: Refusal): { code: number; details: string; metadata: GrpcMetadata } {
+  const status = toRpcStatus(refusal);
+  const metadata = new GrpcMetadata();
+  metadata.set(DETAILS, Buffer.from(RpcStatus.encode(status).finish()));
+  return { code: status.code, details: status.message, metadata };
 }
 
 export function internalError(id: string): ServerError {

@@ -1,5 +1,4 @@
 /** The gRPC server of a service: limits, keepalive, who calls, errors, one access line a call. */
-import { randomBytes } from "node:crypto";
 import {
   type CallContext,
   createServer,
@@ -11,20 +10,22 @@ import {
 } from "nice-grpc";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { sentWhole } from "../../../sdk/typescript/src/protocol/whole_messages.js";
-import { apiKeyIsInvalid, Refusal } from "../errors.js";
+import { Refusal } from "../errors.js";
 import type { Logger } from "../log.js";
-import { type AccessTable, requireAccess, requireProject } from "./access.js";
-import { internalError, toServerError } from "./error_status.js";
+import { requireProject } from "./access.js";
+import { Admission } from "./admission.js";
+import { authenticate, type Credentials } from "./authenticate.js";
+import { logCall, logInternalError } from "./call_log.js";
+import { toServerError } from "./error_status.js";
 import { readStrictly, untilAborted, wellFormed } from "./messages.js";
-import type { Authority, Caller, Principal } from "./principal.js";
+import type { Caller } from "./principal.js";
 
-export interface ServerSettings {
+export interface ServerSettings extends Credentials {
   readonly log: Logger;
-  /** Asked in order; the first that knows the token says who calls. */
-  readonly authorities: readonly Authority[];
-  readonly access: AccessTable;
   /** Aborts when the server is to stop: streams then end with Unavailable, so that their readers go elsewhere. */
   readonly stopping: AbortSignal;
+  /** Default `LIMITS.requestArrivalMs`. */
+  readonly requestArrivalMs?: number;
 }
 
 const SERVER_OPTIONS = {
@@ -38,25 +39,23 @@ const SERVER_OPTIONS = {
   "grpc.enable_channelz": 0,
 };
 
-/** Anybody may ask whether the server lives, and what it offers. */
-const OPEN_SERVICES = new Set(["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
-const OPEN_PREFIX = "grpc.reflection.";
-
 export function createRpcServer(settings: ServerSettings): Server<Caller> {
-  const server = createServer(SERVER_OPTIONS).use(middleware(settings));
+  const admission = new Admission({ requestArrivalMs: LIMITS.requestArrivalMs, ...settings });
+  const options = { ...SERVER_OPTIONS, interceptors: [admission.interceptor] };
+  const server = createServer(options).use(middleware(settings, admission));
   return {
     ...server,
     add: (definition, implementation) => server.add(readStrictly(sentWhole(definition)), implementation),
   };
 }
 
-function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
+function middleware(settings: ServerSettings, admission: Admission): ServerMiddleware<Caller> {
   return async function* handleCall(call, context) {
     const startedAt = performance.now();
     let code: Status = Status.OK;
     try {
+      const principal = admission.principalOf(context.metadata);
       checkMetadataSize(context.metadata);
-      const principal = await authenticate(settings, call.method.path, context);
       const request = wellFormed(call.request, call.requestStream);
       if (!call.requestStream) requireProject(principal, request);
       if (!call.responseStream) return yield* call.next(request, { ...context, principal });
@@ -76,10 +75,7 @@ function middleware(settings: ServerSettings): ServerMiddleware<Caller> {
       code = answer instanceof ServerError ? answer.code : Status.CANCELLED;
       throw answer;
     } finally {
-      if (settings.log.isLevelEnabled("debug")) {
-        const ms = Math.round((performance.now() - startedAt) * 1000) / 1000;
-        settings.log.debug({ method: call.method.path, code: Status[code], ms, peer: context.peer }, "call");
-      }
+      logCall(settings.log, call.method.path, code, startedAt, context.peer);
     }
   };
 }
@@ -92,7 +88,7 @@ function watchCredential(
 ): { lost: AbortSignal; stop: () => void } {
   const lost = new AbortController();
   const look = () => {
-    authenticate(settings, path, context).catch((error: unknown) => {
+    authenticate(settings, path, context.metadata.getAll("authorization")).catch((error: unknown) => {
       if (error instanceof Refusal && error.reason !== "Unavailable") lost.abort(error);
     });
   };
@@ -111,32 +107,9 @@ function checkMetadataSize(metadata: Metadata): void {
   });
 }
 
-async function authenticate(settings: ServerSettings, path: string, context: CallContext): Promise<Principal> {
-  const service = path.slice(1, path.indexOf("/", 1));
-  if (OPEN_SERVICES.has(service) || service.startsWith(OPEN_PREFIX)) return { kind: "service" };
-  const token = bearerToken(context.metadata.getAll("authorization"));
-  for (const authority of settings.authorities) {
-    const principal = await authority(token);
-    if (principal === undefined) continue;
-    requireAccess(settings.access, path, principal);
-    return principal;
-  }
-  throw apiKeyIsInvalid();
-}
-
-function bearerToken(values: readonly (string | Uint8Array)[]): string {
-  const [value] = values;
-  if (values.length !== 1 || typeof value !== "string") throw apiKeyIsInvalid();
-  const match = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(value);
-  if (match?.[1] === undefined) throw apiKeyIsInvalid();
-  return match[1];
-}
-
 function toAnswer(error: unknown, context: CallContext, log: Logger, method: string): unknown {
   if (error instanceof Refusal) return toServerError(error, context.trailer);
   if (error instanceof ServerError) return error;
   if (context.signal.aborted) return error;
-  const id = randomBytes(6).toString("hex");
-  log.error({ errorId: id, method, err: error }, "internal error");
-  return internalError(id);
+  return logInternalError(log, method, error);
 }

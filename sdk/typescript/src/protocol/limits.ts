@@ -111,6 +111,8 @@ export const LIMITS = {
   streamsPerConnection: 1_000,
   /** gRPC metadata of one call. */
   metadataBytes: 16 * KIB,
+  /** How long after its headers the request of a call may take to be there as a whole, where it is one message. */
+  requestArrivalMs: MINUTE_MS,
   /** Longest deadline that the SDK sets on one call. */
   callDeadlineMs: MINUTE_MS,
   /** How long the SDK waits for an answer before it asks another replica, where asking twice is safe. Then twice as long. */

@@ -1,0 +1,183 @@
+/** What a server reads of calls, and for how long, told frame by frame by clients that are up to no good. */
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders } from "node:http2";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Status as RpcStatus } from "../../../gen/google/rpc/status.pb.js";
+import { TeardownServiceDefinition } from "../../../gen/multinode/invocation/v1/teardown_service.pb.js";
+import { WorkerServiceDefinition } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import { outcomeOf, summary } from "../../../test/harness/raw_call.js";
+import { createLogger } from "../log.js";
+import type { Authority, Principal } from "./principal.js";
+import { createRpcServer } from "./server.js";
+
+const MIB = 1024 * 1024;
+const ARRIVAL_MS = 200;
+const TEARDOWN = TeardownServiceDefinition.fullName;
+const WORKER = WorkerServiceDefinition.fullName;
+const CANCEL = `/${TEARDOWN}/CancelProject`;
+const CONNECT = `/${WORKER}/Connect`;
+const KEY_INVALID = "UNAUTHENTICATED ApiKeyIsInvalid";
+
+let connection: ClientHttp2Session;
+let close: () => void;
+let callers: Principal[];
+let log: ReturnType<typeof createLogger>;
+
+const authority: Authority = async (token) => {
+  if (token === "broken") throw new Error("secret of the house");
+  if (token === "service") return { kind: "service" };
+  return token.startsWith("worker-") ? { kind: "worker", workerId: token } : undefined;
+};
+
+beforeEach(async () => {
+  callers = [];
+  log = createLogger("test", "silent");
+  const server = createRpcServer({
+    log,
+    authorities: [authority],
+    access: { [TEARDOWN]: { kinds: ["service", "worker"] }, [WORKER]: { kinds: ["worker"] } },
+    stopping: new AbortController().signal,
+    requestArrivalMs: ARRIVAL_MS,
+  });
+  const note = async (_: object, { principal }: { principal: Principal }) => {
+    callers.push(principal);
+    return {};
+  };
+  server.add(TeardownServiceDefinition, { cancelProject: note, purgeProject: note });
+  server.add(WorkerServiceDefinition, {
+    async *connect(requests, { principal }) {
+      callers.push(principal);
+      for await (const _ of requests);
+    },
+    async *fetchBundle(_, { signal }) {
+      yield {};
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    },
+  });
+  connection = connect(`http://127.0.0.1:${await server.listen("127.0.0.1:0")}`);
+  close = () => {
+    connection.destroy();
+    server.forceShutdown();
+  };
+});
+
+afterEach(() => close());
+
+/** Sends the headers of a call, and nothing else. */
+function call(path: string, headers: Readonly<Record<string, string>> = {}) {
+  const stream = connection.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+    ...headers,
+  });
+  stream.on("error", () => {});
+  const closed = new Promise<void>((resolve) => stream.once("close", resolve));
+  return { stream, closed, outcome: outcome(stream) };
+}
+
+const as = (token: string) => ({ authorization: `Bearer ${token}` });
+
+/** As `summary` says it. */
+async function outcome(stream: ClientHttp2Stream): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<IncomingHttpHeaders>();
+  stream.on("response", (headers) => {
+    if (headers["grpc-status"] !== undefined) resolve(headers);
+  });
+  stream.on("trailers", resolve);
+  stream.resume();
+  const headers = await promise;
+  const encoded = Buffer.from(String(headers["grpc-status-details-bin"] ?? ""), "base64");
+  return summary(outcomeOf({ ...RpcStatus.decode(encoded), code: Number(headers["grpc-status"]) }));
+}
+
+/** The beginning of a message of `bytes`. */
+function beginning(bytes: number, sent: number): Buffer {
+  const frame = Buffer.alloc(5 + sent);
+  frame.writeUInt32BE(bytes, 1);
+  return frame;
+}
+
+const WHOLE = beginning(0, 0);
+
+describe("a call of a stranger", () => {
+  it.each([
+    ["no credential", CANCEL, {}, KEY_INVALID],
+    ["no token", CANCEL, { authorization: "Bearer " }, KEY_INVALID],
+    ["a token that nobody knows", CANCEL, as("unknown"), KEY_INVALID],
+    ["a credential for other methods", CONNECT, as("service"), "PERMISSION_DENIED PermissionDenied"],
+    ["no credential for a stream", CONNECT, {}, KEY_INVALID],
+  ])("with %s is answered before its message is there", async (_, path, headers, expected) => {
+    const { outcome } = call(path, headers);
+    expect(await outcome).toBe(expected);
+    expect(callers).toEqual([]);
+  });
+
+  it("ends, where it does not end itself", async () => {
+    const { stream, outcome, closed } = call(CANCEL, as("unknown"));
+    stream.write(beginning(8 * MIB, MIB));
+    expect(await outcome).toBe(KEY_INVALID);
+    await closed;
+  });
+
+  it("is told no more than that the server failed where it did", async () => {
+    const error = vi.spyOn(log, "error");
+    expect(await call(CANCEL, as("broken")).outcome).toBe("INTERNAL");
+    expect(error).toHaveBeenCalledWith(expect.objectContaining({ method: CANCEL }), "internal error");
+  });
+});
+
+describe("a message", () => {
+  const late = `RESOURCE_EXHAUSTED ResourceExhausted limit=${ARRIVAL_MS}`;
+
+  it.each([
+    ["does not come", Buffer.alloc(0)],
+    ["does not come to its end", beginning(MIB, 1_000)],
+    ["is not said to be the only one", WHOLE],
+  ])("that %s within the bound is refused, and let go of", async (_, bytes) => {
+    const { stream, outcome, closed } = call(CANCEL, as("service"));
+    stream.write(bytes);
+    expect(await outcome).toBe(late);
+    await closed;
+    expect(callers).toEqual([]);
+  });
+
+  it("whose caller gave up earlier is let go of too, though the stream stays open", async () => {
+    const { stream, outcome, closed } = call(CANCEL, { ...as("service"), "grpc-timeout": "20m" });
+    stream.write(beginning(MIB, 1_000));
+    expect(await outcome).toBe("DEADLINE_EXCEEDED");
+    await closed;
+  });
+
+  it("may come in pieces within the bound", async () => {
+    const { stream, outcome } = call(CANCEL, as("service"));
+    for (const byte of WHOLE) {
+      stream.write(Buffer.of(byte));
+      await sleep(5);
+    }
+    stream.end();
+    expect(await outcome).toBe("OK");
+    expect(callers).toEqual([{ kind: "service" }]);
+  });
+
+  it("of a stream may come at any time, and what is answered to a request too", async () => {
+    const streams = [call(CONNECT, as("worker-1")), call(`/${WORKER}/FetchBundle`, as("worker-1"))];
+    const [connected, fetching] = streams;
+    fetching?.stream.end(WHOLE);
+    await sleep(2 * ARRIVAL_MS);
+    expect(streams.map(({ stream }) => stream.closed)).toEqual([false, false]);
+    connected?.stream.end(WHOLE);
+    expect(await connected?.outcome).toBe("OK");
+  });
+});
+
+it("takes nobody for another, whatever a client says of its call", async () => {
+  const first = call(CONNECT, as("worker-1"));
+  await vi.waitFor(() => expect(callers).toHaveLength(1));
+  const second = call(CANCEL, { ...as("worker-2"), "multinode-call-number": "1" });
+  second.stream.end(WHOLE);
+  expect(await second.outcome).toBe("OK");
+  expect(callers).toEqual(["worker-1", "worker-2"].map((workerId) => ({ kind: "worker", workerId })));
+  first.stream.close();
+});

@@ -1,0 +1,104 @@
+/**
+ * Lets in those whom the headers show to be known, before any message is read, so that what strangers send is not kept; and
+ * waits for the message of a call that has one no longer than a bound. For both the middleware of nice-grpc comes too late:
+ * it is called when the message is there.
+ */
+import type { ServerHttp2Stream } from "node:http2";
+import { ServerInterceptingCall, type ServerInterceptor } from "@grpc/grpc-js";
+import type { Metadata } from "nice-grpc";
+import { apiKeyIsInvalid, Refusal } from "../errors.js";
+import type { Logger } from "../log.js";
+import { authenticate, type Credentials } from "./authenticate.js";
+import { logCall, logInternalError } from "./call_log.js";
+import { toStatusObject } from "./error_status.js";
+import type { Principal } from "./principal.js";
+
+type Call = Parameters<ServerInterceptor>[1];
+
+export interface AdmissionSettings extends Credentials {
+  readonly log: Logger;
+  /** How long after its headers the one message of a call may take to be there. */
+  readonly requestArrivalMs: number;
+}
+
+/** Names a call to the middleware. What a client sends under this name is written over. */
+const NUMBER_HEADER = "multinode-call-number";
+
+export class Admission {
+  readonly #settings: AdmissionSettings;
+  /** Who makes the calls that are under way, by their numbers. */
+  readonly #principals = new Map<string, Principal>();
+  #calls = 0;
+
+  constructor(settings: AdmissionSettings) {
+    this.#settings = settings;
+  }
+
+  /** Who makes the call with this metadata, out of which its number is taken. */
+  principalOf(metadata: Metadata): Principal {
+    const principal = this.#principals.get(metadata.get(NUMBER_HEADER) ?? "");
+    metadata.delete(NUMBER_HEADER);
+    // The call is over, and nobody hears this.
+    if (principal === undefined) throw apiKeyIsInvalid();
+    return principal;
+  }
+
+  readonly interceptor: ServerInterceptor = ({ path, requestStream }, call) => {
+    const startedAt = performance.now();
+    const number = String(++this.#calls);
+    let isOver = false;
+    const refuse = (error: unknown) => {
+      if (!isOver) this.#refuse(path, call, error, startedAt);
+    };
+    const arrival = this.#boundArrival(call, refuse);
+    return new ServerInterceptingCall(call, {
+      start: (next) => {
+        next({
+          onReceiveMetadata: (metadata, admit) => {
+            authenticate(this.#settings, path, metadata.get("authorization")).then((principal) => {
+              if (isOver) return;
+              if (requestStream) clearTimeout(arrival);
+              this.#principals.set(number, principal);
+              metadata.set(NUMBER_HEADER, number);
+              admit(metadata);
+            }, refuse);
+          },
+          onReceiveHalfClose: (pass) => {
+            clearTimeout(arrival);
+            pass();
+          },
+          onCancel: () => {
+            isOver = true;
+            this.#principals.delete(number);
+          },
+        });
+      },
+    });
+  };
+
+  #boundArrival(call: Call, refuse: (error: Refusal) => void): NodeJS.Timeout {
+    const { requestArrivalMs } = this.#settings;
+    const stream = streamOf(call);
+    const timer = setTimeout(() => {
+      const limit = String(requestArrivalMs);
+      const message = `the request has not arrived within ${limit} ms`;
+      refuse(new Refusal("ResourceExhausted", message, { metadata: { limit } }));
+      // Also where the call had its answer: the library keeps what came of a message for as long as the stream is open.
+      stream?.close();
+    }, requestArrivalMs);
+    stream?.once("close", () => clearTimeout(timer));
+    return timer;
+  }
+
+  #refuse(path: string, call: Call, error: unknown, startedAt: number): void {
+    const { log } = this.#settings;
+    const status = error instanceof Refusal ? toStatusObject(error) : logInternalError(log, path, error);
+    call.sendStatus(status);
+    logCall(log, path, status.code, startedAt, call.getPeer());
+  }
+}
+
+/** Which the library does not show, and does not close with a call that it ends. */
+function streamOf(call: Call): ServerHttp2Stream | undefined {
+  return (call as unknown as { readonly stream?: ServerHttp2Stream }).stream;
+}

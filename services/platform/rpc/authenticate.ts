@@ -1,0 +1,40 @@
+/** Who calls, by the headers alone, and whether this caller may call the method. */
+import { apiKeyIsInvalid } from "../errors.js";
+import { type AccessTable, requireAccess } from "./access.js";
+import type { Authority, Principal } from "./principal.js";
+
+export interface Credentials {
+  /** Asked in order; the first that knows the token says who calls. */
+  readonly authorities: readonly Authority[];
+  readonly access: AccessTable;
+}
+
+/** Anybody may ask whether the server lives, and what it offers. */
+const OPEN_SERVICES = new Set(["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
+const OPEN_PREFIX = "grpc.reflection.";
+
+/** @param values of the header "authorization". */
+export async function authenticate(
+  { authorities, access }: Credentials,
+  path: string,
+  values: readonly (string | Uint8Array)[],
+): Promise<Principal> {
+  const service = path.slice(1, path.indexOf("/", 1));
+  if (OPEN_SERVICES.has(service) || service.startsWith(OPEN_PREFIX)) return { kind: "service" };
+  const token = bearerToken(values);
+  for (const authority of authorities) {
+    const principal = await authority(token);
+    if (principal === undefined) continue;
+    requireAccess(access, path, principal);
+    return principal;
+  }
+  throw apiKeyIsInvalid();
+}
+
+function bearerToken(values: readonly (string | Uint8Array)[]): string {
+  const [value] = values;
+  if (values.length !== 1 || typeof value !== "string") throw apiKeyIsInvalid();
+  const match = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(value);
+  if (match?.[1] === undefined) throw apiKeyIsInvalid();
+  return match[1];
+}
