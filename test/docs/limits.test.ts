@@ -34,7 +34,7 @@ test.each([
 ])("docs/function-definitions.md gives the default and the bounds of %s", (option, limits) => {
   const row = tableRows(OPTIONS, ["option", "default", "bounds"]).find(([name]) => name === option);
   const [, first = "", , second = ""] =
-    /^(?:above )?(\S+( [KMG]iB)?)(?: to |, at most )([^,]+(?:,\d{3})*)/.exec(row?.[2] ?? "") ?? [];
+    /^(?:above )?(\S+( [KMG]?i?B)?)(?: to |, at most )([^,]+(?:,\d{3})*)/.exec(row?.[2] ?? "") ?? [];
   expect(valueOf(row?.[1] ?? "")).toBe(limits.default);
   expect(valueOf(first.replace(/,$/, ""))).toBe("above" in limits ? limits.above : limits.min);
   expect(valueOf(second)).toBe(limits.max);

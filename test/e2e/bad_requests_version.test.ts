@@ -236,7 +236,7 @@ table(
       NaN: "is not a finite number",
       Infinity: "is not a finite number",
     }),
-    ...badOption("memoryBytes", { "0": "is below 1048576", "-1": "is below 1048576" }),
+    ...badOption("memoryBytes", { "0": "is below 1", "-1": "is below 1" }),
     ...badOption("memoryBytes", { [String(64 * GIB + 1)]: `is above ${64 * GIB}` }),
     ...badOption("timeoutMs", { "0": "is below 1", "-1": "is below 1", "86400001": "is above 86400000" }),
     ...badOption("maxConcurrency", { "0": "is below 1", "1001": "is above 1000", "2147483647": "is above 1000" }),

@@ -88,7 +88,7 @@ describe.concurrent("function options", () => {
   /** An option of the SDK, the values at its bounds, the values beyond, and what else must be set. */
   const bounds: [keyof SdkOptions, Value[], Value[], SdkOptions][] = [
     ["cpu", [0.01, 16], [0, -1, 16.5, Number.NaN], {}],
-    ["memory", ["1 MiB", "64 GiB"], ["0 MiB", "65 GiB", "12 apples", "1 KiB"], {}],
+    ["memory", ["512 KiB", "64 GiB"], ["0 MiB", "65 GiB", "12 apples", -1], {}],
     ["timeout", [1, "24h"], [0, "25h", -1, "soon"], {}],
     ["maxConcurrency", [1, 1_000], [0, 1_001, 1.5], {}],
     ["maxRetries", [0, 50], [-1, 51, 0.5], {}],
@@ -114,7 +114,7 @@ describe.concurrent("function options", () => {
 
   const wireBounds: [string, Partial<FunctionOptions>, Partial<FunctionOptions>][] = [
     ["cpu", { cpu: 16 }, { cpu: 17 }],
-    ["memory_bytes", { memoryBytes: 2 ** 20 }, { memoryBytes: 2 ** 20 - 1 }],
+    ["memory_bytes", { memoryBytes: 1 }, { memoryBytes: 0 }],
     ["memory_bytes", { memoryBytes: 64 * 2 ** 30 }, { memoryBytes: 64 * 2 ** 30 + 1 }],
     ["timeout_ms", { timeoutMs: 24 * HOUR_MS }, { timeoutMs: 24 * HOUR_MS + 1 }],
     ["timeout_ms", { timeoutMs: 1 }, { timeoutMs: 0 }],

@@ -47,7 +47,7 @@ test("options go on the wire in its units", () => {
 test.each([
   ["cpu", 0, "0 must be above 0 and at most 16"],
   ["cpu", "4", '"4" must be a number'],
-  ["memory", "65 GiB", '"65 GiB" must be at least 1 MiB and at most 64 GiB'],
+  ["memory", "65 GiB", '"65 GiB" must be at least 1 B and at most 64 GiB'],
   ["memory", "1 GB", '"1 GB" must be a size such as'],
   ["timeout", "25h", '"25h" must be at least 1ms and at most 24h'],
   ["timeout", 0, "0 must be at least 1ms"],

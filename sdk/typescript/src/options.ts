@@ -23,7 +23,7 @@ export interface FunctionOptions {
   readonly name?: string | undefined;
   /** Virtual CPUs of each execution. Above 0, at most 16. Default 0.1. */
   readonly cpu?: number | undefined;
-  /** Memory of each execution, a hard limit. 1 MiB to 64 GiB. Default "256 MiB". */
+  /** Memory of each execution, a hard limit. Above 0, at most 64 GiB. Default "256 MiB". */
   readonly memory?: Size | undefined;
   /** Longest running time of one execution, counted from its start. 1 ms to 24 h. Default "1h". */
   readonly timeout?: Duration | undefined;
@@ -218,6 +218,7 @@ function rangeOf(bounds: Bounds, format: (value: number) => string): string {
 }
 
 function formatSize(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
   const [unit, size] =
     bytes >= 1024 ** 3 ? ["GiB", 1024 ** 3] : bytes >= 1024 ** 2 ? ["MiB", 1024 ** 2] : ["KiB", 1024];
   return `${bytes / Number(size)} ${unit}`;

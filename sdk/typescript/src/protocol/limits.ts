@@ -15,7 +15,7 @@ const DAY_MS = 24 * HOUR_MS;
 /** Bounds and defaults of function options. `min` and `max` are inclusive; `above` is exclusive. */
 export const OPTION_LIMITS = {
   cpu: { above: 0, max: 16, default: 0.1 },
-  memoryBytes: { min: MIB, max: 64 * GIB, default: 256 * MIB },
+  memoryBytes: { min: 1, max: 64 * GIB, default: 256 * MIB },
   timeoutMs: { min: 1, max: DAY_MS, default: HOUR_MS },
   maxConcurrency: { min: 1, max: 1_000, default: 10 },
   maxRetries: { min: 0, max: 50, default: 0 },
