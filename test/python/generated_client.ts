@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -21,6 +22,8 @@ export interface PythonRun {
 
 export interface GeneratedClient {
   client(...args: readonly string[]): Promise<PythonRun>;
+  /** The same, and tells each line of standard output when it comes. */
+  listen(heard: (line: unknown) => void, ...args: readonly string[]): Promise<PythonRun>;
   /** Runs another program that imports the generated code. */
   program(text: string): Promise<PythonRun>;
   remove(): Promise<void>;
@@ -46,9 +49,12 @@ export async function generateClient(environment: Readonly<Record<string, string
   await mkdir(generated);
   await generate(join(folder, "contracts.binpb"), generated);
   const env = { PATH: process.env["PATH"], PYTHONPATH: generated, PYTHONDONTWRITEBYTECODE: "1", ...environment };
-  const python = async (args: readonly string[]): Promise<PythonRun> => {
+  const python = async (args: readonly string[], heard?: (line: unknown) => void): Promise<PythonRun> => {
     try {
-      const { stdout, stderr } = await run(PYTHON, args, { env, timeout: TIMEOUT_MS });
+      const running = run(PYTHON, args, { env, timeout: TIMEOUT_MS });
+      const { stdout: said } = running.child;
+      if (heard !== undefined && said !== null) createInterface(said).on("line", (line) => heard(JSON.parse(line)));
+      const { stdout, stderr } = await running;
       return { exitCode: 0, lines: parseLines(stdout), stderr };
     } catch (error) {
       const { code, stdout = "", stderr = "" } = error as { code?: unknown; stdout?: string; stderr?: string };
@@ -56,8 +62,10 @@ export async function generateClient(environment: Readonly<Record<string, string
       return { exitCode: code, lines: parseLines(stdout), stderr };
     }
   };
+  const client = fileURLToPath(new URL("client.py", import.meta.url));
   return {
-    client: (...args) => python([fileURLToPath(new URL("client.py", import.meta.url)), ...args]),
+    client: (...args) => python([client, ...args]),
+    listen: (heard, ...args) => python([client, ...args], heard),
     program: (text) => python(["-c", text]),
     remove: () => rm(folder, { recursive: true, force: true }),
   };

@@ -2,20 +2,20 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectTarget, type DeployedProject, type Target } from "../harness/connected_target.js";
 import { startEmbeddedTarget } from "../harness/embedded_target.js";
+import { GATE_SOURCE, Gates } from "../harness/gate.js";
 import type { RunningTarget } from "../harness/running_target.js";
 import { type GeneratedClient, generateClient, missingForPython } from "./generated_client.js";
 
 const MAIN = `
   import { getContext, Multinode } from "multinode";
   import { z } from "zod";
+  import { passGate } from "./gate.js";
   export const mn = new Multinode();
   export const add = mn.function((x: number, y: number) => x + y);
   export const greet = mn.function((greeting: string, { name }: { name: string }) => greeting + ", " + name);
-  export const countTo = mn.function(async function* (bound: number) {
-    for (let i = 1; i <= bound; i += 1) {
-      yield i;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+  export const countTo = mn.function(async function* (bound: number, gate: string) {
+    for (let i = 1; i <= bound; i += 1) yield i;
+    await passGate(gate);
     return { counted: bound };
   });
   export const fail = mn.function(() => {
@@ -28,6 +28,13 @@ const MAIN = `
   export const typed = mn.function({ input: z.tuple([z.int()]) }, (value: number) => value);
 `;
 
+interface State {
+  readonly status: string;
+  readonly result: unknown;
+  readonly error: string;
+}
+
+const gates = await Gates.open();
 // CI has all of it; where something is missing, the name of the suite says what.
 const missing = process.env["CI"] === undefined ? await missingForPython() : undefined;
 
@@ -42,10 +49,11 @@ describe.skipIf(missing !== undefined)(
       running = await startEmbeddedTarget();
       const { apiUrl, apiKey } = running;
       target = connectTarget({ apiUrl, apiKey });
-      project = await target.deploy({ "main.ts": MAIN });
+      project = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
       python = await generateClient({ MULTINODE_API_URL: apiUrl, MULTINODE_API_KEY: apiKey });
     });
     afterAll(async () => {
+      gates.close();
       await python.remove();
       await target.close();
       await running.stop();
@@ -58,10 +66,10 @@ describe.skipIf(missing !== undefined)(
     }
 
     /** The states that the client saw, without what differs from run to run. */
-    async function watch(invocationId: string) {
-      const { lines, stderr } = await python.client("watch", invocationId);
+    async function watch(invocationId: string, heard: (state: State) => void = () => {}) {
+      const { lines, stderr } = await python.listen((line) => heard(line as State), "watch", invocationId);
       expect(stderr).toBe("");
-      return lines as { readonly status: string; readonly result: unknown; readonly error: string }[];
+      return lines as State[];
     }
 
     /** What the client printed of a refusal. */
@@ -84,9 +92,12 @@ describe.skipIf(missing !== undefined)(
     });
 
     it("sees what a generator yields, and what it returns", async () => {
-      const states = await watch(await start("countTo", "[5]"));
+      const gate = gates.place();
+      const states = await watch(await start("countTo", JSON.stringify([5, gate])), ({ result }) => {
+        if (result === 5) gates.open(gate);
+      });
       const yields = states.map(({ result }) => result).filter((result) => typeof result === "number");
-      expect(yields).toContain(3);
+      expect(yields).toContain(5);
       expect(yields).toEqual(yields.toSorted((a, b) => a - b));
       expect(states.at(-1)).toMatchObject({ status: "SUCCEEDED", result: { counted: 5 } });
     });
@@ -104,7 +115,7 @@ describe.skipIf(missing !== undefined)(
     });
 
     it("lists all pages, newest first", async () => {
-      const other = await target.deploy({ "main.ts": MAIN });
+      const other = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
       const started: string[] = [];
       for (let i = 0; i < 5; i += 1) started.unshift(await other.fn("add").start(i, i));
       const { lines } = await python.client("list", other.projectName);
