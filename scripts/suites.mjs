@@ -82,13 +82,12 @@ const SUITES = [
   },
   { name: "nats", source: "test/nats", project: "nats", needs: [NATS_SERVER, OPENSSL], beside: true, boundMs: 120_000 },
   { name: "tls", source: "test/tls", project: "tls", needs: [OPENSSL], beside: true, boundMs: 120_000 },
-  { name: "faults", source: "test/chaos/faults", project: "faults", beside: true, boundMs: 180_000 },
+  { name: "faults", source: "test/chaos/faults", project: "faults", boundMs: 180_000 },
   {
     name: "full-disk",
     source: "test/chaos/faults/disk",
     project: "full-disk",
     needs: [SMALL_DISK],
-    beside: true,
     boundMs: 120_000,
   },
   // The same tests on `multinode up`, on the three services as processes of their own, and on these with PostgreSQL and NATS.
