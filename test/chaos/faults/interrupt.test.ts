@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { connectTarget } from "../../harness/connected_target.js";
-import { isAlive, signalProcess, until } from "../processes.js";
+import { isAlive, type ProcessName, signalProcess, standsStill, until } from "../processes.js";
 import { RestartableServer } from "../server.js";
 
 /** Longest time for a state that is waited for. */
@@ -69,10 +69,15 @@ test("a worker that was stopped when its server was killed is ended by the next 
   expect(await until(() => existsSync(begun) && readFileSync(begun, "utf8") !== "", BOUND_MS)).toBe(true);
   const workers = server.seeWorkers();
   for (const { pid } of workers) signalProcess(pid, "SIGSTOP");
+  // Each thread stops when it has its next turn; one that has not may still see the server go.
+  expect(await until(() => workers.every((worker) => standsStill(worker) || !isAlive(worker)), BOUND_MS)).toBe(true);
+  const runs = Number(readFileSync(begun, "utf8"));
+  const pidsOf = (names: readonly ProcessName[]) => names.filter(isAlive).map(({ pid }) => pid);
+  expect(pidsOf(workers)).toContain(runs);
   await server.kill();
   // A worker that was just being ended may be gone; the one that runs the function is not.
   const left = workers.filter(isAlive);
-  expect(left.map(({ pid }) => pid)).toContain(Number(readFileSync(begun, "utf8")));
+  expect(pidsOf(left)).toContain(runs);
   await server.start();
   expect(await until(() => !left.some(isAlive), BOUND_MS)).toBe(true);
 });
