@@ -44,6 +44,7 @@ await runScript(import.meta.url, async (args) => {
   const startedAt = performance.now();
   const unknown = args.filter((arg) => !OPTIONS.includes(arg));
   if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; known are ${OPTIONS.join(" ")}`);
+  if (args.includes("--own-firewall") && !hasInternet) throw new Error("--own-firewall is of use with --internet only");
   const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
   refuseWithoutEngine();
   const socket = engineSocket();

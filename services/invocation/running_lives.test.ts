@@ -3,18 +3,9 @@ import { MemoryBus } from "../platform/bus/memory.js";
 import { type Life, NEW_LIFE } from "./domain/life.js";
 import { RunningLives } from "./running_lives.js";
 import type { Change, StoredInvocation } from "./store.js";
+import { stateOf } from "./test_watch.js";
 
-const identity = {
-  id: "inv-1",
-  projectId: "prj",
-  projectName: "p",
-  functionName: "f",
-  versionId: "ver",
-  parentId: null,
-  depth: 0,
-  createdAt: 1,
-  expiresAt: null,
-};
+const { identity } = stateOf("inv-1", {});
 const running = (revision: number): Life => ({ ...NEW_LIFE, status: "RUNNING", held: 1, revision });
 const stored = (life: Life): StoredInvocation => ({ identity, life });
 const change = (after: Life): Change => ({ identity, before: NEW_LIFE, after, ended: [], released: [] });

@@ -6,6 +6,7 @@ import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { MemoryBus } from "../platform/bus/memory.js";
 import { NEW_LIFE } from "./domain/life.js";
 import type { Change, StoredInvocation } from "./store.js";
+import { stateOf } from "./test_watch.js";
 import { progressOf, WatchHub } from "./watch_hub.js";
 import { WatchSession } from "./watch_session.js";
 
@@ -20,16 +21,19 @@ let hub: WatchHub;
 let session: WatchSession;
 let stored: Map<string, StoredInvocation>;
 let read: string[];
+let duringLoad = () => {};
 
 beforeEach(async () => {
   bus = new MemoryBus();
   hub = new WatchHub(bus);
   stored = new Map();
   read = [];
+  duringLoad = () => {};
   session = new WatchSession(hub, {
     known: () => undefined,
     load: async (ids) => {
       read.push(...ids);
+      duringLoad();
       return ids.map((id) => stored.get(id)).filter((state) => state !== undefined);
     },
     refusal: () => undefined,
@@ -48,24 +52,17 @@ function watch(invocationId: string): void {
 
 /** Stores a state and tells nobody. */
 function put(id: string, revision: number, result: Uint8Array | null = RESULT): Change {
-  const identity: StoredInvocation["identity"] = {
-    id,
-    projectId: "prj",
-    projectName: "p",
-    functionName: "f",
-    versionId: "ver",
-    parentId: null,
-    depth: 0,
-    createdAt: 1,
-    expiresAt: null,
-  };
-  const after = { ...NEW_LIFE, status: "RUNNING" as const, revision, result };
-  stored.set(id, { identity, life: after });
-  return { identity, before: NEW_LIFE, after, ended: [], released: [] };
+  const state = stateOf(id, { status: "RUNNING", revision, result });
+  stored.set(id, state);
+  return { identity: state.identity, before: NEW_LIFE, after: state.life, ended: [], released: [] };
 }
 
 function offer(ids: readonly string[], revision: number, result?: null): void {
   for (const id of ids) hub.offer([put(id, revision, result)]);
+}
+
+function hint({ identity, after }: Change): void {
+  bus.publish({ $case: "invocations", value: { invocations: [{ invocationId: identity.id, ...progressOf(after) }] } });
 }
 
 /** All that the session has to send now, each as its id and revision. */
@@ -119,12 +116,28 @@ it("is no older state for which there was room while there was none for the newe
 
 it("is not all that is read at once for one message", async () => {
   for (const id of IDS) {
-    const { after } = put(id, 2);
-    bus.publish({ $case: "invocations", value: { invocations: [{ invocationId: id, ...progressOf(after) }] } });
+    hint(put(id, 2));
   }
   await new Promise((resolve) => setImmediate(resolve));
   const message = await session.next();
   expect(message?.invocations).toHaveLength(Math.ceil(LIMITS.watchMessageBytes / RESULT.byteLength));
   expect(read.length).toBeLessThan(IDS.length / 2);
   expect(await sent()).toHaveLength(IDS.length - (message?.invocations.length ?? 0));
+});
+
+it("is no longer what gave way to a newer state while another was read, and that is sent all the same", async () => {
+  const [last = "", other = ""] = IDS.slice(-2);
+  hint(put(other, 2, null));
+  offer([last], 2, null);
+  await new Promise((resolve) => setImmediate(resolve));
+  duringLoad = () => {
+    duringLoad = () => {};
+    offer(FEW, 2);
+    offer([last], 3);
+  };
+  const messages = [await session.next()];
+  while (session.hasWork) messages.push(await session.next());
+  expect(messages.flatMap((message) => message?.refusals ?? [])).toEqual([]);
+  const states = messages.flatMap((message) => message?.invocations ?? []);
+  expect(states.filter(({ invocationId }) => invocationId === last).at(-1)?.revision).toBe(3);
 });

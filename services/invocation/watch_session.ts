@@ -156,6 +156,8 @@ export class WatchSession implements Watcher {
           continue;
         }
         const found = newest(target, states.get(id));
+        // What it held gave way to a newer state while others were read, and it was marked again for that.
+        if (found.length === 0 && this.#marked.has(id)) continue;
         this.#keep(target, NONE);
         for (const message of this.#messagesOf(id, target, found)) {
           invocations.push(message);

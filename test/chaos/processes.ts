@@ -22,16 +22,6 @@ export function isAlive({ pid, startedAt }: ProcessName): boolean {
   return fields?.[19] === startedAt && fields[0] !== "Z";
 }
 
-/** Whether every thread is stopped. */
-export function standsStill({ pid }: ProcessName): boolean {
-  try {
-    const threads = readdirSync(`/proc/${pid}/task`);
-    return threads.every((thread) => statFields(`${pid}/task/${thread}`)?.[0] === "T");
-  } catch {
-    return false; // it is gone
-  }
-}
-
 /** Processes that were born with this text in their environment, this one and its direct children apart. */
 export function processesWith(environmentText: string): string[] {
   return allPids().flatMap((pid) => {
@@ -70,7 +60,7 @@ function allPids(): number[] {
 }
 
 /** The fields of stat after the name, which may hold anything, in parentheses: state, parent, ..., start time at 19. */
-function statFields(pid: number | string): string[] | undefined {
+function statFields(pid: number): string[] | undefined {
   const stat = readOrEmpty(`/proc/${pid}/stat`);
   return stat === "" ? undefined : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }

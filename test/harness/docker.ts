@@ -12,6 +12,7 @@ import Docker from "dockerode";
 import { type GroupLeader, leaderOf } from "../../services/scheduler/runtime/process_group.js";
 import { killWithUs } from "./kill_with_us.js";
 import { untilOwnNetwork } from "./own_network.js";
+import { standsStill } from "./process_status.js";
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 20_000;
@@ -195,12 +196,6 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
   await ended;
   clearTimeout(timer);
-}
-
-/** Whether every thread is stopped: one that is not may still answer. */
-function standsStill(pid: number | undefined): boolean {
-  const tasks = `/proc/${pid}/task`;
-  return readdirSync(tasks).every((task) => /\) T /.test(readFileSync(join(tasks, task, "stat"), "utf8")));
 }
 
 async function removeContainers(docker: Docker): Promise<void> {

@@ -1,4 +1,5 @@
 /** Processes of this machine, as its kernel shows them. */
+import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
 /** Its user, capabilities and whatever else `/proc/<pid>/status` has, by name. */
@@ -11,6 +12,16 @@ export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether every thread is stopped: one that is not may still answer. False: or it is gone. */
+export function standsStill(pid: number | undefined): boolean {
+  try {
+    const tasks = `/proc/${pid}/task`;
+    return readdirSync(tasks).every((task) => /\) T /.test(readFileSync(`${tasks}/${task}/stat`, "utf8")));
   } catch {
     return false;
   }

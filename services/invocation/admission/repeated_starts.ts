@@ -3,7 +3,7 @@
  * function, or with another schema. A repeated start is answered with what its first one started all the same.
  */
 
-import type { Refusal } from "../../platform/errors.js";
+import { Refusal } from "../../platform/errors.js";
 import type { Principal } from "../../platform/rpc/principal.js";
 import type { InvocationDeps } from "../deps.js";
 import type { StartCommand } from "../requests.js";
@@ -28,7 +28,12 @@ export async function answerRepeated(
   if (idempotencyKey === null || !OF_VERSION.has(refusal.reason)) return undefined;
   // Others' children are not for it to know of.
   if (principal.kind === "execution" && parentId !== principal.invocationId) return undefined;
-  const { projectId } = await projects.find(command.projectName, signal);
+  const project = await projects.find(command.projectName, signal).catch((error: unknown) => {
+    if (error instanceof Refusal) return error; // the others of its batch are not refused with it
+    throw error;
+  });
+  if (project instanceof Refusal) return project;
+  const { projectId } = project;
   const first = await db.read((tx) => store.findIdempotent(tx, projectId, idempotencyKey));
   return repeatedStart(first, { key: idempotencyKey, bodyHash: bodyHashOf(projectId, command) }, clock.now());
 }

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { connectTarget } from "../../harness/connected_target.js";
-import { isAlive, type ProcessName, signalProcess, standsStill, until } from "../processes.js";
+import { standsStill } from "../../harness/process_status.js";
+import { isAlive, type ProcessName, signalProcess, until } from "../processes.js";
 import { RestartableServer } from "../server.js";
 
 /** Longest time for a state that is waited for. */
@@ -70,7 +71,9 @@ test("a worker that was stopped when its server was killed is ended by the next 
   const workers = server.seeWorkers();
   for (const { pid } of workers) signalProcess(pid, "SIGSTOP");
   // Each thread stops when it has its next turn; one that has not may still see the server go.
-  expect(await until(() => workers.every((worker) => standsStill(worker) || !isAlive(worker)), BOUND_MS)).toBe(true);
+  expect(await until(() => workers.every((worker) => standsStill(worker.pid) || !isAlive(worker)), BOUND_MS)).toBe(
+    true,
+  );
   const runs = Number(readFileSync(begun, "utf8"));
   const pidsOf = (names: readonly ProcessName[]) => names.filter(isAlive).map(({ pid }) => pid);
   expect(pidsOf(workers)).toContain(runs);
