@@ -137,6 +137,21 @@ export function testInvocationStore(
       expect({ ...life, result: life.result && Uint8Array.from(life.result) }).toEqual(change?.after);
     });
 
+    it("has a result of any size, which others take the place of", async () => {
+      const id = await insertOne();
+      const events: LifeEvent[] = [lease(), start];
+      for (const [index, size] of [10, 100_000, 200_000, 3, 512, 513, 0, 100_000].entries()) {
+        const value = new Uint8Array(size).fill(index + 1);
+        await happen(id, ...events.splice(0), { type: "yield", index: index + 1, value });
+        const { result } = (await loadOne(id)).life;
+        expect(result?.byteLength).toBe(size);
+        expect(Buffer.compare(result ?? new Uint8Array(1), value)).toBe(0);
+      }
+      await happen(id, { type: "return", value: null, interrupted: false }, release);
+      const { status, result } = (await loadOne(id)).life;
+      expect([status, result?.byteLength, result?.[0]]).toEqual(["SUCCEEDED", 100_000, 8]);
+    });
+
     it("is found in lists of any length", async () => {
       const many = await insert(...Array.from({ length: 300 }, () => newInvocation()));
       const loaded = await db.read((tx) => store.load(tx, many));

@@ -187,7 +187,7 @@ export function testStoredLists(given: StoreFixture): void {
       await happen(gone[0] ?? "", lease());
       await happen(gone[1] ?? "", lease());
       const printed = [await printLines(gone[0] ?? ""), await printLines(gone[1] ?? "")];
-      await happen(gone[1] ?? "", returned, release);
+      await happen(gone[1] ?? "", { ...returned, value: new Uint8Array(10_000) }, release);
       for (const id of gone.slice(2)) await happen(id, { type: "cancel" });
       expect([await terminated(), (await uncancelled()).length]).toEqual([false, 1]);
       await happen(gone[0] ?? "", { type: "cancel" }, threw);
@@ -199,6 +199,8 @@ export function testStoredLists(given: StoreFixture): void {
         expect(++rounds).toBeLessThan(10);
       expect(await given.db.read((tx) => given.store.load(tx, gone))).toEqual([]);
       for (const id of printed) expect(await linesOf(id)).toBe(0);
+      const largeResults = "SELECT result FROM large_results WHERE invocation_id = ?";
+      expect(await given.db.read((tx) => tx.all(largeResults, gone[1] ?? ""))).toEqual([]);
       expect(await queue()).toBeUndefined();
       expect((await loadOne(kept)).identity.projectId).toBe(keptProject);
     });

@@ -21,8 +21,8 @@ declare module "vitest" {
 
 export interface TestDatabase {
   readonly db: Db;
-  /** Opens the same database once more, as another process does. */
-  readonly again: () => Promise<Db>;
+  /** Opens the same database once more, as another process does; with other migrations, as one of another version does. */
+  readonly again: (migrations?: readonly Migration[]) => Promise<Db>;
   /** Removes it. What was opened is to be closed before. */
   readonly remove: () => Promise<void>;
 }
@@ -31,7 +31,7 @@ export async function openTestDatabase(migrations: readonly Migration[]): Promis
   const url = inject("postgresUrl");
   if (url === undefined) return await openTestSqlite(migrations);
   const schema = `test_${randomBytes(8).toString("hex")}`;
-  const again = () => openPostgres({ url, schema }, migrations);
+  const again = (others = migrations) => openPostgres({ url, schema }, others);
   const remove = async () => {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
@@ -43,6 +43,6 @@ export async function openTestDatabase(migrations: readonly Migration[]): Promis
 
 async function openTestSqlite(migrations: readonly Migration[]): Promise<TestDatabase> {
   const folder = await mkdtemp(join(tmpdir(), "multinode-database-"));
-  const again = () => openSqlite(join(folder, "test.db"), migrations);
+  const again = (others = migrations) => openSqlite(join(folder, "test.db"), others);
   return { db: await again(), again, remove: () => rm(folder, { recursive: true, force: true }) };
 }

@@ -5,9 +5,12 @@ import { type Change, type Identity, type NewInvocation, StaleLife } from "../st
 import { OUTCOME_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
 import { hasQueued } from "./queues.js";
-import { INLINE_INPUT_BYTES, isLast, RowWriter } from "./rows.js";
+import { INLINE_BYTES, isApart, isLast, RowWriter } from "./rows.js";
 
 const INSERT_LARGE_INPUT = "INSERT INTO large_inputs (invocation_id, input) VALUES (?, ?)";
+
+const STORE_LARGE_RESULT = `INSERT INTO large_results (invocation_id, result) VALUES (?, ?)
+  ON CONFLICT (invocation_id) DO UPDATE SET result = excluded.result`;
 
 const INSERT_IDEMPOTENCY_KEY = `INSERT INTO idempotency_keys (project_id, idempotency_key, invocation_id, body_hash,
   created_at) VALUES (?, ?, ?, ?, ?)`;
@@ -31,8 +34,8 @@ export function changeMethods(keys: Keys) {
         const { identity, life, input, idempotency } = invocation;
         const { id, projectId, versionId, functionName, createdAt } = identity;
         const functionKey = keys.ofFunction(versionId, functionName);
-        writer.addInsert(rows, invocation, functionKey, keys.ofQueue(projectId, functionName));
-        if (input.byteLength > INLINE_INPUT_BYTES) large.push([id, input]);
+        writer.addInsert(rows, invocation, functionKey, keys.ofQueue(projectId, functionName), tx.dialect);
+        if (input.byteLength > INLINE_BYTES) large.push([id, input]);
         if (idempotency !== null) idempotent.push([projectId, idempotency.key, id, idempotency.bodyHash, createdAt]);
         counters.add(identity, life.held, isQueued(life) ? 1 : 0);
       }
@@ -51,6 +54,7 @@ export function changeMethods(keys: Keys) {
       const updates = writer.updates();
       const ended = [];
       const released = [];
+      const largeResults = [];
       for (const change of changes) {
         const { identity, before, after } = change;
         let last: EndedExecution | undefined;
@@ -59,7 +63,9 @@ export function changeMethods(keys: Keys) {
           if (isReleased && isLast(execution, after)) last = execution;
           else ended.push(executionParams(identity.id, execution, isReleased));
         }
-        writer.addUpdate(updates, identity.id, before, { life: after, last });
+        writer.addUpdate(updates, identity.id, before, { life: after, last }, tx.dialect);
+        const { result } = after;
+        if (result !== before.result && isApart(result, tx.dialect)) largeResults.push([identity.id, result]);
         counters.add(identity, after.held - before.held, Number(isQueued(after)) - Number(isQueued(before)));
         for (const attempt of change.released) {
           const endedNow = change.ended.some((execution) => execution.attemptNumber === attempt);
@@ -71,6 +77,7 @@ export function changeMethods(keys: Keys) {
       const counting = together([
         tx.runMany(INSERT_EXECUTION, ended),
         tx.runMany(RELEASE_EXECUTION, released),
+        tx.runMany(STORE_LARGE_RESULT, largeResults),
         together(Array.from(counters.rows(), (count) => tx.run(COUNT_QUEUE, ...count))),
         // After the counters, which lock their queues: what is queued later sees the slots.
         counters.givesBack && hasQueued(tx),
@@ -82,7 +89,7 @@ export function changeMethods(keys: Keys) {
         throw (await isStale()) ? new StaleLife() : error; // which may be why the rest failed
       }
       if (await isStale()) throw new StaleLife();
-      const [, , , isWanted] = await counting;
+      const [, , , , isWanted] = await counting;
       return isWanted;
     },
   };

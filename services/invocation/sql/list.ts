@@ -8,10 +8,7 @@ import { type IndexRange, ListWalk } from "./list_walk.js";
 import { loadColumns } from "./reads.js";
 import { type InvocationRow, LISTED_COLUMNS } from "./rows.js";
 
-/**
- * Rows looked up at once, and so invocations in one part. To find one by its id, SQLite reads whole rows on its way, with results
- * that may be large.
- */
+/** Rows looked up at once, and so invocations in one part. */
 const LOOKED_UP = 64;
 
 /** How long rows are looked up for one part, after which it is over, whatever it has found. */

@@ -100,6 +100,7 @@ async function deletePart(tx: WriteTransaction, { executionIds, invocationIds }:
   const keys = invocationIds.map(one);
   await tx.runMany("DELETE FROM executions WHERE invocation_id = ?", keys);
   await tx.runMany("DELETE FROM large_inputs WHERE invocation_id = ?", keys);
+  await tx.runMany("DELETE FROM large_results WHERE invocation_id = ?", keys);
   await tx.runMany("DELETE FROM invocations WHERE id = ?", keys);
 }
 

@@ -1,17 +1,21 @@
 /** Rows of the database as what they mean, and back. */
-import { placeholders, type SqlValue } from "../../platform/store/db.js";
+import { type Dialect, placeholders, type SqlValue } from "../../platform/store/db.js";
 import { type CurrentExecution, type EndedExecution, type Life, NEW_LIFE } from "../domain/life.js";
 import type { Identity, NewInvocation, StoredExecution, StoredInvocation } from "../store.js";
 import { INTERRUPT_CODE, interruptOf, OUTCOME_CODE, outcomeOf, STATUS_CODE, statusOf } from "./codes.js";
 
-/** Inputs up to this size lie in the invocation's own row, which is rewritten at each change; larger ones do not. */
-export const INLINE_INPUT_BYTES = 1_024;
+/**
+ * Inputs and results up to this size lie in the invocation's own row, which is rewritten at each change; larger ones have tables
+ * of their own, results only where that helps (`Dialect.readsWholeRows`). SQLite keeps about 1,000 bytes of a row at hand.
+ */
+export const INLINE_BYTES = 512;
 
 /** What a function's key stands for. */
 export type FunctionNames = Pick<Identity, "projectId" | "projectName" | "versionId" | "functionName">;
 
 /** All columns but the input and the number of children, in the order of `InvocationRow`. */
-export const COLUMNS = columnsWith("result");
+export const COLUMNS = columnsWith(`CASE result_apart WHEN 1
+  THEN (SELECT large_results.result FROM large_results WHERE invocation_id = invocations.id) ELSE result END AS result`);
 
 /** The same without results, which may be large and which no listing shows. */
 export const LISTED_COLUMNS = columnsWith("NULL AS result");
@@ -94,9 +98,16 @@ const LIFE_COLUMNS = [
   "interrupted_at",
   "yield_index",
   "outcome",
+  "result_apart",
 ] as const;
 
-function lifeParams({ life, last }: RowState): SqlValue[] {
+/** Whether a result lies in `large_results`, and not in the row. */
+export function isApart(result: Uint8Array | null, { readsWholeRows }: Dialect): boolean {
+  return readsWholeRows && result !== null && result.byteLength > INLINE_BYTES;
+}
+
+function lifeParams({ life, last }: RowState, dialect: Dialect): SqlValue[] {
+  const isResultApart = isApart(life.result, dialect);
   const current = life.current;
   const execution = current ?? last;
   return [
@@ -106,7 +117,7 @@ function lifeParams({ life, last }: RowState): SqlValue[] {
     life.failedAttempts,
     life.held,
     life.terminated ? 1 : 0,
-    life.result,
+    isResultApart ? null : life.result,
     life.error,
     life.startedAt,
     life.finishedAt,
@@ -123,6 +134,7 @@ function lifeParams({ life, last }: RowState): SqlValue[] {
     current?.interruptedAt ?? null,
     current?.yieldIndex ?? null,
     current === null && last !== undefined ? OUTCOME_CODE[last.outcome] : null,
+    isResultApart ? 1 : 0,
   ];
 }
 
@@ -193,7 +205,7 @@ function updateStatement(columns: readonly string[]): string {
 export class RowWriter {
   readonly #inserts = new Map<number, string>();
   readonly #updates = new Map<number, string>();
-  readonly #newRow = lifeParams({ life: NEW_LIFE });
+  #newRow: SqlValue[] | undefined;
 
   inserts(): RowBatches {
     return new RowBatches(this.#inserts, insertStatement);
@@ -208,15 +220,17 @@ export class RowWriter {
     { identity, life, input }: NewInvocation,
     functionKey: number,
     queueKey: number,
+    dialect: Dialect,
   ): void {
     const { id, parentId, depth, createdAt, expiresAt } = identity;
-    const inline = input.byteLength <= INLINE_INPUT_BYTES ? input : null;
+    const inline = input.byteLength <= INLINE_BYTES ? input : null;
     const rest = [id, functionKey, queueKey, parentId, depth, inline, createdAt, expiresAt];
-    batches.add(this.#newRow, lifeParams({ life }), rest);
+    this.#newRow ??= lifeParams({ life: NEW_LIFE }, dialect);
+    batches.add(this.#newRow, lifeParams({ life }, dialect), rest);
   }
 
-  addUpdate(batches: RowBatches, id: string, before: Life, after: RowState): void {
-    batches.add(lifeParams({ life: before }), lifeParams(after), [id, before.revision]);
+  addUpdate(batches: RowBatches, id: string, before: Life, after: RowState, dialect: Dialect): void {
+    batches.add(lifeParams({ life: before }, dialect), lifeParams(after, dialect), [id, before.revision]);
   }
 }
 

@@ -7,7 +7,8 @@
  * as what is unfinished, whatever is stored.
  */
 import type { Migration } from "../../platform/store/db.js";
-import { HAS_CURRENT } from "./rows.js";
+import { FIRST_FINISHED_CODE } from "./codes.js";
+import { HAS_CURRENT, INLINE_BYTES } from "./rows.js";
 
 export const MIGRATIONS: readonly Migration[] = [
   {
@@ -143,6 +144,25 @@ export const MIGRATIONS: readonly Migration[] = [
     statements: () => [
       `CREATE INDEX invocations_not_begun ON invocations (expires_at)
         WHERE expires_at IS NOT NULL AND status = 1 AND started_at IS NULL AND interrupt IS NULL`,
+    ],
+  },
+  {
+    // Results that never change again stay where they are.
+    name: "invocation-3",
+    statements: ({ bytes, integer, readsWholeRows }) => [
+      `CREATE TABLE large_results (
+        invocation_id TEXT NOT NULL PRIMARY KEY,
+        result ${bytes} NOT NULL
+      )`,
+      `ALTER TABLE invocations ADD COLUMN result_apart ${integer} NOT NULL DEFAULT 0`,
+      ...(readsWholeRows
+        ? [
+            `INSERT INTO large_results (invocation_id, result) SELECT id, result FROM invocations
+              WHERE status < ${FIRST_FINISHED_CODE} AND length(result) > ${INLINE_BYTES}`,
+            `UPDATE invocations SET result = NULL, result_apart = 1
+              WHERE status < ${FIRST_FINISHED_CODE} AND length(result) > ${INLINE_BYTES}`,
+          ]
+        : []),
     ],
   },
 ];

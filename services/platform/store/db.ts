@@ -69,6 +69,8 @@ export interface Dialect {
   readonly bytes: string;
   /** Appended to a table whose rows are to lie in the order of its primary key. */
   readonly clustered: string;
+  /** Whether a search for a row of such a table reads rows that it passes whole, so that large ones make it slow. */
+  readonly readsWholeRows: boolean;
   /** Type of a column of whole numbers up to 2^53. */
   readonly integer: string;
 }

@@ -49,6 +49,7 @@ const DIALECT: Dialect = {
   bytes: "BYTEA",
   integer: "BIGINT",
   clustered: "",
+  readsWholeRows: false,
 };
 
 const READ_DIALECT: Dialect = { ...DIALECT, skipLocked: "", forUpdate: "" };

@@ -32,6 +32,7 @@ const DIALECT: Dialect = {
   bytes: "BLOB",
   integer: "INTEGER",
   clustered: "WITHOUT ROWID",
+  readsWholeRows: true,
 };
 
 interface WaitingWrite {

@@ -1,6 +1,7 @@
 /**
  * Fills a database of the invocation service with finished invocations, while no server has it open: copies of the
- * finished one with the given id, whatever its columns, with ids and times of their own in the past.
+ * finished one with the given id, whatever its columns, with ids and times of their own in the past. A large
+ * input is not copied.
  */
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 
@@ -16,6 +17,8 @@ export function fillWithFinished(file: string, finishedId: string, count: number
   db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-200000");
   const invocation = sample(db, "SELECT * FROM invocations WHERE id = ?", finishedId);
   const insertInvocation = db.prepare(insertSql("invocations", invocation));
+  const largeResult = db.prepare("SELECT result FROM large_results WHERE invocation_id = ?").get(finishedId);
+  const insertResult = db.prepare("INSERT INTO large_results (invocation_id, result) VALUES (?, ?)");
   const createdAt = Number(invocation["created_at"]);
   for (let from = 0; from < count; from += ROWS_PER_COMMIT) {
     db.exec("BEGIN");
@@ -26,6 +29,7 @@ export function fillWithFinished(file: string, finishedId: string, count: number
       // Its execution, which it ended with, lies in its own row.
       const own = { id, execution_id: idAt("exe", timeMs, i), ...shifted(invocation, timeMs - createdAt) };
       insertInvocation.run(...Object.values({ ...invocation, ...own }));
+      if (largeResult !== undefined) insertResult.run(id, largeResult["result"] ?? null);
     }
     db.exec("COMMIT");
   }
