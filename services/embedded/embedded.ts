@@ -45,6 +45,8 @@ export interface EmbeddedOptions {
   readonly maxWorkers?: number;
   /** Workers that are booted ahead. Default 2. */
   readonly spareWorkers?: number;
+  /** Largest payload, in bytes. Default 250,000. */
+  readonly maxPayloadBytes?: number;
   /** What runs the workers. It is closed with the server. Default: the process runtime. */
   readonly runtime?: Runtime;
   /** Level of the JSON log on standard output. Default "silent". */
@@ -113,7 +115,9 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
     resolveCacheMs: LIMITS.embeddedResolveCacheMs,
   });
   const catalog = localClient<CatalogServiceClient>(registry.catalog);
-  const invocation = await createInvocationService({ db: invocationDb, bus, clock, ids, log, catalog });
+  const payloadBytes = options.maxPayloadBytes ?? LIMITS.payloadBytes;
+  const limits = { payloadBytes };
+  const invocation = await createInvocationService({ db: invocationDb, bus, clock, ids, log, catalog, limits });
   const teardown = localClient<TeardownServiceClient>(invocation.teardown);
 
   const tokens = new WorkerTokens(randomBytes(32));
@@ -133,7 +137,7 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
     apiUrl: () => url,
     maxWorkers: options.maxWorkers ?? DEFAULT_MAX_WORKERS,
     spareWorkers: options.spareWorkers ?? DEFAULT_SPARE_WORKERS,
-    payloadBytes: LIMITS.payloadBytes,
+    payloadBytes,
   });
 
   const stopping = new AbortController();

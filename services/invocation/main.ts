@@ -6,7 +6,7 @@ import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/tea
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
-import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
+import { addressSetting, COMMON_SETTINGS, PAYLOAD_SETTING, readSettings } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { runService } from "../platform/service_process.js";
@@ -15,7 +15,7 @@ import { createInvocationService } from "./service.js";
 import { MIGRATIONS } from "./sql/schema.js";
 
 const settings = readSettings(
-  { ...COMMON_SETTINGS, ...DATABASE_SETTINGS, MULTINODE_REGISTRY_ADDRESS: addressSetting },
+  { ...COMMON_SETTINGS, ...DATABASE_SETTINGS, ...PAYLOAD_SETTING, MULTINODE_REGISTRY_ADDRESS: addressSetting },
   process.env,
 );
 
@@ -25,7 +25,8 @@ await runService("invocation", settings, async ({ folder: { path }, log, connect
   const catalog = registry.client(CatalogServiceDefinition);
   const bus = openBus(settings, "invocation", log, [registry]);
   const db = await openDatabase(settings, { name: "invocation", folder: path }, MIGRATIONS);
-  const service = await createInvocationService({ db, bus, clock, ids: new IdSource(clock), log, catalog });
+  const limits = { payloadBytes: settings.MULTINODE_MAX_PAYLOAD_BYTES };
+  const service = await createInvocationService({ db, bus, clock, ids: new IdSource(clock), log, catalog, limits });
   return {
     authorities: [remoteKeyAuthority(catalog), service.authority],
     addTo: (server) => {

@@ -1,6 +1,7 @@
 /** Settings of a service, from its environment, checked: a wrong or missing one is named and refused. */
 import { accessSync, constants } from "node:fs";
 import { z } from "zod";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { natsUrlSetting } from "./bus/nats_address.js";
 
 /** @throws Error that names every wrong setting. */
@@ -24,6 +25,16 @@ export const listenSetting = addressSetting.transform((address) => {
   const colon = address.lastIndexOf(":");
   return { host: address.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(address.slice(colon + 1)) };
 });
+
+/** Largest payload. All services of an installation and its clients are told the same. */
+export const PAYLOAD_SETTING = {
+  MULTINODE_MAX_PAYLOAD_BYTES: z.coerce
+    .number()
+    .int()
+    .min(LIMITS.payloadBytesMin)
+    .max(LIMITS.payloadBytesMax)
+    .default(LIMITS.payloadBytes),
+};
 
 /** Path of a file that this process may read. */
 export const fileSetting = z.string().superRefine((path, context) => {

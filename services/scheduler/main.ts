@@ -7,10 +7,9 @@ import { DispatchServiceDefinition } from "../../gen/multinode/invocation/v1/dis
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { SchedulerServiceDefinition } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
 import { WorkerServiceDefinition } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
-import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
-import { addressSetting, COMMON_SETTINGS, listenSetting, readSettings } from "../platform/config.js";
+import { addressSetting, COMMON_SETTINGS, listenSetting, PAYLOAD_SETTING, readSettings } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { runService } from "../platform/service_process.js";
@@ -45,6 +44,7 @@ const settings = readSettings(
       .transform((text) => text.split(","))
       .pipe(z.array(workerUrl))
       .default([]),
+    ...PAYLOAD_SETTING,
     MULTINODE_MAX_WORKERS: count(10_000).default(64),
     MULTINODE_SPARE_WORKERS: count(100).default(2),
     ...RUNTIME_SETTINGS,
@@ -86,7 +86,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
     apiUrl: () => settings.MULTINODE_API_URL,
     maxWorkers: settings.MULTINODE_MAX_WORKERS,
     spareWorkers: settings.MULTINODE_SPARE_WORKERS,
-    payloadBytes: LIMITS.payloadBytes,
+    payloadBytes: settings.MULTINODE_MAX_PAYLOAD_BYTES,
   });
   return {
     authorities: [remoteKeyAuthority(catalog), tokens.authority],

@@ -51,6 +51,7 @@ export interface Target extends AsyncDisposable {
     projectName: string,
     functionName: string,
     versionId?: string,
+    ofClient?: MultinodeClient,
   ): DeployedFunction<F>;
   close(): Promise<void>;
 }
@@ -74,8 +75,8 @@ export function connectTarget({
   schedulers = 1,
 }: TargetAddress): Target {
   const client = new MultinodeClient({ apiUrl, apiKey });
-  const fn = <F>(projectName: string, functionName: string, versionId?: string): DeployedFunction<F> =>
-    getDeployedFunction<F>({ projectName, functionName, versionId, client });
+  const fn = <F>(projectName: string, functionName: string, versionId?: string, ofClient = client) =>
+    getDeployedFunction<F>({ projectName, functionName, versionId, client: ofClient });
   return {
     kind,
     apiUrl,

@@ -11,6 +11,7 @@ export interface EmbeddedTargetOptions {
   readonly dataDir?: string;
   /** Default 0, a free one. */
   readonly port?: number;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export async function startEmbeddedTarget(options: EmbeddedTargetOptions = {}): Promise<RunningTarget> {
@@ -20,7 +21,7 @@ export async function startEmbeddedTarget(options: EmbeddedTargetOptions = {}): 
     startServerProcess({
       name: "multinode up",
       args: [CLI_PROGRAM, "up", "--port", String(port), "--data-dir", dataDir, "--json"],
-      env: { MULTINODE_HOME: join(scratch, "home") },
+      env: { MULTINODE_HOME: join(scratch, "home"), ...options.env },
       isAnnouncement: (line) => typeof line["url"] === "string",
     });
   let server = await launch(options.port ?? 0);

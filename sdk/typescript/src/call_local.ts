@@ -2,6 +2,7 @@
 import { inspect } from "node:util";
 import { currentExecution, type Logger, type RunningExecution, runInContext } from "./context.js";
 import type { Handler } from "./function.js";
+import { LIMITS } from "./protocol/limits.js";
 
 interface LocalFunction {
   readonly functionName: string | undefined;
@@ -53,6 +54,7 @@ function localContext(functionName: string): RunningExecution {
     logger: consoleLogger(),
     apiUrl: "",
     executionToken: "",
+    maxPayloadBytes: LIMITS.payloadBytes,
   };
 }
 

@@ -17,6 +17,7 @@ import type {
   WatchUntil,
 } from "./invocation_client.js";
 import { latestStates } from "./latest_states.js";
+import { payloadLimit } from "./payload_limit.js";
 import { LIMITS } from "./protocol/limits.js";
 import { StartBatcher } from "./start_batcher.js";
 import { WatchSession, type WatchSessionOptions } from "./watch_session.js";
@@ -25,6 +26,8 @@ import { WatchSession, type WatchSessionOptions } from "./watch_session.js";
 const DEFAULT_RETRY_FOR_MS = 20_000;
 
 export interface ClientOptions extends PartialCredentials {
+  /** Largest encoded input that is sent, in bytes. Default: `MULTINODE_MAX_PAYLOAD_BYTES`, then 250,000. */
+  readonly maxPayloadBytes?: number | undefined;
   /** How long a call that is safe to repeat is tried again while the server cannot be reached. Default 20,000 ms. */
   readonly retryForMs?: number | undefined;
   /** How long the answer of a call is waited for before another replica is asked, in milliseconds. Default 5,000. */
@@ -40,6 +43,7 @@ export interface ClientOptions extends PartialCredentials {
  */
 export class MultinodeClient implements InvocationClient, Services {
   readonly apiUrl: string;
+  readonly maxPayloadBytes: number;
   readonly registry: Services["registry"];
   readonly apiKeys: Services["apiKeys"];
   readonly invocations: Services["invocations"];
@@ -50,10 +54,11 @@ export class MultinodeClient implements InvocationClient, Services {
   readonly #batcher: StartBatcher;
   readonly #watches: WatchSession;
 
-  /** Throws a CredentialsMissingError, or a ParameterValidationError for a bad URL. */
+  /** Throws a CredentialsMissingError, or a ParameterValidationError for a bad URL or limit. */
   constructor(options: ClientOptions = {}) {
     const { apiUrl, apiKey } = resolveCredentials(options);
     this.apiUrl = apiUrl;
+    this.maxPayloadBytes = payloadLimit(options.maxPayloadBytes);
     this.#ownsChannel = options.channel === undefined;
     this.#channel = options.channel ?? openChannel(apiUrl);
     const retryForMs = options.retryForMs ?? DEFAULT_RETRY_FOR_MS;

@@ -104,8 +104,8 @@ export function payloadSizeBytes(encoded: TextPayload | EncodedArguments | undef
 /** Refuses a payload above the limit, in bytes. `what` begins the message, such as "the result". */
 export function checkPayloadSize(
   encoded: TextPayload | EncodedArguments | undefined,
-  what = "the value",
-  limitBytes: number = LIMITS.payloadBytes,
+  what: string,
+  limitBytes: number,
 ): void {
   const sizeBytes = payloadSizeBytes(encoded);
   if (sizeBytes > limitBytes) throw new PayloadSizeLimitExceeded(what, sizeBytes, limitBytes);

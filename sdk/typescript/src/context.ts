@@ -35,6 +35,8 @@ export interface RunningExecution extends ExecutionContext {
   readonly apiUrl: string;
   /** Credential of this one execution: it may start children of its own invocation, and get, watch and cancel those. */
   readonly executionToken: string;
+  /** Largest input that the server takes. */
+  readonly maxPayloadBytes: number;
 }
 
 const STORAGE_KEY = Symbol.for("multinode.executionContext");

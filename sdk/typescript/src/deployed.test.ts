@@ -133,6 +133,7 @@ describe("inside a function", () => {
       signal,
       logger: console,
       apiUrl: server.url,
+      maxPayloadBytes: 250_000,
       executionToken: "token-1",
     };
   }

@@ -219,7 +219,7 @@ export class FunctionHandle<Args extends unknown[], Result> {
       projectName: target.projectName,
       versionId: target.versionId,
       functionName: target.functionName,
-      arguments: encodeChecked(args),
+      arguments: encodeChecked(args, target.client.maxPayloadBytes),
       idempotencyKey:
         idempotencyKey === "" || mapIndex === undefined ? idempotencyKey : `${idempotencyKey}:${mapIndex}`,
       ttlMs: ttl === undefined ? undefined : parseDurationMs(ttl),
@@ -232,10 +232,10 @@ export class FunctionHandle<Args extends unknown[], Result> {
   }
 }
 
-function encodeChecked(args: readonly unknown[]): EncodedArguments<WirePayload> {
+function encodeChecked(args: readonly unknown[], limitBytes: number): EncodedArguments<WirePayload> {
   const encoded = encodeArguments(args);
   try {
-    checkPayloadSize(encoded, "the input");
+    checkPayloadSize(encoded, "the input", limitBytes);
   } catch (error) {
     if (!(error instanceof PayloadSizeLimitExceeded)) throw error;
     throw new FunctionInputSizeLimitExceeded(error.message, {

@@ -66,6 +66,8 @@ export interface ListRequest {
 }
 
 export interface InvocationClient extends AsyncDisposable {
+  /** Largest encoded input that it sends, in bytes. */
+  readonly maxPayloadBytes: number;
   /** Starts one invocation. Those of the same moment travel together. Never throws: the sink is told. */
   enqueueStart(request: StartRequest, sink: StartSink): void;
   /** Starts one invocation and answers its id, when it is stored durably. */

@@ -4,13 +4,18 @@ import type { PartialCredentials } from "./credentials.js";
 import type { InvocationClient } from "./invocation_client.js";
 
 export interface OpenClientOptions extends PartialCredentials {
+  /**
+   * Largest encoded input that is sent, in bytes, 1,000 to 4,000,000. Default: `MULTINODE_MAX_PAYLOAD_BYTES`, then 250,000. The
+   * server refuses what is above its own limit.
+   */
+  readonly maxPayloadBytes?: number | undefined;
   /** How long a call that is safe to repeat is tried again while the server cannot be reached. Default 20,000 ms. */
   readonly retryForMs?: number | undefined;
 }
 
 /**
  * Opens a client, to be passed to `getDeployedFunction({ client })` and closed with `await using` or `close()`. Without it
- * all functions of a process share one. Throws a CredentialsMissingError, or a ParameterValidationError for a bad URL.
+ * all functions of a process share one. Throws a CredentialsMissingError, or a ParameterValidationError for a bad URL or limit.
  */
 export function openClient(options: OpenClientOptions = {}): InvocationClient {
   return new MultinodeClient(options);

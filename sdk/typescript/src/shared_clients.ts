@@ -27,8 +27,9 @@ export class SharedClients {
   ofExecution(execution: RunningExecution): InvocationClient {
     let client = this.#ofExecutions.get(execution);
     if (client === undefined) {
-      const { apiUrl, executionToken } = execution;
-      client = new MultinodeClient({ apiUrl, apiKey: executionToken, channel: this.#channel(apiUrl) });
+      const { apiUrl, executionToken, maxPayloadBytes } = execution;
+      const channel = this.#channel(apiUrl);
+      client = new MultinodeClient({ apiUrl, apiKey: executionToken, maxPayloadBytes, channel });
       this.#ofExecutions.set(execution, client);
     }
     return client;

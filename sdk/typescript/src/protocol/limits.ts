@@ -48,8 +48,10 @@ export const LIMITS = {
   apiKeyLifetimeMinMs: MINUTE_MS,
   apiKeyLifetimeMs: 3_650 * DAY_MS,
 
-  /** Largest encoded input, yielded value or result. A server can be told another. */
+  /** Largest encoded input, yielded value or result, where nothing else is set, and what can be set. */
   payloadBytes: 250_000,
+  payloadBytesMin: 1_000,
+  payloadBytesMax: 4_000_000,
   /** Longest stored `error`, in characters, the mark of the cut included. */
   errorLength: 16_384,
   /** Largest JSON Schema of an input or output. */

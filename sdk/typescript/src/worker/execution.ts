@@ -126,6 +126,7 @@ export class Execution {
       signal: this.#controller.signal,
       logger: this.log.logger(),
       apiUrl: settings.apiUrl,
+      maxPayloadBytes: settings.maxPayloadBytes,
       executionToken,
     };
   }

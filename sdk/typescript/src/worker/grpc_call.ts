@@ -38,7 +38,11 @@ export interface CallHandlers {
 export class GrpcCall {
   readonly #call: Http2Call;
   readonly #handlers: CallHandlers;
-  #received: Buffer = Buffer.alloc(0);
+  /** What was received and is no whole message yet. */
+  #chunks: Buffer[] = [];
+  #receivedBytes = 0;
+  /** Bytes with which the next step can be made; the chunks are joined then, and not for each that comes. */
+  #neededBytes = FRAME_HEADER_BYTES;
   #status: string | undefined;
   #httpStatus = "";
   #statusMessage = "";
@@ -95,19 +99,28 @@ export class GrpcCall {
   }
 
   #receive(chunk: Buffer): void {
-    this.#received = this.#received.byteLength === 0 ? chunk : Buffer.concat([this.#received, chunk]);
-    while (!this.#hasEnded && this.#received.byteLength >= FRAME_HEADER_BYTES) {
-      const sizeBytes = this.#received.readUInt32BE(1);
-      if (this.#received.readUInt8(0) !== 0 || sizeBytes > LIMITS.messageBytes) {
+    this.#chunks.push(chunk);
+    this.#receivedBytes += chunk.byteLength;
+    if (this.#receivedBytes < this.#neededBytes) return;
+    let received = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#receivedBytes);
+    this.#neededBytes = FRAME_HEADER_BYTES;
+    while (!this.#hasEnded && received.byteLength >= FRAME_HEADER_BYTES) {
+      const sizeBytes = received.readUInt32BE(1);
+      if (received.readUInt8(0) !== 0 || sizeBytes > LIMITS.messageBytes) {
         this.#end("a message was compressed or too large");
         return;
       }
       const end = FRAME_HEADER_BYTES + sizeBytes;
-      if (this.#received.byteLength < end) return;
-      const message = this.#received.subarray(FRAME_HEADER_BYTES, end);
-      this.#received = this.#received.subarray(end);
+      if (received.byteLength < end) {
+        this.#neededBytes = end;
+        break;
+      }
+      const message = received.subarray(FRAME_HEADER_BYTES, end);
+      received = received.subarray(end);
       this.#handlers.onMessage(message);
     }
+    this.#chunks = received.byteLength === 0 ? [] : [received];
+    this.#receivedBytes = received.byteLength;
   }
 
   #ping(): void {

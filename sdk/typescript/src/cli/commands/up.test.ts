@@ -42,7 +42,9 @@ const loginFile = async () => JSON.parse(await readFile(join(home, "credentials.
 test("it listens where it is told to, logs in, and stops cleanly at Ctrl-C", async () => {
   const { exitStatus, stdout, given, stops } = await up(["--port", "0", "--host", "0.0.0.0", "--max-workers", "3"]);
   expect({ exitStatus, stops }).toEqual({ exitStatus: 0, stops: 1 });
-  expect(given).toEqual([{ dataDir: join(home, "server"), host: "0.0.0.0", port: 0, maxWorkers: 3 }]);
+  expect(given).toEqual([
+    { dataDir: join(home, "server"), host: "0.0.0.0", port: 0, maxWorkers: 3, maxPayloadBytes: 250_000 },
+  ]);
   expect(stdout).toContain(`Multinode is up at ${URL}`);
   expect(stdout).toContain("you are logged in to it");
   expect(stdout).not.toContain("secret");

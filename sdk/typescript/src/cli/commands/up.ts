@@ -3,6 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { loginFilePath, multinodeHome, readLoginFile, writeLoginFile } from "../../credentials.js";
+import { payloadLimit } from "../../payload_limit.js";
+import { LIMITS } from "../../protocol/limits.js";
 import { CommandError } from "../command_error.js";
 import type { CommandContext } from "../context.js";
 import type { Io } from "../io.js";
@@ -17,6 +19,7 @@ interface UpOptions {
   dataDir?: string;
   host: string;
   maxWorkers?: number;
+  maxPayloadBytes?: number;
   insecure?: boolean;
   json?: boolean;
 }
@@ -41,6 +44,7 @@ export interface EmbeddedServerOptions {
   /** Whether other machines may reach it, though it speaks without TLS. */
   readonly insecure?: boolean;
   readonly maxWorkers?: number;
+  readonly maxPayloadBytes: number;
   /** Told in one line of each thing that happens, such as a deployment or the end of an invocation. */
   readonly onActivity?: (line: string) => void;
 }
@@ -70,6 +74,12 @@ export function registerUp(program: Command, context: CommandContext, start: Sta
     .option("--data-dir <folder>", "where everything is stored (default: ~/.multinode/server)")
     .addOption(
       new Option("--max-workers <number>", "workers at the same time").argParser(parseWholeNumber(1, MAX_WORKERS)),
+    )
+    .addOption(
+      new Option(
+        "--max-payload-bytes <number>",
+        "largest input, yielded value or result (default: 250000, or MULTINODE_MAX_PAYLOAD_BYTES)",
+      ).argParser(parseWholeNumber(LIMITS.payloadBytesMin, LIMITS.payloadBytesMax)),
     )
     .addOption(jsonOption("write the address as JSON"))
     .action((options: UpOptions) => up(context, options, start));
@@ -104,6 +114,7 @@ async function startServer(io: Io, dataDir: string, options: UpOptions, start: S
       port,
       ...(insecure === true ? { insecure } : {}),
       ...(maxWorkers === undefined ? {} : { maxWorkers }),
+      maxPayloadBytes: payloadLimit(options.maxPayloadBytes, io.env),
       ...(showsActivity
         ? { onActivity: (line: string) => writeLines(io, [`${paint.dim(formatClockMs(new Date()))}  ${line}`]) }
         : {}),
