@@ -146,12 +146,17 @@ async function* attempt<Request, Response>(
   } catch (error) {
     callerSignal?.throwIfAborted();
     if (!(error instanceof ClientError)) throw error;
-    if (error.code === Status.UNAVAILABLE && details === undefined) {
+    if (details === undefined && (error.code === Status.UNAVAILABLE || isConnectionLoss(error))) {
       const message = `the Multinode server at ${policy.apiUrl} cannot be reached: ${lastErrorOf(error.details)}`;
       throw new Unavailable(message, { code: error.code, cause: error });
     }
     throw errorFromCall(error.code, error.details, details);
   }
+}
+
+/** gRPC calls it INTERNAL where the server broke off a stream or a connection, and not the call. */
+function isConnectionLoss({ code, details }: ClientError): boolean {
+  return code === Status.INTERNAL && /^(Received RST_STREAM|Session closed)/.test(details);
 }
 
 /** Without what gRPC wraps around it: "connect ECONNREFUSED 127.0.0.1:7411". */

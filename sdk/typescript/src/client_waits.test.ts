@@ -165,7 +165,7 @@ describe("waits", () => {
     expect(server.cancelled).toStrictEqual([]);
   });
 
-  test("the stream is closed when nothing is watched, and opened again", async () => {
+  test("the stream ends in order when nothing is watched, and is opened again", async () => {
     await client.close();
     client = new MultinodeClient({ apiUrl: server.url, apiKey: "k", watch: { idleMs: 20 } });
     server.autoFinish = () => ({ status: 4, terminated: true });
@@ -173,6 +173,20 @@ describe("waits", () => {
     await vi.waitFor(() => expect(server.openStreams).toBe(0));
     await client.awaitFinished(await client.start(request(2)));
     expect(server.streamsOpened).toBe(2);
+    await vi.waitFor(() => expect([server.openStreams, server.openStartStreams]).toEqual([0, 0]));
+    expect(server.streamsBroken).toBe(0);
+  });
+
+  test("what is watched in the moment in which the stream ends is followed on the next one", async () => {
+    await client.close();
+    client = new MultinodeClient({ apiUrl: server.url, apiKey: "k", watch: { idleMs: 0 } });
+    server.autoFinish = () => ({ status: 4, terminated: true });
+    for (let n = 0; n < 50; n += 1) {
+      const id = await client.start(request(n));
+      await client.awaitFinished(id);
+      await new Promise(setImmediate);
+    }
+    expect(server.streamsBroken).toBe(0);
   });
 
   test("a silent stream is replaced", async () => {

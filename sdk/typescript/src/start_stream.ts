@@ -16,6 +16,9 @@ import { silence } from "./silence.js";
 /** How long the stream stays open when nothing is started. It keeps the process alive for so long. */
 const IDLE_MS = 200;
 
+/** How long the server may take to end a stream after its client has. */
+export const END_MS = 1_000;
+
 interface Pending {
   readonly requestId: string;
   readonly resolve: (outcomes: StartOutcome[] | undefined) => void;
@@ -88,9 +91,17 @@ export class StartStream {
     this.#pending = undefined;
     clearTimeout(this.#timer);
     if (this.#requests !== undefined) {
-      this.#timer = setTimeout(() => this.#stream.abort(), IDLE_MS);
+      this.#timer = setTimeout(() => this.#end(), IDLE_MS);
       this.#timer.unref();
     }
     pending?.resolve(outcomes);
+  }
+
+  /** In order: a server takes a client that resets many streams for an attacker, and breaks off its connection. */
+  #end(): void {
+    const stream = this.#stream;
+    this.#requests?.close();
+    this.#requests = undefined;
+    setTimeout(() => stream.abort(), END_MS).unref();
   }
 }

@@ -23,6 +23,7 @@ import { LIMITS } from "./protocol/limits.js";
 import { isId } from "./protocol/names.js";
 import { RequestQueue } from "./request_queue.js";
 import { silence } from "./silence.js";
+import { END_MS } from "./start_stream.js";
 import { copyOf, errorFromStatus } from "./status_details.js";
 import { Follower, isEnd, WatchTarget } from "./watch_target.js";
 
@@ -44,9 +45,6 @@ const FINAL_CODES: ReadonlySet<number | undefined> = new Set([
   Status.PERMISSION_DENIED,
   Status.UNIMPLEMENTED,
 ]);
-
-/** Why a stream was closed that nobody needed. */
-const IDLE = "idle";
 
 export class WatchSession {
   readonly #service: WatchService;
@@ -141,10 +139,18 @@ export class WatchSession {
 
   #scheduleIdle(): void {
     this.#idleTimer = setTimeout(() => {
-      this.#stream.abort(IDLE);
+      this.#endStream();
       this.#wakeReconnect?.();
     }, this.#options.idleMs);
     this.#idleTimer.unref();
+  }
+
+  /** In order: a server takes a client that resets many streams for an attacker, and breaks off its connection. */
+  #endStream(): void {
+    const stream = this.#stream;
+    this.#requests?.close();
+    this.#requests = undefined;
+    setTimeout(() => stream.abort(), END_MS).unref();
   }
 
   /** Sends what has changed. Removals go first and by themselves: an id may have been removed and added again. */
@@ -175,14 +181,14 @@ export class WatchSession {
     this.#isRunning = true;
     let failures = 0;
     while (this.#targets.size > 0 && !this.#isClosed) {
-      const { error, hadMessages } = await this.#runStream();
+      const { error, hadMessages, wasIdle } = await this.#runStream();
       if (this.#targets.size === 0 || this.#isClosed) break;
       if (error instanceof MultinodeError && FINAL_CODES.has(error.code)) {
         this.#failAll(error);
         break;
       }
-      // One that was closed as idle, just when something came to be followed, is no failure.
-      if (this.#stream.signal.reason === IDLE) continue;
+      // Something came to be followed while the stream ended.
+      if (wasIdle) continue;
       failures = hadMessages ? 0 : failures + 1;
       await this.#pause(failures);
     }
@@ -192,7 +198,7 @@ export class WatchSession {
   }
 
   /** One stream, until it ends, whatever the reason. Never throws. */
-  async #runStream(): Promise<{ error: unknown; hadMessages: boolean }> {
+  async #runStream(): Promise<{ error: unknown; hadMessages: boolean; wasIdle: boolean }> {
     const stream = new AbortController();
     const requests = new RequestQueue<WatchInvocationsRequest>();
     this.#stream = stream;
@@ -210,9 +216,9 @@ export class WatchSession {
         timer.refresh();
         this.#receive(response);
       }
-      return { error: undefined, hadMessages };
+      return { error: undefined, hadMessages, wasIdle: this.#requests !== requests };
     } catch (error) {
-      return { error, hadMessages };
+      return { error, hadMessages, wasIdle: this.#requests !== requests };
     } finally {
       clearTimeout(timer);
       requests.close();

@@ -1,9 +1,13 @@
 import { createChannel, createClient, Metadata } from "nice-grpc";
 import { HealthDefinition } from "nice-grpc-server-health";
-import { afterEach, describe, expect, it } from "vitest";
-import { EventServiceDefinition } from "../../../gen/multinode/event/v1/event_service.pb.js";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import {
+  EventServiceDefinition,
+  type EventServiceImplementation,
+} from "../../../gen/multinode/event/v1/event_service.pb.js";
 import { createLogger } from "../log.js";
 import { type Listening, listen } from "./listening.js";
+import type { Caller } from "./principal.js";
 import { createRpcServer } from "./server.js";
 
 const SERVING = 1;
@@ -15,22 +19,18 @@ afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();
 });
 
-/** With one method, which never ends and hears nobody. `called` resolves when it is called. */
-async function open() {
-  const { promise: called, resolve } = Promise.withResolvers<void>();
+type Subscribe = EventServiceImplementation<Caller>["subscribe"];
+
+/** A server with one method. */
+async function openWith(subscribe: Subscribe, settings: { readonly connectionAgeMs?: number } = {}) {
   const server = createRpcServer({
     log: createLogger("test", "silent"),
     authorities: [async () => ({ kind: "service" })],
     access: { [NAME]: { kinds: ["service"] } },
     stopping: new AbortController().signal,
+    ...settings,
   });
-  server.add(EventServiceDefinition, {
-    async *subscribe() {
-      yield { events: [] };
-      resolve();
-      await new Promise(() => undefined);
-    },
-  });
+  server.add(EventServiceDefinition, { subscribe });
   const listening: Listening = await listen(server, { host: "127.0.0.1", port: 0 }, [NAME]);
   undo.push(() => listening.stop(0));
   const channel = createChannel(`127.0.0.1:${listening.port}`);
@@ -39,7 +39,18 @@ async function open() {
     "*": { metadata: Metadata({ authorization: "Bearer x" }) },
   });
   const health = createClient(HealthDefinition, channel);
-  return { listening, called, health, events };
+  return { listening, health, events };
+}
+
+/** Its method never ends and hears nobody. `called` resolves when it is called. */
+async function open() {
+  const { promise: called, resolve } = Promise.withResolvers<void>();
+  const opened = await openWith(async function* () {
+    yield { events: [] };
+    resolve();
+    await new Promise(() => undefined);
+  });
+  return { ...opened, called };
 }
 
 describe("health checking", () => {
@@ -52,6 +63,37 @@ describe("health checking", () => {
     listening.serving(false);
     expect(await statuses()).toEqual([NOT_SERVING, NOT_SERVING]);
     await expect(health.check({ service: "multinode.nonsense" })).rejects.toThrow("NOT_FOUND");
+  });
+});
+
+describe("a stream", () => {
+  it("has a signal that aborts at its end, so that nothing that listens to it is kept", async () => {
+    let given: AbortSignal | undefined;
+    const { events } = await openWith(async function* (_request, { signal }) {
+      given = signal;
+      yield { events: [] };
+    });
+    for await (const _ of events.subscribe({ subjects: [] })) continue;
+    await vi.waitFor(() => expect(given?.aborted).toBe(true));
+  });
+});
+
+describe("a connection", () => {
+  it("gives way to another when it is old, and no call is lost with it", async () => {
+    const peers = new Set<string>();
+    const { events } = await openWith(
+      async function* (_request, { peer }) {
+        peers.add(peer);
+        yield { events: [] };
+      },
+      { connectionAgeMs: 20 },
+    );
+    const call = async () => {
+      let answers = 0;
+      for await (const _ of events.subscribe({ subjects: [] })) answers += 1;
+      return answers;
+    };
+    while (peers.size < 20) expect(await Promise.all([call(), call(), call()])).toEqual([1, 1, 1]);
   });
 });
 

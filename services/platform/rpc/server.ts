@@ -26,7 +26,15 @@ export interface ServerSettings extends Credentials {
   readonly stopping: AbortSignal;
   /** Default `LIMITS.requestArrivalMs`. */
   readonly requestArrivalMs?: number;
+  /** Default `CONNECTION_AGE_MS`. */
+  readonly connectionAgeMs?: number;
 }
+
+/**
+ * After this time, more or less, calls go on on another connection, and streams to their end on the old one: the numbers of a
+ * connection's calls end at 2^30, after which the library would let every call fail. Half a day has room for 24,000 a second.
+ */
+const CONNECTION_AGE_MS = 12 * 60 * 60 * 1_000;
 
 const SERVER_OPTIONS = {
   "grpc.max_receive_message_length": LIMITS.messageBytes,
@@ -41,7 +49,11 @@ const SERVER_OPTIONS = {
 
 export function createRpcServer(settings: ServerSettings): Server<Caller> {
   const admission = new Admission({ requestArrivalMs: LIMITS.requestArrivalMs, ...settings });
-  const options = { ...SERVER_OPTIONS, interceptors: [admission.interceptor] };
+  const options = {
+    ...SERVER_OPTIONS,
+    "grpc.max_connection_age_ms": settings.connectionAgeMs ?? CONNECTION_AGE_MS,
+    interceptors: [admission.interceptor],
+  };
   const server = createServer(options).use(middleware(settings, admission));
   return {
     ...server,
@@ -60,12 +72,15 @@ function middleware(settings: ServerSettings, admission: Admission): ServerMiddl
       if (!call.requestStream) requireProject(principal, request);
       if (!call.responseStream) return yield* call.next(request, { ...context, principal });
       const credential = watchCredential(settings, call.method.path, context);
-      const signal = AbortSignal.any([context.signal, settings.stopping, credential.lost]);
+      // A signal of several is kept, with all that listens to it, until one of them aborts.
+      const over = new AbortController();
+      const signal = AbortSignal.any([context.signal, settings.stopping, credential.lost, over.signal]);
       const requests = call.requestStream ? untilAborted(request as AsyncIterable<never>, signal) : request;
       try {
         yield* call.next(requests, { ...context, signal, principal });
       } finally {
         credential.stop();
+        over.abort();
       }
       credential.lost.throwIfAborted();
       if (settings.stopping.aborted) throw new Refusal("Unavailable", "the server is stopping", { retryAfterMs: 500 });

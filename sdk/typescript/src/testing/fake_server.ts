@@ -43,6 +43,9 @@ export class FakeServer {
   /** What a gateway chooses a replica by, of each batch. */
   readonly affinities: string[] = [];
   streamsOpened = 0;
+  openStartStreams = 0;
+  /** Streams, of starts and of watches, that their client broke off. */
+  streamsBroken = 0;
   /** What becomes of an invocation as soon as it is stored. Default: nothing. */
   autoFinish: AutoFinish = () => undefined;
   /** Called before each batch; may throw. */
@@ -133,9 +136,17 @@ export class FakeServer {
   }
 
   async *#startStream(requests: AsyncIterable<StreamStartInvocationsRequest>, context: CallContext) {
-    for await (const { batch } of requests) {
-      if (batch === undefined) throw new ServerError(Code.INVALID_ARGUMENT, "a batch is missing");
-      yield { requestId: batch.requestId, ...(await this.#startBatch(batch, context)) };
+    context.signal.addEventListener("abort", () => {
+      this.streamsBroken += 1;
+    });
+    this.openStartStreams += 1;
+    try {
+      for await (const { batch } of requests) {
+        if (batch === undefined) throw new ServerError(Code.INVALID_ARGUMENT, "a batch is missing");
+        yield { requestId: batch.requestId, ...(await this.#startBatch(batch, context)) };
+      }
+    } finally {
+      this.openStartStreams -= 1;
     }
   }
 
@@ -198,6 +209,8 @@ export class FakeServer {
     const watcher: Watcher = { targets: new Map(), changed: new Set(), wake: undefined };
     this.#watchers.add(watcher);
     let isOver = false;
+    /** The client sends nothing more: what it follows is told to the end. */
+    let isAllAsked = false;
     let isBad = false;
     const refused: string[] = [];
     const receive = async () => {
@@ -212,9 +225,12 @@ export class FakeServer {
         }
         watcher.wake?.();
       }
+      isAllAsked = true;
+      watcher.wake?.();
     };
     const receiving = receive().catch(() => undefined);
     context.signal.addEventListener("abort", () => {
+      this.streamsBroken += 1;
       isOver = true;
       watcher.wake?.();
     });
@@ -228,6 +244,7 @@ export class FakeServer {
         });
         const invocations = this.#news(watcher);
         if (invocations.length > 0 || refusals.length > 0) yield { invocations, refusals };
+        else if (isAllAsked && watcher.targets.size === 0) return;
         else {
           await new Promise<void>((resolve) => {
             watcher.wake = resolve;
