@@ -96,8 +96,12 @@ export function parseStart(
   };
 }
 
+export function inputBytes(args: Arguments | undefined): number {
+  return (args?.positional?.data.byteLength ?? 0) + (args?.named?.data.byteLength ?? 0);
+}
+
 function checkInputSize(args: Arguments | undefined, limit: number): void {
-  const size = (args?.positional?.data.byteLength ?? 0) + (args?.named?.data.byteLength ?? 0);
+  const size = inputBytes(args);
   if (size <= limit) return;
   throw new Refusal("FunctionInputSizeLimitExceeded", `the input has ${size} bytes, more than the limit of ${limit}`, {
     metadata: { size: String(size), limit: String(limit) },
@@ -124,7 +128,8 @@ function checkPayload(
   }
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true });
+/** A byte order mark is no JSON, for the worker neither. */
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function parseJson(data: Uint8Array): unknown {
   try {

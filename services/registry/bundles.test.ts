@@ -136,6 +136,22 @@ describe("unused bundles", () => {
     expect(await test.bundles.keep(archiveOf("unused").digest)).toBeUndefined();
   });
 
+  it("are not removed in the moment in which they are asked to be kept", async () => {
+    for (let round = 0; round < 200; round++) {
+      const digest = sha256(Buffer.from(String(round)));
+      const path = join(test.bundleFolder, `${digest}.zip`);
+      await writeFile(path, "x");
+      await utimes(path, 1, 1);
+      let keeping: Promise<number | undefined> = Promise.resolve(undefined);
+      await test.bundles.removeUnused(async () => {
+        keeping = test.bundles.keep(digest);
+        return new Set();
+      });
+      const isKept = (await keeping) !== undefined;
+      expect((await readdir(test.bundleFolder)).includes(`${digest}.zip`)).toBe(isKept);
+    }
+  });
+
   it("can be used by a version within that while", async () => {
     const { digest, bytes } = archiveOf("deployed");
     await upload(digest, bytes);

@@ -5,7 +5,7 @@
  * B2. The time of a file is when its bundle was last asked to be kept; a `.part` file's is when it last grew.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, rmSync, type Stats, statSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { ArchiveIsInvalidError, checkArchive } from "../../sdk/typescript/src/bundle/check_archive.js";
@@ -82,11 +82,14 @@ class BundlesOnDisk implements BundleStore {
       else old.push(digest);
     }
     const used = await findUsed(old);
-    for (const digest of old) {
-      if (used.has(digest)) continue;
-      // Asked for again meanwhile?
-      if (await this.#isOld(`${digest}.zip`)) await rm(this.#path(digest), { force: true });
-    }
+    for (const digest of old) if (!used.has(digest)) this.#removeIfOld(digest);
+  }
+
+  /** In one step of this process: between a look and a removal `keep` would promise what goes. */
+  #removeIfOld(digest: string): void {
+    const path = this.#path(digest);
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found !== undefined && this.#isBeforeGrace(found)) rmSync(path, { force: true });
   }
 
   #path(digest: string): string {
@@ -100,11 +103,15 @@ class BundlesOnDisk implements BundleStore {
 
   async #isOld(name: string): Promise<boolean> {
     try {
-      return (await stat(join(this.#folder, name))).mtimeMs < this.#clock.now() - BUNDLE_GRACE_MS;
+      return this.#isBeforeGrace(await stat(join(this.#folder, name)));
     } catch (error) {
       if (isMissing(error)) return false;
       throw error;
     }
+  }
+
+  #isBeforeGrace({ mtimeMs }: Stats): boolean {
+    return mtimeMs < this.#clock.now() - BUNDLE_GRACE_MS;
   }
 
   async #check(path: string): Promise<void> {

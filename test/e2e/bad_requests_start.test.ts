@@ -82,6 +82,7 @@ table(
     ...badNames("projectName", request()),
     ...badNames("functionName", request()),
     ...badVersionIds(request()),
+    ["a byte order mark before the arguments", positional(Buffer.from("\ufeff[1]")), notAList],
     ["an unknown project", request({ projectName: "missing" }), "NOT_FOUND ProjectDoesNotExist projectName=missing"],
     [
       "an unknown version",
@@ -256,6 +257,11 @@ table(scene, SERVICE, batchStartInvocations, () => [
     "1,001 starts",
     { requests: Array.from({ length: 1_001 }, () => request()) },
     badFields("requests: 1001 items is not from 1 to 1000"),
+  ],
+  [
+    "more than 4 MiB of arguments in all",
+    { requests: Array.from({ length: 17 }, () => positional(`["${"x".repeat(249_996)}"]`)) },
+    badFields("requests: 4250000 bytes of arguments in all is above 4194304: send several batches"),
   ],
   [
     "a request id of 129 characters",

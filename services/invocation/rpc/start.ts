@@ -18,7 +18,7 @@ import { DirectLease } from "../admission/direct_lease.js";
 import { isToBeStored, resolveStarts } from "../admission/resolve.js";
 import { openStarts, storeStarts } from "../admission/store_starts.js";
 import type { InvocationDeps } from "../deps.js";
-import { parseStart, requestIdField, type StartCommand } from "../requests.js";
+import { inputBytes, parseStart, requestIdField, type StartCommand } from "../requests.js";
 
 /** What became of one start: the id of its invocation, or why there is none. */
 export type Started = string | Refusal;
@@ -65,7 +65,7 @@ async function startBatch(
   signal: AbortSignal,
 ): Promise<StartOutcome[]> {
   const { requestId } = parse(requestIdField, { requestId: request.requestId });
-  checkCount(request.requests.length);
+  checkBatch(request.requests);
   const commands = parseAll(deps, request.requests, principal);
   const resolved = await resolveStarts(deps, commands, principal, signal);
   const once = requestId === "" ? undefined : new OnceOnly(deps, request, principal);
@@ -115,9 +115,17 @@ async function storing<T>(
   }
 }
 
-function checkCount(count: number): void {
-  if (count >= 1 && count <= LIMITS.startsPerBatch) return;
-  throw badRequest([{ field: "requests", description: `${count} items is not from 1 to ${LIMITS.startsPerBatch}` }]);
+function checkBatch(requests: readonly StartInvocationRequest[]): void {
+  const count = requests.length;
+  const refuse = (description: string): never => {
+    throw badRequest([{ field: "requests", description }]);
+  };
+  if (count < 1 || count > LIMITS.startsPerBatch) refuse(`${count} items is not from 1 to ${LIMITS.startsPerBatch}`);
+  let bytes = 0;
+  for (const request of requests) bytes += inputBytes(request.arguments);
+  if (bytes > LIMITS.startBatchBytes) {
+    refuse(`${bytes} bytes of arguments in all is above ${LIMITS.startBatchBytes}: send several batches`);
+  }
 }
 
 function parseAll(

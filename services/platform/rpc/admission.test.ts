@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status as RpcStatus } from "../../../gen/google/rpc/status.pb.js";
 import { TeardownServiceDefinition } from "../../../gen/multinode/invocation/v1/teardown_service.pb.js";
 import { WorkerServiceDefinition } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
-import { outcomeOf, summary } from "../../../test/harness/raw_call.js";
+import { badFields, outcomeOf, summary } from "../../../test/harness/raw_call.js";
 import { createLogger } from "../log.js";
 import type { Authority, Principal } from "./principal.js";
 import { createRpcServer } from "./server.js";
@@ -125,6 +125,26 @@ describe("a call of a stranger", () => {
     const error = vi.spyOn(log, "error");
     expect(await call(CANCEL, as("broken")).outcome).toBe("INTERNAL");
     expect(error).toHaveBeenCalledWith(expect.objectContaining({ method: CANCEL }), "internal error");
+  });
+});
+
+describe("a call that the library below refuses", () => {
+  const packed = beginning(3, 3);
+  packed.writeUInt8(1, 0);
+
+  it.each([
+    ["for its deadline", { "grpc-timeout": "abc" }, WHOLE, 'request: Invalid grpc-timeout value "abc"'],
+    [
+      "for a message that does not unpack",
+      { "grpc-encoding": "gzip" },
+      packed,
+      "request: Failed to decompress message",
+    ],
+  ])("%s is told so like any other", async (_, headers, bytes, expected) => {
+    const { stream, outcome } = call(CANCEL, { ...as("service"), ...headers });
+    stream.end(bytes);
+    expect(await outcome).toBe(badFields(expected));
+    expect(callers).toEqual([]);
   });
 });
 

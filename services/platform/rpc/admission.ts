@@ -10,7 +10,7 @@ import { apiKeyIsInvalid, Refusal } from "../errors.js";
 import type { Logger } from "../log.js";
 import { authenticate, type Credentials } from "./authenticate.js";
 import { logCall, logInternalError } from "./call_log.js";
-import { toStatusObject } from "./error_status.js";
+import { likeRefusals, toStatusObject } from "./error_status.js";
 import type { Principal } from "./principal.js";
 
 type Call = Parameters<ServerInterceptor>[1];
@@ -51,6 +51,9 @@ export class Admission {
       if (!isOver) this.#refuse(path, call, error, startedAt);
     };
     const arrival = this.#boundArrival(call, refuse);
+    // The library ends a call by this where a message is too large or damaged, and by no interceptor.
+    const send = call.sendStatus.bind(call);
+    call.sendStatus = (status) => send(likeRefusals(status));
     return new ServerInterceptingCall(call, {
       start: (next) => {
         next({

@@ -1,10 +1,13 @@
 /** Refusals as gRPC statuses: `google.rpc.Status` with ErrorInfo, BadRequest and RetryInfo (AIP-193). */
-import { Metadata as GrpcMetadata } from "@grpc/grpc-js";
+import { Metadata as GrpcMetadata, type ServerInterceptor } from "@grpc/grpc-js";
 import { type Metadata, ServerError, Status } from "nice-grpc";
 import { BadRequest, ErrorInfo, RetryInfo } from "../../../gen/google/rpc/error_details.pb.js";
 import { Status as RpcStatus } from "../../../gen/google/rpc/status.pb.js";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { ERROR_DOMAIN, REASON_STATUS } from "../../../sdk/typescript/src/protocol/reasons.js";
-import type { FieldViolation, Refusal } from "../errors.js";
+import { badRequest, type FieldViolation, Refusal } from "../errors.js";
+
+type PartialStatusObject = Parameters<Parameters<ServerInterceptor>[1]["sendStatus"]>[0];
 
 const DETAILS = "grpc-status-details-bin";
 const TYPE_URL = "type.googleapis.com/google.rpc.";
@@ -17,9 +20,12 @@ const VIOLATIONS_BYTES = 2_500;
 const FIELD_BYTES = 200;
 const DESCRIPTION_BYTES = 400;
 const METADATA_BYTES = 500;
+/** When to try again where there is too much, and nothing else is known. */
+const RETRY_AFTER_MS = 1_000;
 
 export function toRpcStatus(refusal: Refusal): RpcStatus {
-  const { violations, retryAfterMs } = refusal.details;
+  const { violations, retryAfterMs = refusal.reason === "ResourceExhausted" ? RETRY_AFTER_MS : undefined } =
+    refusal.details;
   const values = Object.entries(refusal.details.metadata ?? {});
   const metadata = Object.fromEntries(values.map(([name, value]) => [name, cut(value, METADATA_BYTES)]));
   const details = [
@@ -44,6 +50,18 @@ export function toServerError(refusal: Refusal, trailer: Metadata): ServerError 
   const status = toRpcStatus(refusal);
   trailer.set(DETAILS, RpcStatus.encode(status).finish());
   return new ServerError(status.code, status.message);
+}
+
+/** What the library below nice-grpc refuses by itself, as all other refusals are. */
+export function likeRefusals(status: PartialStatusObject): PartialStatusObject {
+  const { code, details = "", metadata } = status;
+  if (code === undefined || code === Status.OK || (metadata && metadata.get(DETAILS).length > 0)) return status;
+  if (code === Status.RESOURCE_EXHAUSTED) {
+    const limit = String(LIMITS.messageBytes);
+    return toStatusObject(new Refusal("ResourceExhausted", details ?? "", { metadata: { limit } }));
+  }
+  const isBad = code === Status.INTERNAL && /^(Failed to decompress|Invalid grpc-timeout)/.test(details ?? "");
+  return isBad ? toStatusObject(badRequest([{ field: "request", description: details ?? "" }])) : status;
 }
 
 /** The same for the library below nice-grpc. */

@@ -11,6 +11,7 @@
  * S5. A read waits for the disk at most once: commits that come after it stand back until it was done. Else there would
  *     always be a newer one to wait for where the disk is slow.
  */
+import { closeSync, openSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Refusal } from "../errors.js";
@@ -75,6 +76,8 @@ class SqliteDb implements Db {
   #readsWaiting = 0;
 
   constructor(file: string) {
+    // For its owner alone, whatever the folder allows; SQLite makes the files beside it like this one.
+    closeSync(openSync(file, "a", 0o600));
     const writer = new DatabaseSync(file);
     writer.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000;
       PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000`);
