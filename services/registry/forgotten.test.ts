@@ -1,7 +1,7 @@
 /** For how long other services may remember what was resolved, and that a deployment and a deletion outlast it. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ProjectPolicy } from "../../gen/multinode/registry/v1/registry_service.pb.js";
-import { functionNamed, imageCode, openTestRegistry, type TestRegistry, until } from "./test_registry.js";
+import { bundleCode, functionNamed, openTestRegistry, type TestRegistry, until } from "./test_registry.js";
 
 const CACHE_MS = 1_000;
 const PROJECT = "remembered";
@@ -38,7 +38,7 @@ test("a deployment and a deletion are answered when nobody remembers what was be
     registry.registry.createVersion({
       projectName: PROJECT,
       projectPolicy: ProjectPolicy.CREATE_IF_MISSING,
-      code: imageCode(),
+      code: bundleCode(),
       functions: [functionNamed(functionName)],
       requestId,
     });

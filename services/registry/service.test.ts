@@ -4,7 +4,7 @@ import { type CreateVersionRequest, ProjectPolicy } from "../../gen/multinode/re
 import type { Reason } from "../../sdk/typescript/src/protocol/reasons.js";
 import type { EventBody } from "../platform/bus/bus.js";
 import { createRegistryStore } from "./sql/sql_store.js";
-import { archiveOf, functionNamed, imageCode, openTestRegistry, type TestRegistry } from "./test_registry.js";
+import { archiveOf, bundleCode, functionNamed, openTestRegistry, type TestRegistry } from "./test_registry.js";
 
 const ABSENT_VERSION = `ver-${"0".repeat(26)}`;
 
@@ -23,7 +23,7 @@ function newName(): string {
 function deploy(projectName: string, functions: FunctionSpec[] = [functionNamed("f")], more = {}) {
   return test.registry.createVersion({
     projectName,
-    code: imageCode({ TOKEN: "hush", EMPTY: "" }),
+    code: bundleCode({ TOKEN: "hush", EMPTY: "" }),
     functions,
     projectPolicy: ProjectPolicy.CREATE_IF_MISSING,
     ...more,
@@ -119,13 +119,13 @@ describe("versions", () => {
     expect(events).toEqual([{ $case: "project", value: { projectName } }]);
     expect(version?.functions.map((spec) => spec.functionName)).toEqual(["a", "b"]);
     expect(version?.functions[0]).toMatchObject({ inputSchema: '{"type":"array"}', options: { cpu: 0.1 } });
-    expect(version?.code).toEqual(imageCode({ TOKEN: "", EMPTY: "" }));
+    expect(version?.code).toEqual(bundleCode({ TOKEN: "", EMPTY: "" }));
 
     for (const versionId of ["", "latest", "LaTeSt", version?.versionId ?? ""]) {
       expect(await test.registry.getVersion({ projectName, versionId })).toEqual({ version });
     }
     const { code } = await test.catalog.getCode({ versionId: version?.versionId ?? "" });
-    expect(code).toEqual(imageCode({ TOKEN: "hush", EMPTY: "" }));
+    expect(code).toEqual(bundleCode({ TOKEN: "hush", EMPTY: "" }));
     const stored = await createRegistryStore(test.db).findVersion(version?.versionId ?? "");
     expect(stored?.code.environment["TOKEN"]).toMatch(/^sealed:/);
     expect(await refusal(test.catalog.getCode({ versionId: ABSENT_VERSION }))).toBe("VersionDoesNotExist");
@@ -142,14 +142,14 @@ describe("versions", () => {
     const listed = [...first.versions, ...second.versions];
     expect(listed.map((version) => version.versionId)).toEqual(created);
     expect(second.nextOffset).toBe("");
-    expect(listed[0]).toMatchObject({ functions: [], code: imageCode({ TOKEN: "", EMPTY: "" }) });
+    expect(listed[0]).toMatchObject({ functions: [], code: bundleCode({ TOKEN: "", EMPTY: "" }) });
     expect(await refusal(test.registry.listVersions({ projectName: "absent" }))).toBe("ProjectDoesNotExist");
   });
 
   it("end a page of large ones early", async () => {
     const projectName = newName();
     const large = Object.fromEntries(Array.from({ length: 499 }, (_, index) => [`N${index}_${"x".repeat(190)}`, ""]));
-    for (let count = 0; count < 50; count++) await deploy(projectName, undefined, { code: imageCode(large) });
+    for (let count = 0; count < 50; count++) await deploy(projectName, undefined, { code: bundleCode(large) });
     const first = await test.registry.listVersions({ projectName });
     expect(first.versions.length).toBeLessThan(50);
     const second = await test.registry.listVersions({ projectName, offset: first.nextOffset });
@@ -206,7 +206,7 @@ describe("versions", () => {
     expect(text).not.toContain("hush");
     for (const violation of [
       'project_name: "1" is not 1 to 64 letters',
-      'code.image.image: "../x" is not a reference of an image',
+      'code.image.image: "../x" is refused, since code comes as a bundle only: for an image of its own deploy a folder with a Dockerfile',
       'code.environment["A B"]: the name is not made of letters, digits and "_"',
       'code.environment["N"]: the value holds a NUL character',
       "functions[0].options.cpu: 17 is above 16",
@@ -238,12 +238,12 @@ describe("versions", () => {
     ],
     [
       "too many variables",
-      { code: imageCode(Object.fromEntries(Array.from({ length: 501 }, (_, index) => [`A${index}`, ""]))) },
+      { code: bundleCode(Object.fromEntries(Array.from({ length: 501 }, (_, index) => [`A${index}`, ""]))) },
       "code.environment: 501 variables are more than 500",
     ],
     [
       "too large an environment",
-      { code: imageCode({ A: "x".repeat(100_000) }) },
+      { code: bundleCode({ A: "x".repeat(100_000) }) },
       "code.environment: names and values have 100001 bytes, which is above 100000",
     ],
     [
@@ -258,30 +258,12 @@ describe("versions", () => {
     });
   });
 
-  it.each(["app", "app:1", "team/app", "localhost:5000/a_b/c__d-e:v1.0", `r.example.com/app@sha256:${"a".repeat(64)}`])(
-    "may have the image %s",
-    async (image) => {
-      const code = { source: { $case: "image", value: { image } }, environment: {} } as const;
-      expect((await deploy(newName(), undefined, { code })).version?.code).toEqual(code);
-    },
-  );
-
-  it.each([
-    "",
-    "App",
-    "a//b",
-    "/a",
-    "../x",
-    "a/../b",
-    "-a",
-    "a b",
-    "a:",
-    "a@sha256:1",
-    "--help",
-    `${"a.".repeat(249)}a!`,
-  ])("cannot have the image %s", async (image) => {
-    const code = { source: { $case: "image", value: { image } }, environment: {} };
-    expect(await refusal(deploy(newName(), undefined, { code }))).toBe("ParameterValidationError");
+  it("are refused with an image for their code, and told what to deploy instead", async () => {
+    const code = { source: { $case: "image", value: { image: "app:1" } }, environment: {} } as const;
+    await expect(deploy(newName(), undefined, { code })).rejects.toMatchObject({
+      reason: "ParameterValidationError",
+      message: expect.stringMatching(/^code\.image\.image: "app:1" is refused.* a Dockerfile$/),
+    });
   });
 
   it("are refused without their bundle", async () => {
@@ -322,7 +304,7 @@ describe("the context of an image", () => {
     ).not.toHaveProperty("contextDigest", expect.any(String));
   });
 
-  it("must be there, well named, and beside a bundle", async () => {
+  it("must be there, and well named", async () => {
     const source = { $case: "bundle", value: { digest: await upload("code") } } as const;
     const refused = (code: object) => deploy(newName(), undefined, { code: { environment: {}, ...code } });
     const contextDigest = "0".repeat(64);
@@ -333,8 +315,6 @@ describe("the context of an image", () => {
     for (const bad of ["", "x", "A".repeat(64)]) {
       await expect(refused({ source, contextDigest: bad })).rejects.toThrow("code.context_digest:");
     }
-    const image = { $case: "image", value: { image: "app" } };
-    await expect(refused({ source: image, contextDigest })).rejects.toThrow("code.context_digest:");
     expect(await refusal(test.catalog.findUsedBundles({ digests: ["x"] }))).toBe("ParameterValidationError");
   });
 });

@@ -7,7 +7,7 @@ import type { Db } from "../platform/store/db.js";
 import type { VersionDecision } from "./domain/version_decision.js";
 import { createRegistryStore } from "./sql/sql_store.js";
 import type { NewVersion, ProjectRecord, RegistryStore } from "./store.js";
-import { functionNamed, imageCode } from "./test_registry.js";
+import { bundleCode, functionNamed } from "./test_registry.js";
 
 /** `open` answers an empty database with the tables of `registryMigrations`. */
 export function testRegistryStore(open: () => Promise<{ readonly db: Db; close(): Promise<void> }>): void {
@@ -35,7 +35,7 @@ export function testRegistryStore(open: () => Promise<{ readonly db: Db; close()
     versionId: ids.next("ver"),
     projectName,
     newProjectId: ids.next("prj"),
-    code: imageCode({ A: "1" }),
+    code: bundleCode({ A: "1" }),
     functions: [functionNamed("f")],
     createTimeMs: 5,
     requestId: "",

@@ -74,6 +74,8 @@ export async function openTestParts() {
   return { ...settings, clock, teardownClient, bundleFolder, close };
 }
 
+const EXAMPLE = archiveOf("example");
+
 export async function openTestRegistry(more: Partial<RegistrySettings> = {}) {
   const parts = await openTestParts();
   const service = createRegistry({ ...parts, ...more });
@@ -94,6 +96,12 @@ export async function openTestRegistry(more: Partial<RegistrySettings> = {}) {
   await service.ensureFirstKey((token) => {
     firstKey = token;
   });
+  await parts.bundles.put(
+    EXAMPLE.digest,
+    (async function* () {
+      yield EXAMPLE.bytes;
+    })(),
+  );
   const asKey = (key: string) => connectToService(address, key);
   const user = asKey(firstKey);
   const inner = connectToService(address, SERVICE_TOKEN);
@@ -118,8 +126,9 @@ export async function openTestRegistry(more: Partial<RegistrySettings> = {}) {
 
 export type TestRegistry = Awaited<ReturnType<typeof openTestRegistry>>;
 
-export function imageCode(environment: Record<string, string> = {}): Code {
-  return { source: { $case: "image", value: { image: "example.com/team/app:1" } }, environment };
+/** Code that every test registry has. */
+export function bundleCode(environment: Record<string, string> = {}): Code {
+  return { source: { $case: "bundle", value: { digest: EXAMPLE.digest } }, environment };
 }
 
 export function functionNamed(functionName: string, more: Partial<FunctionSpec> = {}): FunctionSpec {

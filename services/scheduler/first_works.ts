@@ -57,9 +57,10 @@ export class FirstWorks {
     const { now = () => Date.now() } = settings;
     try {
       const { source, environment } = await this.#codeOf(leased.versionId);
-      const digest = source?.$case === "bundle" ? source.value.digest : undefined;
-      const archiveBase64 = digest === undefined ? undefined : await this.#archiveOf(digest);
-      if (digest !== undefined && archiveBase64 === undefined) return undefined;
+      if (source?.$case !== "bundle") return undefined;
+      const { digest } = source.value;
+      const archiveBase64 = await this.#archiveOf(digest);
+      if (archiveBase64 === undefined) return undefined;
       return {
         notAfterMs: now() + this.#trustedForMs(),
         apiUrl: settings.apiUrl(),
@@ -79,7 +80,7 @@ export class FirstWorks {
           executionToken: leased.executionToken,
           arguments: { positional: textOf(leased.arguments?.positional), named: textOf(leased.arguments?.named) },
         },
-        ...(digest === undefined || archiveBase64 === undefined ? {} : { bundle: { digest, archiveBase64 } }),
+        bundle: { digest, archiveBase64 },
       };
     } catch (err) {
       settings.log.debug({ err, executionId: ref.executionId }, "a worker is started without its first work");

@@ -25,6 +25,7 @@ const WORK: FirstWork = {
     executionToken: "secret",
     arguments: { positional: undefined, named: undefined },
   },
+  bundle: { digest: "d", archiveBase64: "" },
 };
 const RESOURCES = { cpu: 1, memoryBytes: 64 << 20 };
 

@@ -117,11 +117,13 @@ table(
       request({ code: bundle("0".repeat(64)) }),
       `NOT_FOUND BundleDoesNotExist digest=${"0".repeat(64)}`,
     ],
-    ...["UPPER", "../x", "a b", "a;rm", "-v/:/host", "a@sha256:1"].map((bad): Row => {
+    ...["", "app:1", "-v/:/host"].map((reference): Row => {
+      const rule =
+        "is refused, since code comes as a bundle only: for an image of its own deploy a folder with a Dockerfile";
       return [
-        `image ${bad}`,
-        request({ code: image(bad) }),
-        badFields(`code.image.image: "${bad}" is not a reference of an image`),
+        `image ${reference}`,
+        request({ code: image(reference) }),
+        badFields(`code.image.image: "${reference}" ${rule}`),
       ];
     }),
     ["an unknown project", request({ projectName: "missing" }), "NOT_FOUND ProjectDoesNotExist projectName=missing"],

@@ -26,6 +26,7 @@ const WORK: FirstWork = {
     executionToken: "token",
     arguments: { positional: { contentType: "application/json", data: '["ü\\n"]' }, named: undefined },
   },
+  bundle: { digest: "d", archiveBase64: "YQ==" },
 };
 
 let folder: string;

@@ -74,7 +74,7 @@ function workOf(functionName: string, args: readonly unknown[] = [], more: Parti
 
 async function spawn(firstWork: FirstWork): Promise<WorkerProcess> {
   const config = { schedulerUrl: scheduler.url, bundleCacheDir: join(folder, "code") };
-  worker = await spawnInContainer(workerFile, config, { configFile: configFile(), codeFolder: folder, firstWork });
+  worker = await spawnInContainer(workerFile, config, { configFile: configFile(), firstWork });
   return worker;
 }
 

@@ -17,8 +17,7 @@ export interface FirstWork {
   readonly bind: Omit<BindMessage, "kind" | "code">;
   readonly assign: Omit<AssignMessage, "kind">;
   readonly memoryBytes: number;
-  /** Absent where the code is in the worker's image. */
-  readonly bundle?: { readonly digest: string; readonly archiveBase64: string };
+  readonly bundle: { readonly digest: string; readonly archiveBase64: string };
 }
 
 /** As a worker reads it. */
@@ -34,18 +33,17 @@ export interface PreparedWork {
 }
 
 /** Makes the folder of the code. Undefined: it is too late to begin, since it may be another worker's by now. */
-export async function prepare(work: BootWork, imageCodeFolder: string): Promise<PreparedWork | undefined> {
+export async function prepare(work: BootWork): Promise<PreparedWork | undefined> {
   let code: BindMessage["code"];
   try {
-    code = { folder: await codeFolderOf(work, imageCodeFolder) };
+    code = { folder: await codeFolderOf(work) };
   } catch (error) {
     code = { error: errorText(error) };
   }
   return Date.now() > work.notAfterMs ? undefined : { work, code };
 }
 
-async function codeFolderOf({ bundle, bundleCacheDir }: BootWork, imageCodeFolder: string): Promise<string> {
-  if (bundle === undefined) return imageCodeFolder;
+async function codeFolderOf({ bundle, bundleCacheDir }: BootWork): Promise<string> {
   const folder = join(bundleCacheDir, bundle.digest);
   await mkdir(folder, { recursive: true });
   try {

@@ -87,8 +87,6 @@ export interface SupervisorData {
   readonly config: Uint8Array<ArrayBuffer> | undefined;
   /** What the main thread begins with by itself. */
   readonly firstWork: FirstExecution | undefined;
-  /** Folder of the code where the code is a container image. */
-  readonly imageCodeFolder: string;
 }
 
 /** A payload as it is posted. */

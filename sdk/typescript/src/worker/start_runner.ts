@@ -9,7 +9,7 @@ import { type Boot, type SupervisorLink, startSupervisor } from "./start_supervi
  * not on its way: before any user code.
  */
 export async function startRunner(boot: Boot, link: SupervisorLink | undefined): Promise<void> {
-  const first = boot.firstWork && (await prepare(boot.firstWork, boot.imageCodeFolder));
+  const first = boot.firstWork && (await prepare(boot.firstWork));
   const { port, exitFlag } =
     link ?? startSupervisor(boot, first && { ...first.work.assign, memoryBytes: first.work.memoryBytes });
   const runner = new Runner(port, exitFlag);

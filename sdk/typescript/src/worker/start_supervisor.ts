@@ -5,13 +5,11 @@ import type { FirstExecution, SupervisorData } from "./messages.js";
 
 /** Variables of the worker's own environment that user code keeps. Its own are added to them when the worker is bound. */
 const KEPT_VARIABLES = new Set(["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"]);
-const DEFAULT_IMAGE_CODE_FOLDER = "/app";
 
 /** What this process was started with. */
 export interface Boot extends Partial<BootFile> {
   /** URL of the running entry: `worker.cjs` of the package or `main.js` of the plain build. */
   readonly mainUrl: string;
-  readonly imageCodeFolder: string;
 }
 
 export interface SupervisorLink {
@@ -22,24 +20,20 @@ export interface SupervisorLink {
 /** Reads what the runtime has for this process, and takes from the environment everything that is not for user code. */
 export function readBoot(mainUrl: string): Boot {
   const bootFile = process.env["MULTINODE_WORKER_CONFIG"];
-  const imageCodeFolder = process.env["MULTINODE_CODE_DIR"] ?? DEFAULT_IMAGE_CODE_FOLDER;
   // In an image of the project's own, its variables are for user code: whatever is there that is not the worker's.
   const isProjects = process.env["MULTINODE_KEEP_ENVIRONMENT"] === "true";
   for (const name of Object.keys(process.env)) {
     const isKept = isProjects ? !isWorkers(name) : KEPT_VARIABLES.has(name);
     if (!isKept) delete process.env[name];
   }
-  return { mainUrl, imageCodeFolder, ...(bootFile === undefined ? {} : readBootFile(bootFile)) };
+  return { mainUrl, ...(bootFile === undefined ? {} : readBootFile(bootFile)) };
 }
 
 /** @param firstWork what this thread begins with */
-export function startSupervisor(
-  { mainUrl, config, imageCodeFolder }: Boot,
-  firstWork: FirstExecution | undefined,
-): SupervisorLink {
+export function startSupervisor({ mainUrl, config }: Boot, firstWork: FirstExecution | undefined): SupervisorLink {
   const { port1, port2 } = new MessageChannel();
   const exitFlag = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  const data: SupervisorData = { port: port2, exitFlag, config, firstWork, imageCodeFolder };
+  const data: SupervisorData = { port: port2, exitFlag, config, firstWork };
   const supervisor = new Worker(supervisorUrl(mainUrl), {
     workerData: data,
     transferList: config === undefined ? [port2] : [port2, config.buffer],

@@ -177,8 +177,9 @@ export class Supervisor {
   }
 
   async #prepareCode(bind: BindWorker): Promise<BindMessage["code"]> {
-    if (bind.code?.source?.$case !== "bundle") return { folder: this.#data.imageCodeFolder };
-    return await this.#fetchCode(bind.code.source.value.digest);
+    const source = bind.code?.source;
+    if (source?.$case !== "bundle") return { error: "the version has no bundle" };
+    return await this.#fetchCode(source.value.digest);
   }
 
   #fetchCode(digest: string): Promise<BindMessage["code"]> {

@@ -1,6 +1,6 @@
 /** How a worker process gets its code. */
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { zipSync } from "fflate";
@@ -71,6 +71,13 @@ describe("the code", () => {
     expect((await fixture.scheduler.outcome("e1")).error).toMatch(/^CodeIsUnavailableError: .*BundleDoesNotExist/);
   });
 
+  test("fails what was assigned where it is no bundle", async () => {
+    const source = { $case: "image", value: { image: "app" } } as const;
+    fixture.scheduler.send({ $case: "bind", value: { function: { functionName: "add" }, code: { source } } });
+    fixture.scheduler.assign("e1", [1, 2]);
+    expect((await fixture.scheduler.outcome("e1")).error).toBe("CodeIsUnavailableError: the version has no bundle");
+  });
+
   test.each([
     ["in a container", { GREETING: "hello" }, {}],
     [
@@ -78,20 +85,20 @@ describe("the code", () => {
       { GREETING: "hello", NODE_COMPILE_CACHE: "/dev/null/nowhere", HOSTNAME: "h", MULTINODE_KEEP_ENVIRONMENT: "true" },
       { GREETING: "hello" },
     ],
-  ])("is in the image where the worker runs %s", async (_, environment, seen) => {
-    const folder = await mkdtemp(join(tmpdir(), "multinode-image-"));
+  ])("sees no variables of the worker's own %s", async (_, environment, seen) => {
+    const folder = await mkdtemp(join(tmpdir(), "multinode-container-"));
     const configFile = join(folder, "config.json");
-    await writeFile(join(folder, "main.mjs"), EXAMPLE_MAIN);
     const scheduler = new FakeScheduler();
     await scheduler.start();
-    const config = { schedulerUrl: scheduler.url, bundleCacheDir: fixture.cacheDir };
-    const worker = await spawnInContainer(fixture.workerFile, config, { configFile, codeFolder: folder }, environment);
+    scheduler.bundles.set(EXAMPLE.digest, EXAMPLE.bytes);
+    const config = { schedulerUrl: scheduler.url, bundleCacheDir: folder };
+    const worker = await spawnInContainer(fixture.workerFile, config, { configFile }, environment);
     try {
-      const source = { $case: "image", value: { image: "image" } } as const;
-      scheduler.send({ $case: "bind", value: { function: { functionName: "environment" }, code: { source } } });
+      scheduler.bind("environment", EXAMPLE.digest);
       scheduler.assign("e1");
-      expect((await scheduler.outcome("e1")).value).toEqual({ env: seen, cwd: folder, main: join(folder, "main.mjs") });
-      expect(await readdir(folder)).toEqual(["main.mjs"]);
+      const cwd = join(folder, EXAMPLE.digest);
+      expect((await scheduler.outcome("e1")).value).toEqual({ env: seen, cwd, main: join(cwd, "main.mjs") });
+      expect(await readdir(folder)).toEqual([EXAMPLE.digest]);
     } finally {
       worker.kill();
       await worker.exited;

@@ -126,7 +126,7 @@ async function describeVersion(
 ): Promise<void> {
   const { version } = await client.registry.getVersion({ projectName, versionId }, { signal: io.signal });
   const source = version?.code?.source;
-  const code = source?.$case === "bundle" ? `bundle ${source.value.digest}` : `image ${source?.value.image ?? ""}`;
+  const code = source?.$case === "bundle" ? `bundle ${source.value.digest}` : undefined;
   const contextDigest = version?.code?.contextDigest;
   const environment = Object.keys(version?.code?.environment ?? {}).toSorted();
   const createdAt = new Date(version?.createTimeMs ?? 0);

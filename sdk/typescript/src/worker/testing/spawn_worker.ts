@@ -49,18 +49,18 @@ export function spawnWorker(workerFile: string, config: SpawnConfig): WorkerProc
   return watch(child, () => lifeline.destroy());
 }
 
-/** Starts a worker as a container does: configuration in a file, code in a folder of its own. */
+/** Starts a worker as a container does: configuration in a file. */
 export async function spawnInContainer(
   workerFile: string,
   config: SpawnConfig,
-  files: { readonly configFile: string; readonly codeFolder: string; readonly firstWork?: FirstWork },
+  files: { readonly configFile: string; readonly firstWork?: FirstWork },
   environment: Readonly<Record<string, string>> = {},
 ): Promise<WorkerProcess> {
   await writeFile(files.configFile, bootFileText(configOf(config), files.firstWork));
   const child = spawn(process.execPath, [...WORKER_FLAGS, workerFile], {
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { MULTINODE_WORKER_CONFIG: files.configFile, MULTINODE_CODE_DIR: files.codeFolder, ...environment },
+    env: { MULTINODE_WORKER_CONFIG: files.configFile, ...environment },
   });
   return watch(child, () => {});
 }
