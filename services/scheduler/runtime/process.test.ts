@@ -110,6 +110,20 @@ describe("a worker process", () => {
     expect(existsSync(bundleCacheDir)).toBe(true);
   });
 
+  it("knows which authorities its server trusts", async () => {
+    const trust = {
+      NODE_EXTRA_CA_CERTS: "/nowhere/extra.pem",
+      SSL_CERT_FILE: "/nowhere/all.pem",
+      SSL_CERT_DIR: "/nowhere",
+    };
+    for (const [name, value] of Object.entries(trust)) vi.stubEnv(name, value);
+    const runtime = new ProcessRuntime(test.settings);
+    vi.unstubAllEnvs();
+    await start("any", runtime);
+    expect((await test.boot("wrk-1")).env).toMatchObject(trust);
+    await runtime.close();
+  });
+
   it("keeps code for others where only its server can put any, and finds none of an earlier server's (X3)", async () => {
     vi.stubEnv("NODE_COMPILE_CACHE", "/tmp/of-anybody");
     await start("any");

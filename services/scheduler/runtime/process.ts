@@ -16,12 +16,10 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
-import { ranOutOfMemory, WORKER_FLAGS } from "../../../sdk/typescript/src/worker/worker_flags.js";
+import { ranOutOfMemory, VISIBLE_VARIABLES, WORKER_FLAGS } from "../../../sdk/typescript/src/worker/worker_flags.js";
 import { type GroupLeader, groupEnded, killGroup, leaderOf } from "./process_group.js";
 import type { Runtime, WorkerExit, WorkerSpec } from "./runtime.js";
 
-/** Environment variables of the server that functions get. */
-const PASSED_ON = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "NODE_EXTRA_CA_CERTS"];
 /** File descriptor of the worker's end of the lifeline. */
 const LIFELINE_FD = 3;
 /** Begins the names of what is being taken away. */
@@ -187,7 +185,7 @@ function makeEmpty(folder: string): void {
 
 function environment(compiled: string, caFile: string | undefined): Record<string, string> {
   const env: Record<string, string> = { NODE_COMPILE_CACHE: compiled };
-  for (const name of PASSED_ON) {
+  for (const name of VISIBLE_VARIABLES) {
     const value = process.env[name];
     if (value !== undefined) env[name] = value;
   }

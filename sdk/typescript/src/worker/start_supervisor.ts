@@ -2,9 +2,10 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { type BootFile, readBootFile } from "./boot_config.js";
 import { killOwnGroup } from "./fence.js";
 import type { FirstExecution, SupervisorData } from "./messages.js";
+import { VISIBLE_VARIABLES } from "./worker_flags.js";
 
-/** Variables of the worker's own environment that user code keeps. Its own are added to them when the worker is bound. */
-const KEPT_VARIABLES = new Set(["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"]);
+/** What user code keeps of the worker's own environment. Its own variables are added when the worker is bound. */
+const KEPT_VARIABLES = new Set(VISIBLE_VARIABLES);
 
 /** What this process was started with. */
 export interface Boot extends Partial<BootFile> {

@@ -16,6 +16,13 @@ const fixture = useWorker();
 const WAIT = { timeout: 10_000, interval: 10 };
 const BROKEN_MAIN = `console.log("loading"); throw new SyntaxError("broken on purpose");`;
 
+/** Where certificates of authorities are, which functions need to know too. */
+const TRUST = {
+  NODE_EXTRA_CA_CERTS: "/nowhere/extra.pem",
+  SSL_CERT_FILE: "/nowhere/all.pem",
+  SSL_CERT_DIR: "/nowhere",
+};
+
 describe("the code", () => {
   async function runArchive(bytes: Uint8Array, digest: string): Promise<string | undefined> {
     fixture.scheduler.bundles.set(digest, bytes);
@@ -79,7 +86,7 @@ describe("the code", () => {
   });
 
   test.each([
-    ["in a container", { GREETING: "hello" }, {}],
+    ["in a container", { GREETING: "hello", ...TRUST }, TRUST],
     [
       "in an image of the project's own, whose variables it sees",
       { GREETING: "hello", NODE_COMPILE_CACHE: "/dev/null/nowhere", HOSTNAME: "h", MULTINODE_KEEP_ENVIRONMENT: "true" },
