@@ -77,6 +77,10 @@ test("a key that an old server made without its role is revoked, and not shown",
 test.each([
   ["unable to verify the first certificate", "Set NODE_EXTRA_CA_CERTS to", undefined],
   ["unable to verify the first certificate", "Set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH to", "/etc/ca.pem"],
+  ["self-signed certificate in certificate chain", "Set NODE_EXTRA_CA_CERTS to", undefined],
+  ["Hostname/IP does not match certificate's altnames: Host: x.test", "one of the certificate's names", undefined],
+  ["C0:error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required", "for services only", undefined],
+  ["certificate has expired", "Renew", undefined],
   ["Protocol error", "https://", undefined],
 ])("%s is told with %s", (cause, hint, grpcRoots) => {
   vi.stubEnv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", grpcRoots);

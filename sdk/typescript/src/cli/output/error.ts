@@ -97,6 +97,15 @@ function hintFor({ reason, message, metadata, retryDelayMs }: MultinodeError): s
 const GRPC_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH";
 
 function hintForUnreachable(message: string): string {
+  if (/does not match certificate/i.test(message)) {
+    return "Use an address whose host is one of the certificate's names, or give the server a certificate for this host.";
+  }
+  if (/certificate required/i.test(message)) {
+    return "This address is for services only, which show a certificate of their own: use the address of the gateway.";
+  }
+  if (/certificate (has expired|is not yet valid)/i.test(message)) {
+    return "Renew the server's certificate, or set the clock of this machine.";
+  }
   if (/certificate|self-signed/i.test(message)) {
     // Where it is set, grpc-js looks at no other.
     const name = process.env[GRPC_ROOTS] === undefined ? "NODE_EXTRA_CA_CERTS" : GRPC_ROOTS;
