@@ -135,11 +135,13 @@ async function isThere(image) {
 }
 
 async function start([command, ...args], socket, hasInternet) {
-  const env = { MULTINODE_DOCKER_SOCKET: socket, MULTINODE_DOCKER_GROUP: String(statSync(socket).gid) };
-  if (hasInternet) {
-    env.MULTINODE_WORKERS_INTERNAL = "false";
-    env.MULTINODE_WORKER_NAME_SERVERS = process.env.MULTINODE_WORKER_NAME_SERVERS ?? "engine";
-  }
+  const env = {
+    MULTINODE_DOCKER_SOCKET: socket,
+    MULTINODE_DOCKER_GROUP: String(statSync(socket).gid),
+    // Whatever the environment says: a way to the internet is opened together with the firewall only.
+    MULTINODE_WORKERS_INTERNAL: String(!hasInternet),
+  };
+  if (hasInternet) env.MULTINODE_WORKER_NAME_SERVERS = process.env.MULTINODE_WORKER_NAME_SERVERS ?? "engine";
   // Those of an earlier build are replaced.
   const { ok, detail } = await run(command, [...args, "up", "-d", "--remove-orphans"], { boundMs: 300_000, env });
   if (!ok) throw new Error(`${command} up failed (${detail}): mend what it names above, then try again`);

@@ -6,6 +6,8 @@ import { natsUrlSetting } from "./bus/nats_address.js";
 
 /** @throws Error that names every wrong setting. */
 export function readSettings<T extends z.ZodRawShape>(shape: T, env: NodeJS.ProcessEnv): z.infer<z.ZodObject<T>> {
+  const empty = Object.keys(shape).filter((name) => env[name] === "");
+  if (empty.length > 0) throw wrong(empty.map((name) => `${name} is wrong: it is empty; leave it out instead`));
   const result = z.object(shape).safeParse(env);
   if (result.success) return result.data;
   const lines = result.error.issues.map(({ path, message }) => {
@@ -13,7 +15,11 @@ export function readSettings<T extends z.ZodRawShape>(shape: T, env: NodeJS.Proc
     const value = env[name];
     return value === undefined ? `${name} is missing: ${message}` : `${name} is wrong: ${message}`;
   });
-  throw new Error(`the settings are wrong:\n  ${lines.join("\n  ")}`);
+  throw wrong(lines);
+}
+
+function wrong(lines: readonly string[]): Error {
+  return new Error(`the settings are wrong:\n  ${lines.join("\n  ")}`);
 }
 
 /** "host:port" */

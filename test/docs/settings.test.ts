@@ -17,8 +17,11 @@ test("docs/running-a-cluster.md lists every setting of the services, and no othe
 
 test("docs/running-a-cluster.md names what docker-compose.yml takes from its environment", () => {
   const files = ["docker-compose.yml", "docker-compose.tls.yml"];
-  const names = files.flatMap((path) => namesIn(path, /\$\{(MULTINODE_\w+)/g));
-  const [, section = ""] = /\n`docker-compose\.yml` sets these;([^]*?)\n## /.exec(DOCUMENT) ?? [];
+  // Within a value, or in place of one.
+  const names = [/\$\{(MULTINODE_\w+)/g, /^ +(MULTINODE_\w+):$/gm].flatMap((pattern) =>
+    files.flatMap((path) => namesIn(path, pattern)),
+  );
+  const [, section = ""] = /\n`docker-compose\.yml` sets ([^]*?)\n## /.exec(DOCUMENT) ?? [];
   expect([...new Set(names)].filter((name) => !section.includes(`\`${name}\``))).toEqual([]);
 });
 

@@ -20,7 +20,7 @@ describe("the setting of NATS", () => {
 
   it.each([
     ["somewhere", "is no URL"],
-    ["", "is no URL"],
+    ["", "it is empty"],
     ["http://u:secret@h:1", "must begin with"],
     ["nats://h:4222", "needs a user and a password"],
     ["nats://u@h:4222", "needs a user and a password"],

@@ -20,6 +20,7 @@ describe("the settings of the runtime", () => {
     ["MULTINODE_WORKER_NAME_SERVERS", "example.com"],
     ["MULTINODE_WORKER_NAME_SERVERS", "192.0.2.1,"],
     ["MULTINODE_READY_NETWORKS", "-1"],
+    ["MULTINODE_READY_NETWORKS", ""],
     ["MULTINODE_WORKER_OCI_RUNTIME", ""],
     ["MULTINODE_IMAGE_BUILDS", "no"],
     ["MULTINODE_BUILD_NETWORK", "container:other"],
