@@ -1,4 +1,4 @@
-/** Who calls, and what each kind of caller may call. */
+/** Who calls. What each kind of caller may call is in access.ts. */
 import type { CallContext } from "nice-grpc";
 import type { ApiKeyRole } from "../../../gen/multinode/registry/v1/api_key_role.pb.js";
 

@@ -3,12 +3,15 @@
  * invocations.
  *
  * R1. `start` may fail after the worker exists. `list` tells the truth, and `stop` ends whatever exists under the id.
- * R2. `stop` ends everything that the worker started, by force, and answers when it is gone. It may be repeated.
- * R3. `onExit` is told once of each worker that ended, however it ended, also after `stop`.
+ * R2. `stop` ends everything that the worker started, by force, and answers when it is gone. It may be repeated. While it cannot
+ *     know that all is gone it does not answer: the slot stays taken.
+ * R3. `onExit` is told once of each worker that ended, however it ended, also after `stop`, and whether that was for want of
+ *     memory.
  * R4. No worker outlives its server, unless its runtime can find it again (`survivesRestart`).
  * R5. Where workers outlive their server, `close` ends those that this runtime started or adopted and did not release, and
  *     no others: some may be with another scheduler by now. `stop` ends any worker of the installation.
- * R6. A worker's first work is begun once at most, however often the runtime must try to start the worker.
+ * R6. A worker's first work is begun once at most, however often the runtime must try to start the worker: where the answer to
+ *     a start was lost, it finds out whether the worker ran before it tries again.
  */
 import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
 

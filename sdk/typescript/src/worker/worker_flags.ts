@@ -7,10 +7,17 @@
 export const WORKER_FLAGS = ["--enable-source-maps", "--max-semi-space-size=8"] as const;
 
 /** Variables of the server's environment that a worker gets where it is a process, and that its functions see. */
-export const VISIBLE_VARIABLES = [
-  ...["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"],
+export const VISIBLE_VARIABLES: readonly string[] = [
+  "PATH",
+  "HOME",
+  "LANG",
+  "LC_ALL",
+  "TZ",
+  "TMPDIR",
   // Whose certificates are trusted, by Node, and by what functions start.
-  ...["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"],
+  "NODE_EXTRA_CA_CERTS",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
 ];
 
 /** What the standard error of a worker says of its end, if that was for want of memory. */
