@@ -125,8 +125,6 @@ export interface InvocationStore {
    * @throws StaleLife where an invocation is not as it was before its change: nothing may be kept of the transaction.
    */
   save(tx: WriteTransaction, changes: readonly Change[]): Promise<boolean>;
-  /** Encoded `Arguments`. */
-  loadInput(tx: ReadTransaction, id: string): Promise<Uint8Array>;
   loadEnded(tx: ReadTransaction, invocationId: string): Promise<StoredExecution[]>;
   findIdempotent(tx: ReadTransaction, projectId: string, key: string): Promise<FirstStart | undefined>;
   forgetIdempotencyKey(tx: WriteTransaction, projectId: string, key: string): Promise<void>;
@@ -141,9 +139,6 @@ export interface InvocationStore {
   // Queues and leases
   /** Queues with queued invocations and free slots. */
   leasableQueues(tx: ReadTransaction): Promise<QueueRow[]>;
-  /** Whether anything is queued, leasable or not. */
-  hasQueued(tx: ReadTransaction): Promise<boolean>;
-  queue(tx: ReadTransaction, projectId: string, functionName: string): Promise<QueueRow | undefined>;
   /**
    * Stores functions where they are not yet, and answers their queues, locked, made where there is none, with the slot limit
    * of the newest version that was started. Undefined where there was none and its project is being cancelled; where there

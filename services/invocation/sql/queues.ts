@@ -23,18 +23,9 @@ export async function leasableQueues(tx: ReadTransaction): Promise<QueueRow[]> {
   );
 }
 
+/** Whether anything is queued, leasable or not. */
 export async function hasQueued(tx: ReadTransaction): Promise<boolean> {
   return (await tx.get("SELECT 1 AS found FROM queues WHERE queued > 0 LIMIT 1")) !== undefined;
-}
-
-export async function queue(
-  keys: Keys,
-  tx: ReadTransaction,
-  projectId: string,
-  functionName: string,
-): Promise<QueueRow | undefined> {
-  const key = keys.ofQueue(projectId, functionName);
-  return await tx.get<QueueRow>(`SELECT ${QUEUE_COLUMNS} FROM queues WHERE queue_key = ?`, key);
 }
 
 export async function loadQueued(

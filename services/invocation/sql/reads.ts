@@ -15,11 +15,6 @@ export function readMethods(keys: Keys) {
       return await keys.invocations(tx, await loadRows(tx, ids));
     },
 
-    async loadInput(tx: ReadTransaction, id: string): Promise<Uint8Array> {
-      const row = await tx.get<{ input: Uint8Array | null }>("SELECT input FROM invocations WHERE id = ?", id);
-      return row?.input ?? (await loadLargeInput(tx, id));
-    },
-
     async loadEnded(tx: ReadTransaction, invocationId: string): Promise<StoredExecution[]> {
       const rows = await tx.all<ExecutionRow>(
         "SELECT * FROM executions WHERE invocation_id = ? ORDER BY attempt",

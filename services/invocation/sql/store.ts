@@ -20,7 +20,6 @@ export function createSqlStore(): InvocationStore {
     ...purge,
     ...logs,
     list: list.bind(undefined, keys),
-    queue: queues.queue.bind(undefined, keys),
     ensureFunctions: ensureFunctions.bind(undefined, keys),
     loadQueued: queues.loadQueued.bind(undefined, keys),
     loadLeased: queues.loadLeased.bind(undefined, keys),
