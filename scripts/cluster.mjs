@@ -9,7 +9,7 @@ import { ROOT } from "./toolchain.mjs";
 
 /** Secrets of the cluster that this checkout runs. Only its owner may read them. */
 export const CLUSTER_FOLDER = resolve(process.env.MULTINODE_CLUSTER_FOLDER ?? join(ROOT, ".cluster"));
-export const ENV_FILE = join(CLUSTER_FOLDER, "env");
+const ENV_FILE = join(CLUSTER_FOLDER, "env");
 const TLS_FOLDER = join(CLUSTER_FOLDER, "tls");
 /** What whoever calls the cluster must trust. */
 export const CA_FILE = join(TLS_FOLDER, "ca.crt");

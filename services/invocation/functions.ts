@@ -24,13 +24,11 @@ export interface KnownFunction {
 
 export class Functions {
   readonly #store: InvocationStore;
-  readonly #random: () => number;
   readonly #known = new Map<string, Map<string, KnownFunction>>();
   #size = 0;
 
-  constructor(store: InvocationStore, random: () => number = Math.random) {
+  constructor(store: InvocationStore) {
     this.#store = store;
-    this.#random = random;
   }
 
   of(resolved: ResolvedFunction): KnownFunction {
@@ -58,7 +56,7 @@ export class Functions {
       this.#known.clear();
       this.#size = 0;
     }
-    const known = knownFunction(spec, this.#random);
+    const known = knownFunction(spec);
     const ofVersion = this.#known.get(versionId) ?? new Map<string, KnownFunction>();
     this.#known.set(versionId, ofVersion.set(spec.functionName, known));
     this.#size += 1;
@@ -66,7 +64,7 @@ export class Functions {
   }
 }
 
-function knownFunction(spec: FunctionSpec, random: () => number): KnownFunction {
+function knownFunction(spec: FunctionSpec): KnownFunction {
   const options = spec.options;
   const delay = options?.retryDelay;
   const retryDelay: RetryDelay | undefined = delay && {
@@ -81,7 +79,7 @@ function knownFunction(spec: FunctionSpec, random: () => number): KnownFunction 
     policy: {
       timeoutMs: options?.timeoutMs ?? OPTION_LIMITS.timeoutMs.default,
       maxRetries: options?.maxRetries ?? OPTION_LIMITS.maxRetries.default,
-      retryDelayMs: (failures) => retryDelayMs(retryDelay, failures, random()),
+      retryDelayMs: (failures) => retryDelayMs(retryDelay, failures, Math.random()),
     },
     maxConcurrency: options?.maxConcurrency ?? OPTION_LIMITS.maxConcurrency.default,
     gracePeriodMs: options?.gracePeriodMs ?? OPTION_LIMITS.gracePeriodMs.default,

@@ -96,7 +96,6 @@ describe("a timeout", () => {
       write: (work, options) => db.write(work, options),
       peek: (work) => db.peek(work),
       close: () => db.close(),
-      dialect: db.dialect,
     }));
     test.catalog.add("f", { timeoutMs: 20 });
     const interrupted = vi.fn();

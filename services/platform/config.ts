@@ -43,7 +43,7 @@ export const PAYLOAD_SETTING = {
 };
 
 /** Path of a file that this process may read. */
-export const fileSetting = z.string().superRefine((path, context) => {
+const fileSetting = z.string().superRefine((path, context) => {
   try {
     accessSync(path, constants.R_OK);
   } catch (error) {

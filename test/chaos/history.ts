@@ -1,5 +1,5 @@
 /** What the client of a chaos test saw, one event for each line of a file. The checker needs nothing else. */
-import { appendFileSync, readFileSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import type { Invocation } from "../../sdk/typescript/src/invocation.js";
 
 export interface SeenExecution {
@@ -67,11 +67,6 @@ export class History {
   saw(invocation: Invocation, detail: "with executions" | "without executions"): void {
     this.add({ type: "seen", invocation: seen(invocation, detail) });
   }
-}
-
-export function readHistory(file: string): HistoryEvent[] {
-  const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
-  return lines.map((line) => JSON.parse(line) as HistoryEvent);
 }
 
 function seen(invocation: Invocation, detail: "with executions" | "without executions"): SeenInvocation {

@@ -40,6 +40,7 @@ export async function startDockerServer(
     schedulerId: "sch-1",
     image: WORKER_IMAGE,
     network: NETWORK,
+    readyNetworks: 4,
     log: createLogger("test", "silent"),
     ...runtimeSettings,
   };

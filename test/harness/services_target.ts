@@ -56,7 +56,6 @@ export async function startServicesTarget(folder?: string, options: ServicesOpti
         MULTINODE_SERVICE_TOKEN: token,
         MULTINODE_REGISTRY_ADDRESS: registry,
         MULTINODE_INVOCATION_ADDRESS: invocation,
-        MULTINODE_SCHEDULER_ADDRESS: scheduler,
         MULTINODE_API_URL: apiUrl,
         MULTINODE_LOG_LEVEL: "warn",
         ...options.env?.(name),

@@ -93,12 +93,12 @@ export function callPolicy(policy: CallPolicy): ClientMiddleware {
 }
 
 /** Full jitter: 0 to 50 ms, then up to twice as long each time, at most 2 s. `random` is 0 to 1. */
-export function retryWaitMs(retries: number, random: number): number {
+function retryWaitMs(retries: number, random: number): number {
   return random * Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(retries, 10));
 }
 
 /** A call may be sent again where its contract says so, or where a request id lets the server know it again. */
-export function isRepeatable(idempotencyLevel: string | undefined, request: unknown): boolean {
+function isRepeatable(idempotencyLevel: string | undefined, request: unknown): boolean {
   if (idempotencyLevel === "IDEMPOTENT" || idempotencyLevel === "NO_SIDE_EFFECTS") return true;
   const id = typeof request === "object" && request !== null && "requestId" in request ? request.requestId : "";
   return typeof id === "string" && id !== "";

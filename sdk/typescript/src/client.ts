@@ -42,7 +42,6 @@ export interface ClientOptions extends PartialCredentials {
  * does not keep the process alive; `close` ends it at once.
  */
 export class MultinodeClient implements InvocationClient, Services {
-  readonly apiUrl: string;
   readonly maxPayloadBytes: number;
   readonly registry: Services["registry"];
   readonly apiKeys: Services["apiKeys"];
@@ -57,7 +56,6 @@ export class MultinodeClient implements InvocationClient, Services {
   /** Throws a CredentialsMissingError, or a ParameterValidationError for a bad URL or limit. */
   constructor(options: ClientOptions = {}) {
     const { apiUrl, apiKey } = resolveCredentials(options);
-    this.apiUrl = apiUrl;
     this.maxPayloadBytes = payloadLimit(options.maxPayloadBytes);
     this.#ownsChannel = options.channel === undefined;
     this.#channel = options.channel ?? openChannel(apiUrl);

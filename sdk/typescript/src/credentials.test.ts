@@ -28,11 +28,7 @@ test("each of the two comes from the first place that has it", async () => {
   await writeLoginFile({ apiUrl: "http://file", apiKey: "file-key" }, env);
   expect(resolveCredentials({}, env)).toMatchObject({ apiUrl: "http://file", apiKey: "file-key" });
   env["MULTINODE_API_URL"] = "http://env";
-  expect(resolveCredentials({}, env)).toMatchObject({
-    apiUrl: "http://env",
-    apiKey: "file-key",
-    sources: { apiUrl: "environment", apiKey: "login file" },
-  });
+  expect(resolveCredentials({}, env)).toStrictEqual({ apiUrl: "http://env", apiKey: "file-key" });
   expect(resolveCredentials({ apiKey: "mine" }, env)).toMatchObject({ apiUrl: "http://env", apiKey: "mine" });
 });
 

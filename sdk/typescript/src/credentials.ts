@@ -17,43 +17,34 @@ export interface Credentials {
 
 export type PartialCredentials = { readonly [Key in keyof Credentials]?: string | undefined };
 
-export type CredentialSource = "options" | "environment" | "login file";
-
-export interface ResolvedCredentials extends Credentials {
-  readonly sources: { readonly apiUrl: CredentialSource; readonly apiKey: CredentialSource };
-}
-
 /** The folder of Multinode's own files: `$MULTINODE_HOME`, or `~/.multinode`. */
-export function multinodeHome(env: NodeJS.ProcessEnv = process.env): string {
+export function multinodeHome(env: NodeJS.ProcessEnv): string {
   return env["MULTINODE_HOME"] || join(homedir(), ".multinode");
 }
 
-export function loginFilePath(env: NodeJS.ProcessEnv = process.env): string {
+export function loginFilePath(env: NodeJS.ProcessEnv): string {
   return join(multinodeHome(env), "credentials.json");
 }
 
 /** Throws CredentialsMissingError, which says which one is missing and how to set it. */
-export function resolveCredentials(
-  options: PartialCredentials = {},
-  env: NodeJS.ProcessEnv = process.env,
-): ResolvedCredentials {
+export function resolveCredentials(options: PartialCredentials, env: NodeJS.ProcessEnv = process.env): Credentials {
   const fromEnv = { apiUrl: env["MULTINODE_API_URL"], apiKey: env["MULTINODE_API_KEY"] };
   let fromFile: PartialCredentials | undefined;
-  const find = (key: keyof Credentials): [string, CredentialSource] | undefined => {
-    if (options[key]) return [options[key], "options"];
-    if (fromEnv[key]) return [fromEnv[key], "environment"];
+  const find = (key: keyof Credentials): string | undefined => {
+    const given = options[key] || fromEnv[key];
+    if (given) return given;
     fromFile ??= parseLoginFile(readIfThere(loginFilePath(env)));
-    return fromFile[key] ? [fromFile[key], "login file"] : undefined;
+    return fromFile[key] || undefined;
   };
   const apiUrl = find("apiUrl");
   const apiKey = find("apiKey");
   if (apiUrl === undefined || apiKey === undefined)
     throw missing(apiUrl === undefined, apiKey === undefined, loginFilePath(env));
-  return { apiUrl: apiUrl[0], apiKey: apiKey[0], sources: { apiUrl: apiUrl[1], apiKey: apiKey[1] } };
+  return { apiUrl, apiKey };
 }
 
 /** What the login file holds; nothing where there is none. */
-export async function readLoginFile(env: NodeJS.ProcessEnv = process.env): Promise<PartialCredentials> {
+export async function readLoginFile(env: NodeJS.ProcessEnv): Promise<PartialCredentials> {
   try {
     return parseLoginFile(await readFile(loginFilePath(env), "utf8"));
   } catch (error) {
@@ -63,7 +54,7 @@ export async function readLoginFile(env: NodeJS.ProcessEnv = process.env): Promi
 }
 
 /** Writes the login file whole or not at all, readable by its owner only (mode 0600). Answers its path. */
-export async function writeLoginFile(credentials: Credentials, env: NodeJS.ProcessEnv = process.env): Promise<string> {
+export async function writeLoginFile(credentials: Credentials, env: NodeJS.ProcessEnv): Promise<string> {
   const path = loginFilePath(env);
   await mkdir(multinodeHome(env), { recursive: true, mode: 0o700 });
   const temporary = `${path}.${crypto.randomUUID()}`;
@@ -75,7 +66,7 @@ export async function writeLoginFile(credentials: Credentials, env: NodeJS.Proce
 }
 
 /** Removes the login file. Answers whether there was one. */
-export async function removeLoginFile(env: NodeJS.ProcessEnv = process.env): Promise<boolean> {
+export async function removeLoginFile(env: NodeJS.ProcessEnv): Promise<boolean> {
   try {
     await rm(loginFilePath(env));
     return true;

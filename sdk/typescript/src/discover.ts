@@ -4,17 +4,12 @@ import { type DefinedFunction, isDefinedFunction } from "./function.js";
 import { isMultinode, type Multinode } from "./multinode.js";
 import { FUNCTION_NAME_RULE, isFunctionName } from "./protocol/names.js";
 
-export interface Discovery {
-  readonly multinode: Multinode;
-  /** By name, in the order of the exports. */
-  readonly functions: ReadonlyMap<string, DefinedFunction>;
-}
-
 /**
- * Exactly one Multinode object must be exported, and each of its functions; a function's name is its option `name`, or
- * else the name of its export. Throws a DefinitionError that says which export is wrong and what to change.
+ * Answers the functions by name, in the order of the exports. Exactly one Multinode object must be exported, and each of
+ * its functions; a function's name is its option `name`, or else the name of its export. Throws a DefinitionError that
+ * says which export is wrong and what to change.
  */
-export function discover(moduleNamespace: object): Discovery {
+export function discover(moduleNamespace: object): ReadonlyMap<string, DefinedFunction> {
   const exports = Object.entries(moduleNamespace);
   const multinode = theMultinode(exports);
   const functions = new Map<string, DefinedFunction>();
@@ -40,7 +35,7 @@ export function discover(moduleNamespace: object): Discovery {
     functions.set(name, value);
   }
   checkAllExported(multinode, exportOf);
-  return { multinode, functions };
+  return functions;
 }
 
 function theMultinode(exports: readonly [string, unknown][]): Multinode {

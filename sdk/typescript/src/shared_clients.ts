@@ -7,7 +7,7 @@ import type { Credentials } from "./credentials.js";
 import type { InvocationClient } from "./invocation_client.js";
 
 /** Clients by credential. They are never closed: an idle one holds neither a stream nor the process. */
-export class SharedClients {
+class SharedClients {
   readonly #clients = new Map<string, InvocationClient>();
   /** One connection for each server, whatever the credential. */
   readonly #channels = new Map<string, Channel>();

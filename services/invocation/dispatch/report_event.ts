@@ -64,7 +64,7 @@ function schemaError(value: Payload | undefined, known: KnownFunction): string |
 }
 
 /** Not every database holds NUL, nor half of a surrogate pair, which the cut may leave. */
-export function cutError(error: string): string {
+function cutError(error: string): string {
   const mark = error.length <= LIMITS.errorLength ? "" : `… [cut: ${error.length} characters]`;
   const text = mark === "" ? error : error.slice(0, LIMITS.errorLength - mark.length) + mark;
   return text.replaceAll("\0", "\uFFFD").toWellFormed();

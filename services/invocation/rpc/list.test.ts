@@ -19,7 +19,6 @@ let onRead = () => {};
 async function open(): Promise<void> {
   test = await openTestInvocations(
     (db): Db => ({
-      dialect: db.dialect,
       read: (work) => {
         readIn.push(turn);
         onRead();

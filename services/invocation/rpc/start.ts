@@ -142,7 +142,7 @@ function parseAll(
   );
 }
 
-export function refusalOr<T>(work: () => T): T | Refusal {
+function refusalOr<T>(work: () => T): T | Refusal {
   try {
     return work();
   } catch (error) {

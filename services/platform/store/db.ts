@@ -56,7 +56,6 @@ export interface Db {
   write<T>(work: (tx: WriteTransaction) => Promise<T>, options?: WriteOptions<T>): Promise<T>;
   /** Finishes what is under way and closes. */
   close(): Promise<void>;
-  readonly dialect: Dialect;
 }
 
 /** What differs between the databases in otherwise common SQL. */

@@ -74,7 +74,6 @@ export async function openPostgres(settings: PostgresSettings, migrations: reado
 }
 
 class PostgresDb implements Db {
-  readonly dialect = DIALECT;
   readonly #writers: pg.Pool;
   readonly #readers: pg.Pool;
   readonly #statements = new Statements();

@@ -9,7 +9,7 @@ const MOST_ROWS = 1_000;
 const MOST_BYTES = 1_000_000;
 
 /** `sql` with each `?` outside of quotes replaced by what `replacement` makes of its position, from 1. */
-export function replacePlaceholders(sql: string, replacement: (position: number) => string): string {
+function replacePlaceholders(sql: string, replacement: (position: number) => string): string {
   let quote = "";
   let position = 0;
   let replaced = "";

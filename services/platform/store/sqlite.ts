@@ -64,7 +64,6 @@ export async function openSqlite(file: string, migrations: readonly Migration[])
 }
 
 class SqliteDb implements Db {
-  readonly dialect = DIALECT;
   readonly #writer: Connection;
   readonly #reader: Connection;
   #waiting: WaitingWrite[] = [];

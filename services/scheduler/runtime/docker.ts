@@ -34,8 +34,8 @@ import {
 
 export interface DockerRuntimeSettings extends ContainerSettings {
   readonly socketPath: string;
-  /** Networks that are kept open for workers to come, at least. Default 4. */
-  readonly readyNetworks?: number;
+  /** Networks that are kept open for workers to come, at least. */
+  readonly readyNetworks: number;
   /** Bound of one call to the engine, in milliseconds. Default 30 s. */
   readonly callTimeoutMs?: number;
   /** How often the engine's containers are compared with what is known here, in milliseconds. Default 5 s. */
@@ -57,7 +57,6 @@ class DockerWorker extends KnownWorker {
   output: Promise<void> | undefined;
 }
 
-const READY_NETWORKS = 4;
 const COMPARE_INTERVAL_MS = 5_000;
 /** How long the last of the output may take after the container's end. */
 const LAST_OUTPUT_MS = 1_000;
@@ -82,7 +81,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   #comparing: Promise<void> | undefined;
 
   constructor(settings: DockerRuntimeSettings) {
-    const { installationId, readyNetworks = READY_NETWORKS, compareIntervalMs = COMPARE_INTERVAL_MS, log } = settings;
+    const { installationId, readyNetworks, compareIntervalMs = COMPARE_INTERVAL_MS, log } = settings;
     super({ schedulerId: settings.schedulerId, compareIntervalMs });
     const engine = new DockerEngine(settings);
     this.#settings = settings;

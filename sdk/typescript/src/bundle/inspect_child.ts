@@ -16,7 +16,7 @@ async function inspectBundle(mainPath: string): Promise<InspectReport> {
     return { kind: "import_failed", error: reported(error) };
   }
   try {
-    const { functions } = discover(exported);
+    const functions = discover(exported);
     return {
       kind: "functions",
       functions: [...functions].map(([functionName, { spec }]) => ({

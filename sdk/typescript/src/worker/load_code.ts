@@ -36,7 +36,7 @@ export async function loadFunction(
   const main: unknown = await import(pathToFileURL(mainFile).href);
   // The next worker finds the compiled code: Node would write it at an exit that most workers do not see.
   if (performance.now() - startMs > SLOW_LOAD_MS) flushCompileCache();
-  const found = discover(main as object).functions.get(functionName);
+  const found = discover(main as object).get(functionName);
   if (found === undefined) {
     throw new DefinitionError(`the code of this version has no function "${functionName}"`);
   }
