@@ -1,4 +1,5 @@
 /** Waits for news of one invocation's log. */
+import { Bell } from "../platform/bell.js";
 import type { Bus } from "../platform/bus/bus.js";
 
 export class LogFollower {
@@ -6,7 +7,7 @@ export class LogFollower {
   executionIds: readonly string[] = [];
   readonly #unsubscribes: (() => void)[];
   #news = false;
-  #wake: (() => void) | undefined;
+  readonly #bell = new Bell();
 
   constructor(bus: Bus, invocationId: string) {
     this.#unsubscribes = [
@@ -31,17 +32,7 @@ export class LogFollower {
   }
 
   async wait(atMostMs: number, signal: AbortSignal): Promise<void> {
-    if (this.#news || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, atMostMs);
-      signal.addEventListener("abort", done);
-      this.#wake = done;
-    });
+    if (!this.#news) await this.#bell.wait(atMostMs, signal);
   }
 
   close(): void {
@@ -50,6 +41,6 @@ export class LogFollower {
 
   #tell(): void {
     this.#news = true;
-    this.#wake?.();
+    this.#bell.ring();
   }
 }

@@ -7,6 +7,7 @@ import {
   WatchUntil,
 } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { Bell } from "../platform/bell.js";
 import { Refusal } from "../platform/errors.js";
 import { toRpcStatus } from "../platform/rpc/error_status.js";
 import { toInvocation } from "./convert.js";
@@ -46,7 +47,7 @@ export class WatchSession implements Watcher {
   readonly #refusals: { invocationId: string; error: ReturnType<typeof toRpcStatus> }[] = [];
   /** Of all states that targets hold. */
   #keptBytes = 0;
-  #wake: (() => void) | undefined;
+  readonly #bell = new Bell();
 
   constructor(hub: WatchHub, source: WatchSource) {
     this.#hub = hub;
@@ -116,23 +117,12 @@ export class WatchSession implements Watcher {
   }
 
   wake(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+    this.#bell.ring();
   }
 
   /** Answers when there is something to send, when `wake` is called, or after `atMostMs`. */
   async wait(atMostMs: number, signal: AbortSignal): Promise<void> {
-    if (this.hasWork || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, atMostMs);
-      signal.addEventListener("abort", done);
-      this.#wake = done;
-    });
+    if (!this.hasWork) await this.#bell.wait(atMostMs, signal);
   }
 
   /** The next message; undefined where nothing that was marked has changed for this watcher. */

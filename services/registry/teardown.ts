@@ -4,6 +4,7 @@
  * crash, and several processes may do it at once. Passes run on a timer, and sooner on a hint.
  */
 import type { TeardownServiceClient } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
+import { Bell } from "../platform/bell.js";
 import type { Bus } from "../platform/bus/bus.js";
 import type { Clock } from "../platform/clock.js";
 import type { Logger } from "../platform/log.js";
@@ -36,7 +37,7 @@ export class Teardown {
   #running: Promise<void> = Promise.resolve();
   #hintTimer: NodeJS.Timeout | undefined;
   #isHinted = false;
-  #endWait: (() => void) | undefined;
+  readonly #bell = new Bell();
   /** Projects that the last pass left unfinished. */
   #unfinished = 0;
   #sweptAtMs = Number.NEGATIVE_INFINITY;
@@ -57,7 +58,7 @@ export class Teardown {
     this.#hintTimer ??= setTimeout(() => {
       this.#hintTimer = undefined;
       this.#isHinted = true;
-      this.#endWait?.();
+      this.#bell.ring();
     }, HINT_DELAY_MS).unref();
   }
 
@@ -76,7 +77,8 @@ export class Teardown {
       } catch (error) {
         if (!signal.aborted) this.#parts.log.error({ err: error }, "teardown pass failed");
       }
-      await this.#wait(signal);
+      if (!this.#isHinted) await this.#bell.wait(PASS_INTERVAL_MS, signal);
+      this.#isHinted = false;
     }
   }
 
@@ -123,22 +125,5 @@ export class Teardown {
     const { bundles, store, clock } = this.#parts;
     await bundles.removeUnused((digests) => store.usedBundles(digests));
     this.#sweptAtMs = clock.now();
-  }
-
-  async #wait(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const end = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", end);
-        this.#endWait = undefined;
-        resolve();
-      };
-      const timer = setTimeout(end, PASS_INTERVAL_MS).unref();
-      signal.addEventListener("abort", end);
-      this.#endWait = end;
-      if (this.#isHinted) end();
-    });
-    this.#isHinted = false;
   }
 }

@@ -2,11 +2,13 @@
  * The bus between services without a message server: each subscribes to what the others publish, over gRPC, and comes
  * again when the stream breaks. What is published meanwhile is lost, as events may be.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type {
   EventServiceClient,
   EventServiceImplementation,
 } from "../../../gen/multinode/event/v1/event_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { Bell } from "../bell.js";
 import { badRequest } from "../errors.js";
 import type { Caller } from "../rpc/principal.js";
 import { type Bus, EVENT_KINDS, type EventBody, type EventKind, kindOfSubject, subjectOf } from "./bus.js";
@@ -57,7 +59,7 @@ export class PeerBus implements Bus {
       } catch {
         // The peer is away. Whoever listens looks for itself meanwhile.
       }
-      if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+      await delay(RECONNECT_MS, undefined, { signal }).catch(() => undefined);
     }
   }
 
@@ -72,34 +74,22 @@ export class PeerBus implements Bus {
           throw badRequest([{ field: `subjects[${index}]`, description: `"${subject}" is not a subject` }]);
         });
         let waiting: EventBody[] = [];
-        let wake: (() => void) | undefined;
+        const bell = new Bell();
         const tell = (event: EventBody) => {
           waiting.push(event);
           if (waiting.length > MOST_WAITING) waiting.shift();
-          wake?.();
+          bell.ring();
         };
         const unsubscribes = kinds.map((kind) => own.subscribe(kind, tell));
-        const stop = () => wake?.();
-        signal.addEventListener("abort", stop);
         try {
           yield { events: [] };
           while (!signal.aborted) {
-            if (waiting.length === 0) {
-              await new Promise<void>((resolve) => {
-                const timer = setTimeout(resolve, LIMITS.heartbeatIntervalMs);
-                wake = () => {
-                  clearTimeout(timer);
-                  resolve();
-                };
-              });
-              wake = undefined;
-            }
+            if (waiting.length === 0) await bell.wait(LIMITS.heartbeatIntervalMs, signal);
             const events = waiting;
             waiting = [];
             yield { events: events.map((event) => ({ event })) };
           }
         } finally {
-          signal.removeEventListener("abort", stop);
           for (const unsubscribe of unsubscribes) unsubscribe();
         }
       },
