@@ -6,6 +6,7 @@
  * to another scheduler 9 s after the last answer (at 18 s) and end themselves 20 s after it (at 29 s), and its lease is
  * over at 30 s. A scheduler that is killed is noticed at once.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type {
   ExecutionReport,
   HeldLease,
@@ -307,9 +308,14 @@ export class LeaseLoop {
         return;
       } catch (error) {
         if (!(error instanceof Refusal) || error.reason !== "Unavailable") throw error;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await this.#pause();
       }
     }
+  }
+
+  /** A moment, and none where this is to stop. */
+  async #pause(): Promise<void> {
+    await delay(RETRY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 
   /** Answers whether it was done. */
@@ -320,7 +326,7 @@ export class LeaseLoop {
     } catch (err) {
       if (!this.#stopping.signal.aborted) {
         this.#scheduler.settings.log.warn({ err }, "the invocation service does not answer; trying again");
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await this.#pause();
       }
       return false;
     }

@@ -3,6 +3,7 @@
  * they are taken. They go to the replica that leased what they are about, as long as it answers: it remembers what it leased,
  * and often has the one who watches. What no message can carry is not tried again: all that is behind it would wait for ever.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import {
   AppendLogsRequest,
   type DispatchServiceClient,
@@ -140,7 +141,7 @@ export class Reporter {
         if (bytesOf() > LIMITS.messageBytes) return "too large";
         this.#log.warn({ err }, "the invocation service did not take reports; they will be sent again");
         if (replica !== undefined) this.#passedOverUntil = performance.now() + PASSED_OVER_MS;
-        else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        else await delay(RETRY_MS);
       }
     }
     return undefined;

@@ -14,6 +14,7 @@
  * T4. What a worker runs that was not given to this scheduler is not current any more, and the worker is stopped for it.
  * T5. A scheduler that is stopped ends only workers that have nothing; the others go on elsewhere, as after its death.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type { LeasedExecution } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { HeldExecution } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
@@ -86,7 +87,7 @@ export class Takeover {
         if (isOwn !== undefined) break;
       } catch (err) {
         settings.log.warn({ err, workerId: worker.id }, "whose a worker is cannot be known now; asking again");
-        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+        await delay(ASK_AGAIN_MS);
       }
     }
     this.#questions.delete(worker);
