@@ -89,7 +89,7 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   const clock = systemClock;
   const ids = new IdSource(clock);
   const bus = new MemoryBus();
-  const secrets = stableSecrets(join(dataDir, "secrets.json"), ids);
+  const secrets = await stableSecrets(join(dataDir, "secrets.json"), ids);
 
   const registryDb = await openSqlite(join(dataDir, "registry.db"), registryMigrations);
   undo.push(() => registryDb.close());

@@ -27,10 +27,10 @@ export interface StableSecrets {
   readonly registry: Uint8Array;
 }
 
-export function stableSecrets(file: string, ids: IdSource): StableSecrets {
+export async function stableSecrets(file: string, ids: IdSource): Promise<StableSecrets> {
   if (!existsSync(file)) {
     const made = { schedulerId: ids.next("sch"), pageOffsets: randomBytes(32).toString("base64") };
-    writeWholeFile(file, JSON.stringify(made));
+    await writeWholeFile(file, JSON.stringify(made));
   }
   const { schedulerId, pageOffsets } = JSON.parse(readFileSync(file, "utf8")) as {
     schedulerId: string;

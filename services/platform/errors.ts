@@ -50,3 +50,16 @@ export function permissionDenied(message: string, metadata: Readonly<Record<stri
 export function apiKeyIsInvalid(): Refusal {
   return new Refusal("ApiKeyIsInvalid", 'the API key is missing or not valid: send "authorization: Bearer <key>"');
 }
+
+export function diskIsFull(owner: "server" | "database", cause: unknown): Refusal {
+  const refusal = new Refusal("ResourceExhausted", `the disk of the ${owner} is full: nothing was stored`, {
+    metadata: { limit: "disk" },
+    retryAfterMs: 5_000,
+  });
+  refusal.cause = cause;
+  return refusal;
+}
+
+export function serverIsStopping(details: RefusalDetails = {}): Refusal {
+  return new Refusal("Unavailable", "the server is stopping", details);
+}

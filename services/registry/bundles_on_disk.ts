@@ -11,7 +11,8 @@ import { join } from "node:path";
 import { ArchiveIsInvalidError, checkArchive } from "../../sdk/typescript/src/bundle/check_archive.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { Clock } from "../platform/clock.js";
-import { Refusal } from "../platform/errors.js";
+import { diskIsFull, Refusal } from "../platform/errors.js";
+import { syncFolder } from "../platform/store/whole_file.js";
 import { BUNDLE_GRACE_MS, type BundleStore, bundleDoesNotExist } from "./bundles.js";
 
 const ARCHIVE_FILE = /^([0-9a-f]{64})\.zip$/;
@@ -144,28 +145,13 @@ async function writeChecked(path: string, digest: string, chunks: AsyncIterable<
   return size;
 }
 
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 function bundleIsInvalid(message: string): Refusal {
   return new Refusal("BundleIsInvalid", message);
 }
 
 function asRefusal(error: unknown): unknown {
   if (error instanceof ArchiveIsInvalidError) return bundleIsInvalid(error.message);
-  if (errorCode(error) !== "ENOSPC") return error;
-  const refusal = new Refusal("ResourceExhausted", "the disk of the server is full: nothing was stored", {
-    metadata: { limit: "disk" },
-    retryAfterMs: 5_000,
-  });
-  refusal.cause = error;
-  return refusal;
+  return errorCode(error) === "ENOSPC" ? diskIsFull("server", error) : error;
 }
 
 function isMissing(error: unknown): boolean {

@@ -36,7 +36,7 @@ await runService("registry", settings, async ({ folder: { path }, log, connect }
     ids: new IdSource(clock),
     log,
     teardownClient: invocation.client(TeardownServiceDefinition),
-    secret: stableSecret(join(path, "secret")),
+    secret: await stableSecret(join(path, "secret")),
     resolveCacheMs: LIMITS.resolveCacheMs,
   });
   return {
@@ -60,7 +60,7 @@ await runService("registry", settings, async ({ folder: { path }, log, connect }
   };
 });
 
-function stableSecret(file: string): Uint8Array {
-  if (!existsSync(file)) writeWholeFile(file, randomBytes(32));
+async function stableSecret(file: string): Promise<Uint8Array> {
+  if (!existsSync(file)) await writeWholeFile(file, randomBytes(32));
   return readFileSync(file);
 }

@@ -61,7 +61,7 @@ export interface RegistryService {
   /** Knows API keys. */
   readonly authority: Authority;
   /** Makes an API key where there has never been one, after giving it to `keep`. Answers whether it made one. */
-  ensureFirstKey(keep: (token: string) => void): Promise<boolean>;
+  ensureFirstKey(keep: (token: string) => void | Promise<void>): Promise<boolean>;
   /** Begins to finish deletions. */
   start(): void;
   /** Ends what `start` began. The database and the bus stay open. */
@@ -129,7 +129,7 @@ export function createRegistry(settings: RegistrySettings): RegistryService {
         expireTimeMs: undefined,
       });
       // Kept first: a crash in between makes another key at the next start, and never one that nobody has.
-      keep(token);
+      await keep(token);
       return await store.createFirstApiKey(key);
     },
     start: () => teardown.start(),

@@ -69,7 +69,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
   // The same for all schedulers of the installation, which share the service token, so that a worker may come to any of
   // them. A new service token ends all workers.
   const tokens = new WorkerTokens(createHash("sha256").update(`workers of ${serviceToken}`).digest());
-  const schedulerId = stableId(join(path, "scheduler-id"), () => ids.next("sch"));
+  const schedulerId = await stableId(join(path, "scheduler-id"), () => ids.next("sch"));
   let url = "";
   const scheduler = createSchedulerService({
     schedulerId,
@@ -118,7 +118,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
   };
 });
 
-function stableId(file: string, make: () => string): string {
-  if (!existsSync(file)) writeWholeFile(file, make());
+async function stableId(file: string, make: () => string): Promise<string> {
+  if (!existsSync(file)) await writeWholeFile(file, make());
   return readFileSync(file, "utf8");
 }

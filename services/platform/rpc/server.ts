@@ -10,7 +10,7 @@ import {
 } from "nice-grpc";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { sentWhole } from "../../../sdk/typescript/src/protocol/whole_messages.js";
-import { Refusal } from "../errors.js";
+import { Refusal, serverIsStopping } from "../errors.js";
 import type { Logger } from "../log.js";
 import { requireProject } from "./access.js";
 import { Admission } from "./admission.js";
@@ -83,7 +83,7 @@ function middleware(settings: ServerSettings, admission: Admission): ServerMiddl
         over.abort();
       }
       credential.lost.throwIfAborted();
-      if (settings.stopping.aborted) throw new Refusal("Unavailable", "the server is stopping", { retryAfterMs: 500 });
+      if (settings.stopping.aborted) throw serverIsStopping({ retryAfterMs: 500 });
       return;
     } catch (error) {
       const answer = toAnswer(error, context, settings.log, call.method.path);

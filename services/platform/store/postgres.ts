@@ -16,7 +16,7 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type pg from "pg";
-import { Refusal } from "../errors.js";
+import { Refusal, serverIsStopping } from "../errors.js";
 import type { Db, Dialect, Migration, ReadTransaction, WriteOptions, WriteTransaction } from "./db.js";
 import {
   asRefusal,
@@ -96,7 +96,7 @@ class PostgresDb implements Db {
   }
 
   write<T>(work: (tx: WriteTransaction) => Promise<T>, options: WriteOptions<T> = {}): Promise<T> {
-    if (this.#closed) return Promise.reject(closedError());
+    if (this.#closed) return Promise.reject(serverIsStopping());
     if (this.#waiting.length >= MOST_WAITING) {
       return Promise.reject(new Refusal("Unavailable", `${MOST_WAITING} writes are waiting for the database`));
     }
@@ -114,7 +114,7 @@ class PostgresDb implements Db {
 
   async #look<T>(work: (tx: ReadTransaction) => Promise<T>, asOne: boolean): Promise<T> {
     for (let isLast = false; ; isLast = true) {
-      if (this.#closed) throw closedError();
+      if (this.#closed) throw serverIsStopping();
       const client = await connected(this.#readers);
       const tx = new PostgresTransaction(client, this.#statements, READ_DIALECT);
       if (asOne) tx.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
@@ -270,8 +270,4 @@ async function connected(pool: pg.Pool): Promise<pg.PoolClient> {
 function unknownOutcome(error: unknown): unknown {
   if (!(error instanceof ConnectionLost)) return asRefusal(error);
   return unavailable("the database did not say whether this was stored: it may be", error);
-}
-
-function closedError(): Refusal {
-  return new Refusal("Unavailable", "the server is stopping");
 }

@@ -1,6 +1,6 @@
 /** What went wrong with PostgreSQL, and what its callers are told. */
 import pg from "pg";
-import { badRequest, Refusal } from "../errors.js";
+import { badRequest, diskIsFull, Refusal } from "../errors.js";
 
 /** The connection broke, or was never there. */
 export class ConnectionLost extends Error {
@@ -83,14 +83,7 @@ export function asRefusal(error: unknown): unknown {
   if (error instanceof ConnectionLost) return unavailable("the database does not answer", error);
   if (!(error instanceof pg.DatabaseError)) return error;
   const code = codeOf(error);
-  if (code === DISK_FULL) {
-    const refusal = new Refusal("ResourceExhausted", "the disk of the database is full: nothing was stored", {
-      metadata: { limit: "disk" },
-      retryAfterMs: 5_000,
-    });
-    refusal.cause = error;
-    return refusal;
-  }
+  if (code === DISK_FULL) return diskIsFull("database", error);
   // The edge refuses such text by the name of its field; this is for what only services write.
   if (code === INVALID_TEXT) return badRequest([{ field: "", description: "a text holds a NUL character" }]);
   if (isConflict(error)) return unavailable("others are changing the same: nothing was stored", error);

@@ -14,7 +14,7 @@
 import { closeSync, openSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Refusal } from "../errors.js";
+import { diskIsFull, serverIsStopping } from "../errors.js";
 import type { Db, Dialect, Migration, ReadTransaction, SqlValue, WriteOptions, WriteTransaction } from "./db.js";
 import { DiskSync } from "./disk_sync.js";
 
@@ -118,14 +118,14 @@ class SqliteDb implements Db {
   }
 
   async peek<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T> {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw serverIsStopping();
     // One statement sees one state; several of them in one `read` may straddle a commit only if a write flushes between
     // two microtasks, which it cannot (D6).
     return await work(this.#reader);
   }
 
   write<T>(work: (tx: WriteTransaction) => Promise<T>, options: WriteOptions<T> = {}): Promise<T> {
-    if (this.#closed) return Promise.reject(closedError());
+    if (this.#closed) return Promise.reject(serverIsStopping());
     return new Promise<T>((resolve, reject) => {
       const write = { work, resolve, reject, options };
       this.#waiting.push(write as WaitingWrite);
@@ -296,15 +296,5 @@ function isOfDisk(error: unknown): boolean {
 }
 
 function asRefusal(error: unknown): unknown {
-  if (!isOfDisk(error)) return error;
-  const refusal = new Refusal("ResourceExhausted", "the disk of the server is full: nothing was stored", {
-    metadata: { limit: "disk" },
-    retryAfterMs: 5_000,
-  });
-  refusal.cause = error;
-  return refusal;
-}
-
-function closedError(): Refusal {
-  return new Refusal("Unavailable", "the server is stopping");
+  return isOfDisk(error) ? diskIsFull("server", error) : error;
 }

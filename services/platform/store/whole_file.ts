@@ -1,28 +1,28 @@
-/** Small files that are there whole or not at all, at whatever moment the process dies or the disk is full. */
-import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from "node:fs";
+/** Files that are there whole or not at all, at whatever moment the process dies or the disk is full. */
+import { open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Writes a file that only its owner may read. What was there before stays until the new content is on the disk. */
-export function writeWholeFile(path: string, content: string | Uint8Array): void {
+export async function writeWholeFile(path: string, content: string | Uint8Array): Promise<void> {
   const unfinished = `${path}.new`;
-  const fd = openSync(unfinished, "w", 0o600);
+  const file = await open(unfinished, "w", 0o600);
   try {
-    writeFileSync(fd, content);
-    fsyncSync(fd);
+    await file.writeFile(content);
+    await file.sync();
   } finally {
-    closeSync(fd);
+    await file.close();
   }
-  renameSync(unfinished, path);
-  syncFolder(dirname(path));
+  await rename(unfinished, path);
+  await syncFolder(dirname(path));
 }
 
-/** The new name is on the disk, too; Windows has no way to ask for that. */
-function syncFolder(path: string): void {
+/** The new names in it are on the disk, too; Windows has no way to ask for that. */
+export async function syncFolder(path: string): Promise<void> {
   if (process.platform === "win32") return;
-  const fd = openSync(path, "r");
+  const folder = await open(path, "r");
   try {
-    fsyncSync(fd);
+    await folder.sync();
   } finally {
-    closeSync(fd);
+    await folder.close();
   }
 }
