@@ -28,6 +28,7 @@ import { createRegistry } from "../registry/service.js";
 import { registryMigrations } from "../registry/sql/schema.js";
 import { ProcessRuntime } from "../scheduler/runtime/process.js";
 import type { Runtime } from "../scheduler/runtime/runtime.js";
+import { DEFAULT_MAX_WORKERS, DEFAULT_SPARE_WORKERS } from "../scheduler/scheduler_settings.js";
 import { createSchedulerService } from "../scheduler/service.js";
 import { WorkerTokens } from "../scheduler/worker_token.js";
 import { tellActivity } from "./activity.js";
@@ -41,9 +42,9 @@ export interface EmbeddedOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly insecure?: boolean;
-  /** Workers at the same time. Default 64. */
+  /** Workers at the same time. Default `DEFAULT_MAX_WORKERS`. */
   readonly maxWorkers?: number;
-  /** Workers that are booted ahead. Default 2. */
+  /** Workers that are booted ahead. Default `DEFAULT_SPARE_WORKERS`. */
   readonly spareWorkers?: number;
   /** Largest payload, in bytes. Default 250,000. */
   readonly maxPayloadBytes?: number;
@@ -66,8 +67,6 @@ export interface EmbeddedServer {
   stop(): Promise<void>;
 }
 
-const DEFAULT_MAX_WORKERS = 64;
-const DEFAULT_SPARE_WORKERS = 2;
 /** How long a stop may take before what is left is broken off. */
 const STOP_BOUND_MS = 5_000;
 

@@ -15,6 +15,7 @@ import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { runService } from "../platform/service_process.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openRuntime, RUNTIME_SETTINGS } from "./runtime/runtime_settings.js";
+import { DEFAULT_MAX_WORKERS, DEFAULT_SPARE_WORKERS } from "./scheduler_settings.js";
 import { createSchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
 
@@ -45,8 +46,8 @@ const settings = readSettings(
       .pipe(z.array(workerUrl))
       .default([]),
     ...PAYLOAD_SETTING,
-    MULTINODE_MAX_WORKERS: count(10_000).default(64),
-    MULTINODE_SPARE_WORKERS: count(100).default(2),
+    MULTINODE_MAX_WORKERS: count(10_000).default(DEFAULT_MAX_WORKERS),
+    MULTINODE_SPARE_WORKERS: count(100).default(DEFAULT_SPARE_WORKERS),
     ...RUNTIME_SETTINGS,
   },
   process.env,

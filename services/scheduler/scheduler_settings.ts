@@ -8,6 +8,9 @@ import type { Lessor } from "./lessors.js";
 import type { Runtime } from "./runtime/runtime.js";
 import type { WorkerTokens } from "./worker_token.js";
 
+export const DEFAULT_MAX_WORKERS = 64;
+export const DEFAULT_SPARE_WORKERS = 2;
+
 export interface SchedulerSettings {
   readonly schedulerId: string;
   readonly dispatch: DispatchServiceClient;

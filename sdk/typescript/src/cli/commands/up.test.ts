@@ -2,9 +2,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { EmbeddedOptions } from "../../../../../services/embedded/embedded.js";
 import { writeLoginFile } from "../../credentials.js";
 import { runCommand } from "../testing/test_io.js";
-import type { EmbeddedServerOptions, StartServer } from "./up.js";
+import type { StartServer } from "./up.js";
 
 const URL = "http://127.0.0.1:7411";
 
@@ -17,7 +18,7 @@ afterEach(() => rm(home, { recursive: true }));
 /** Runs `up` with a server that is interrupted as soon as it is up. */
 async function up(argv: readonly string[], options: { isTerminal?: boolean; failure?: Error } = {}) {
   const interrupted = new AbortController();
-  const given: EmbeddedServerOptions[] = [];
+  const given: EmbeddedOptions[] = [];
   let stops = 0;
   const startServer: StartServer = async (serverOptions) => {
     given.push(serverOptions);

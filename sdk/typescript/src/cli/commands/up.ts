@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
+import type { EmbeddedOptions, EmbeddedServer } from "../../../../../services/embedded/embedded.js";
 import { loginFilePath, multinodeHome, readLoginFile, writeLoginFile } from "../../credentials.js";
 import { payloadLimit } from "../../payload_limit.js";
 import { LIMITS } from "../../protocol/limits.js";
@@ -24,35 +25,10 @@ interface UpOptions {
   json?: boolean;
 }
 
-/** A server inside of this process, as `services/embedded` gives it. */
-export interface EmbeddedServer {
-  readonly url: string;
-  /** File that holds the API key made at the first start. */
-  readonly apiKeyFile: string;
-  readonly firstStart: boolean;
-  /** Settles when the server has ended; rejects where it ended by a fault. */
-  readonly closed: Promise<void>;
-  stop(): Promise<void>;
-}
-
-export interface EmbeddedServerOptions {
-  /** Absolute path. Made where it is missing. */
-  readonly dataDir: string;
-  readonly host: string;
-  /** 0 takes a free one. */
-  readonly port: number;
-  /** Whether other machines may reach it, though it speaks without TLS. */
-  readonly insecure?: boolean;
-  readonly maxWorkers?: number;
-  readonly maxPayloadBytes: number;
-  /** Told in one line of each thing that happens, such as a deployment or the end of an invocation. */
-  readonly onActivity?: (line: string) => void;
-}
-
-export type StartServer = (options: EmbeddedServerOptions) => Promise<EmbeddedServer>;
+export type StartServer = (options: EmbeddedOptions) => Promise<EmbeddedServer>;
 
 /** The server is loaded only here, so that the other commands answer at once. */
-export async function startEmbeddedServer(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
+export async function startEmbeddedServer(options: EmbeddedOptions): Promise<EmbeddedServer> {
   const { startEmbedded } = await import("../../../../../services/embedded/embedded.js");
   return startEmbedded(options);
 }
