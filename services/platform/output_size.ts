@@ -8,5 +8,5 @@ export function outputSizeError(value: Payload | undefined, limit: number, what:
 }
 
 export function outputSizeText(what: string, size: number, limit: number): string {
-  return `FunctionOutputSizeLimitExceeded: the ${what} has ${size} bytes, more than the limit of ${limit}`;
+  return `PayloadSizeLimitExceeded: the ${what} has ${size} bytes, more than the limit of ${limit}`;
 }

@@ -126,7 +126,7 @@ describe("a worker", () => {
     await test.becomes(mine.assigned.invocationId, { ...failed, error: "Error: the worker said no result" });
     foreign.return("x".repeat(250_001));
     const { error } = await test.becomes(foreign.assigned.invocationId, failed);
-    expect(error).toBe("FunctionOutputSizeLimitExceeded: the result has 250003 bytes, more than the limit of 250000");
+    expect(error).toBe("PayloadSizeLimitExceeded: the result has 250003 bytes, more than the limit of 250000");
   });
 
   it("that says what hardly fits into a message holds up nobody's reports", async () => {
@@ -149,9 +149,7 @@ describe("a worker", () => {
     const { mine, foreign } = await two();
     mine.yield("x".repeat(250_001));
     const { error } = await test.becomes(mine.assigned.invocationId, { status: Status.FAILED, terminated: true });
-    expect(error).toBe(
-      "FunctionOutputSizeLimitExceeded: the yielded value has 250003 bytes, more than the limit of 250000",
-    );
+    expect(error).toBe("PayloadSizeLimitExceeded: the yielded value has 250003 bytes, more than the limit of 250000");
     foreign.return(1);
     await test.becomes(foreign.assigned.invocationId, { status: Status.SUCCEEDED });
   });

@@ -140,7 +140,7 @@ describe("what no message can carry", () => {
     reporter.report(reportOf("next"), settled);
     await drained();
     expect(sent.map(namesOf)).toEqual([["large"], ["next"]]);
-    const error = expect.stringMatching(/^FunctionOutputSizeLimitExceeded: the end has 83886\d\d bytes/);
+    const error = expect.stringMatching(/^PayloadSizeLimitExceeded: the end has 83886\d\d bytes/);
     const value = { result: { value: { error } }, released: true, workerId: "wrk" };
     expect(sent[0]).toMatchObject({ reports: [{ event: { $case: "ended", value } }] });
     expect(settled.mock.calls).toEqual([[undefined], [undefined]]);

@@ -22,7 +22,7 @@ describe("a result", () => {
   });
 
   it("that is too large, or none, is an error", () => {
-    const error = "FunctionOutputSizeLimitExceeded: the result has 11 bytes, more than the limit of 10";
+    const error = "PayloadSizeLimitExceeded: the result has 11 bytes, more than the limit of 10";
     const tooLarge = boundedResult({ $case: "returned", value: { value: payload(11) } }, 10);
     expect(tooLarge).toEqual({ $case: "threw", value: { error } });
     expect(boundedResult(undefined, 10)).toEqual({

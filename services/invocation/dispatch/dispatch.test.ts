@@ -199,7 +199,7 @@ describe("reports", () => {
     const id = await test.start("f");
     await test.report(reports.returned(await leaseOne(), "x".repeat(250_000), true));
     expect(await test.get(id)).toMatchObject({ status: Status.PENDING, numFailedAttempts: 1 });
-    expect((await test.get(id)).error).toMatch(/FunctionOutputSizeLimitExceeded.*250002.*250000/);
+    expect((await test.get(id)).error).toMatch(/PayloadSizeLimitExceeded.*250002.*250000/);
   });
 
   it("of a long error are cut, with a mark", async () => {
