@@ -2,6 +2,7 @@
 import { expect, it, vi } from "vitest";
 import { Outcome, Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
 import { decode } from "../../sdk/typescript/src/codec.js";
+import { Random } from "../../test/chaos/random.js";
 import { openTestInvocations } from "../invocation/test_invocation.js";
 import { Refusal } from "../platform/errors.js";
 import type { FakeExecution } from "./runtime/fake.js";
@@ -11,25 +12,14 @@ const COUNT = 150;
 const MAX_CONCURRENCY = 4;
 const MAX_RETRIES = 50;
 
-/** Numbers from 0 to 1 that a seed brings back. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 it("brings every invocation to one end, and gives every slot back", { timeout: 60_000 }, async () => {
   const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
   console.info(`seed ${seed}`);
-  const random = randomOf(seed);
+  const random = new Random(seed);
   const test = await openTestInvocations();
   test.service.start();
   const options = { maxConcurrency: MAX_CONCURRENCY, maxRetries: MAX_RETRIES, gracePeriodMs: 20 };
-  test.catalog.add("fresh", { ...options, cpu: random() < 0.5 ? 1 : 0.5 }); // with a whole one a worker is started for it
+  test.catalog.add("fresh", { ...options, cpu: random.chance(0.5) ? 1 : 0.5 }); // with a whole one a worker is started for it
   test.catalog.add("warm", { ...options, maxInvocationsPerWorker: 0, workerConcurrency: 2 });
 
   const live = new Map<FakeExecution, string>();
@@ -39,17 +29,17 @@ it("brings every invocation to one end, and gives every slot back", { timeout: 6
     // G7: of a fresh function, a slot is held as long as the worker exists.
     const fresh = [...live].filter(([{ worker }, name]) => worker.exists && name === "fresh");
     most = Math.max(most, fresh.length);
-    setTimeout(() => act(execution), random() * 10);
+    setTimeout(() => act(execution), random.next() * 10);
   };
   const act = (execution: FakeExecution): void => {
     const { worker, assigned } = execution;
-    const dice = random();
+    const dice = random.next();
     if (dice < 0.1) return worker.die("was killed");
     if (dice < 0.15) return execution.throw("Error: bad luck");
     if (dice < 0.2) return; // it hangs, until it is cancelled
     if (dice < 0.4) {
       worker.disconnect();
-      setTimeout(() => worker.exists && worker.connect(), random() * 20);
+      setTimeout(() => worker.exists && worker.connect(), random.next() * 20);
     }
     if (dice < 0.6) execution.yield("half");
     execution.return(`${assigned.invocationId}/${assigned.attemptNumber}`);
@@ -61,10 +51,10 @@ it("brings every invocation to one end, and gives every slot back", { timeout: 6
   const schedulers = [0, 1].map(() => {
     const faults = faultyDispatch(test.dispatch);
     faults.before = async () => {
-      if (isFaulty && random() < 0.05) throw new Refusal("Unavailable", "not now");
+      if (isFaulty && random.chance(0.05)) throw new Refusal("Unavailable", "not now");
     };
     faults.after = async (method) => {
-      if (!isFaulty || random() >= 0.05) return;
+      if (!isFaulty || !random.chance(0.05)) return;
       if (method === "leaseInvocations" && lostLeases++ >= 2) return;
       throw new Refusal("Unavailable", "the answer was lost");
     };
@@ -80,7 +70,7 @@ it("brings every invocation to one end, and gives every slot back", { timeout: 6
 
   const ids: string[] = [];
   for (let i = 0; i < COUNT; i++) {
-    const name = random() < 0.5 ? "fresh" : "warm";
+    const name = random.chance(0.5) ? "fresh" : "warm";
     const id = await test.start(name);
     functionOf.set(id, name);
     ids.push(id);
@@ -88,7 +78,7 @@ it("brings every invocation to one end, and gives every slot back", { timeout: 6
   // What hangs is cancelled, and something else with it.
   const cancelling = setInterval(() => {
     for (const [{ worker, assigned }] of live) {
-      if (worker.exists && random() < 0.05) void test.cancel(assigned.invocationId).catch(() => {});
+      if (worker.exists && random.chance(0.05)) void test.cancel(assigned.invocationId).catch(() => {});
     }
   }, 30);
   setTimeout(() => {

@@ -2,6 +2,7 @@
 import { expect, it, vi } from "vitest";
 import { Outcome, Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { Random } from "../../test/chaos/random.js";
 import type { FakeExecution } from "./runtime/fake.js";
 import { openTestCluster, type Replica } from "./test_cluster.js";
 
@@ -10,21 +11,10 @@ const MAX_CONCURRENCY = 5;
 const MAX_RETRIES = 20;
 const ROUNDS = 25;
 
-/** Numbers from 0 to 1 that a seed brings back. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 it("never exceeds a limit, and spends no attempt whose worker lived", { timeout: 90_000 }, async () => {
   const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
   console.info(`seed ${seed}`);
-  const random = randomOf(seed);
+  const random = new Random(seed);
   const names = new Map<string, string>();
   const began: FakeExecution[] = [];
   const returned = new Set<string>();
@@ -38,18 +28,18 @@ it("never exceeds a limit, and spends no attempt whose worker lived", { timeout:
     const isWarm = ({ assigned }: FakeExecution) => names.get(assigned.invocationId) === "warm";
     most.warm = Math.max(most.warm, warm.filter(isWarm).length);
     setTimeout(() => {
-      if (random() < 0.3 && execution.worker.exists) {
+      if (random.chance(0.3) && execution.worker.exists) {
         execution.worker.disconnect();
         execution.worker.connect();
       }
-      if (random() < 0.3) execution.yield("half");
+      if (random.chance(0.3)) execution.yield("half");
       returned.add(execution.id);
       execution.return(`${execution.assigned.invocationId}/${execution.assigned.attemptNumber}`);
-    }, random() * 150);
+    }, random.next() * 150);
   };
   const cluster = await openTestCluster(run, { fenced: true });
   const { invocations } = cluster;
-  const cpu = random() < 0.5 ? 1 : 0.5; // with a whole one a worker is started for it
+  const cpu = random.chance(0.5) ? 1 : 0.5; // with a whole one a worker is started for it
   invocations.catalog.add("fresh", { cpu, maxConcurrency: MAX_CONCURRENCY, maxRetries: MAX_RETRIES });
   const warm = { maxInvocationsPerWorker: 0, workerConcurrency: 3 };
   invocations.catalog.add("warm", { ...warm, maxConcurrency: MAX_CONCURRENCY, maxRetries: MAX_RETRIES });
@@ -57,17 +47,17 @@ it("never exceeds a limit, and spends no attempt whose worker lived", { timeout:
   const living: Replica[] = [await cluster.open(options), await cluster.open(options)];
   const ids: string[] = [];
   for (let i = 0; i < COUNT; i++) {
-    const name = random() < 0.5 ? "fresh" : "warm";
+    const name = random.chance(0.5) ? "fresh" : "warm";
     const id = await invocations.start(name);
     names.set(id, name);
     ids.push(id);
   }
 
   for (let round = 0; round < ROUNDS; round++) {
-    await new Promise((resolve) => setTimeout(resolve, random() * 150));
-    const victim = living.splice(Math.floor(random() * living.length), 1)[0];
+    await new Promise((resolve) => setTimeout(resolve, random.next() * 150));
+    const victim = living.splice(Math.floor(random.next() * living.length), 1)[0];
     if (victim === undefined) throw new Error("nobody lives");
-    const dice = random();
+    const dice = random.next();
     if (dice < 0.6) {
       victim.kill();
       living.push(await cluster.open(dice < 0.3 ? { ...options, schedulerId: victim.id } : options));
@@ -81,7 +71,7 @@ it("never exceeds a limit, and spends no attempt whose worker lived", { timeout:
         );
         expect(adrift).toEqual([]);
       });
-      await cluster.forward(random() < 0.5 ? LIMITS.leaseDurationMs + 2_000 : 10_000);
+      await cluster.forward(random.chance(0.5) ? LIMITS.leaseDurationMs + 2_000 : 10_000);
       wake();
       living.push(victim);
     }

@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { LABELS } from "../../services/scheduler/runtime/docker_profile.js";
 import { type Cluster, type ClusterOptions, startCluster } from "../harness/cluster.js";
 import { connectTarget } from "../harness/connected_target.js";
+import { repositoryFile } from "../harness/repository.js";
 import { checkLimits } from "./at_once.js";
 import { History } from "./history.js";
 import { readJournal } from "./journal.js";
@@ -13,7 +14,6 @@ import { Random } from "./random.js";
 import { Recorder } from "./recorder.js";
 import { leftOverProcesses, queuesIn } from "./remains.js";
 import type { ChaosSettings } from "./rounds.js";
-import { REPOSITORY } from "./server.js";
 import { judge } from "./verdict.js";
 
 export interface Scene {
@@ -42,7 +42,7 @@ export async function onCluster(
   try {
     const recorder = await Recorder.open(cluster.hostForWorkers, journal);
     const target = connectTarget({ apiUrl: cluster.apiUrl, apiKey: cluster.apiKey, kind: "services" });
-    const tasks = await readFile(join(REPOSITORY, "test/chaos/tasks/main.ts"), "utf8");
+    const tasks = await readFile(repositoryFile("test/chaos/tasks/main.ts"), "utf8");
     const { projectName } = await target.deploy({ "main.ts": tasks });
     tell(`a cluster with workers in ${options.runtime === "docker" ? "containers" : "processes"} is up`);
     const load = new Load({ client: target.client, projectName, history, journal: recorder.address });

@@ -6,9 +6,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { repositoryFile } from "../harness/repository.js";
 import { measureMemory } from "./memory_growth.js";
 import { endlessMap, neverReadWatches } from "./memory_loads.js";
-import { REPOSITORY } from "./server.js";
 
 /** Growth that caches and a lazy garbage collector may need. */
 const MOST_GROWTH_MB = 150;
@@ -16,7 +16,7 @@ const MOST_GROWTH_MB = 150;
 const { values } = parseArgs({ options: { short: { type: "boolean", default: false }, seconds: { type: "string" } } });
 const seconds = Number(values.seconds ?? (values.short ? 10 : 60));
 const settleMs = values.short ? 2_000 : 5_000;
-const tasks = await readFile(join(REPOSITORY, "test/chaos/memory_tasks/main.ts"), "utf8");
+const tasks = await readFile(repositoryFile("test/chaos/memory_tasks/main.ts"), "utf8");
 
 function signed(megabytes: number): string {
   return `${megabytes >= 0 ? "+" : ""}${megabytes.toFixed(0)}`;

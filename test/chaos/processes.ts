@@ -1,6 +1,7 @@
 /** What Linux tells of the processes of a test. */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { statFields } from "../harness/process_status.js";
 
 export interface ProcessName {
   readonly pid: number;
@@ -57,12 +58,6 @@ function allPids(): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
-}
-
-/** The fields of stat after the name, which may hold anything, in parentheses: state, parent, ..., start time at 19. */
-function statFields(pid: number): string[] | undefined {
-  const stat = readOrEmpty(`/proc/${pid}/stat`);
-  return stat === "" ? undefined : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
 function readOrEmpty(file: string): string {

@@ -3,13 +3,14 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectTarget } from "../harness/connected_target.js";
+import { repositoryFile } from "../harness/repository.js";
 import type { ChaosArguments } from "./chaos_arguments.js";
 import { History, type HistoryEvent } from "./history.js";
 import { Load } from "./load.js";
 import { isAlive, type ProcessName, signalProcess, until } from "./processes.js";
 import { Random } from "./random.js";
 import { remainsOf } from "./remains.js";
-import { REPOSITORY, RestartableServer } from "./server.js";
+import { RestartableServer } from "./server.js";
 import { judge } from "./verdict.js";
 import { FUNCTION_NAMES, planStarts } from "./workload.js";
 
@@ -37,7 +38,7 @@ export async function runChaos(settings: ChaosSettings): Promise<string[]> {
   const server = new RestartableServer(join(folder, "data"));
   try {
     const target = connectTarget(await server.start());
-    const tasks = await readFile(join(REPOSITORY, "test/chaos/tasks/main.ts"), "utf8");
+    const tasks = await readFile(repositoryFile("test/chaos/tasks/main.ts"), "utf8");
     const { projectName } = await target.deploy({ "main.ts": tasks });
     const load = new Load({ client: target.client, projectName, history, journal });
     const starts = planStarts(random, invocations);

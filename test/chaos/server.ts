@@ -2,16 +2,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { CLI_PROGRAM } from "../harness/cli_program.js";
 import { startEmbeddedTarget } from "../harness/embedded_target.js";
 import type { RunningTarget } from "../harness/running_target.js";
 import { childrenOf, type ProcessName, signalProcess } from "./processes.js";
-
-/** This file runs compiled, as build/test/chaos/server.js, and under vitest as it is. */
-export const REPOSITORY = fileURLToPath(
-  new URL(import.meta.url.endsWith(".js") ? "../../.." : "../..", import.meta.url),
-);
-export const CLI = `${REPOSITORY}/sdk/typescript/dist/cli.js`;
 
 /** Longest time from SIGTERM to the end. */
 const STOP_BOUND_MS = 15_000;
@@ -43,7 +37,7 @@ export class RestartableServer {
 
   /** Starts it and kills it after so long, in the middle of its start. */
   async startAndKill(afterMs: number): Promise<void> {
-    const args = [CLI, "up", "--port", String(this.#port), "--data-dir", this.dataDir, "--json"];
+    const args = [CLI_PROGRAM, "up", "--port", String(this.#port), "--data-dir", this.dataDir, "--json"];
     const child = spawn(process.execPath, args, {
       stdio: "ignore",
       detached: true,

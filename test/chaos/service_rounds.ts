@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectTarget } from "../harness/connected_target.js";
+import { repositoryFile } from "../harness/repository.js";
 import { type ServiceName, startServicesTarget } from "../harness/services_target.js";
 import { History } from "./history.js";
 import { Load } from "./load.js";
@@ -10,7 +11,6 @@ import { childrenOf, type ProcessName } from "./processes.js";
 import { Random } from "./random.js";
 import { remainsOf } from "./remains.js";
 import type { ChaosSettings } from "./rounds.js";
-import { REPOSITORY } from "./server.js";
 import { judge } from "./verdict.js";
 import { FUNCTION_NAMES, planStarts } from "./workload.js";
 
@@ -28,7 +28,7 @@ export async function runServiceChaos(settings: ChaosSettings): Promise<string[]
   const services = await startServicesTarget(folder);
   try {
     const target = connectTarget(services);
-    const tasks = await readFile(join(REPOSITORY, "test/chaos/tasks/main.ts"), "utf8");
+    const tasks = await readFile(repositoryFile("test/chaos/tasks/main.ts"), "utf8");
     const { projectName } = await target.deploy({ "main.ts": tasks });
     const load = new Load({ client: target.client, projectName, history, journal });
     const starts = planStarts(random, invocations);

@@ -1,9 +1,9 @@
 /** Certificates for tests, made by the script for development. */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { CertificateFiles } from "../../services/platform/rpc/certificates.js";
+import { repositoryFile } from "./repository.js";
 
 export type CertificateName = "registry" | "invocation" | "scheduler" | "gateway" | "nats";
 
@@ -12,9 +12,7 @@ export async function makeCertificates(
   folder: string,
   hosts: readonly string[] = [],
 ): Promise<(name: CertificateName) => CertificateFiles> {
-  const root = import.meta.url.endsWith(".js") ? "../../../" : "../../";
-  const script = fileURLToPath(new URL(`${root}scripts/make_certs.mjs`, import.meta.url));
-  await promisify(execFile)(process.execPath, [script, folder, ...hosts]);
+  await promisify(execFile)(process.execPath, [repositoryFile("scripts/make_certs.mjs"), folder, ...hosts]);
   return (name) => ({
     cert: join(folder, `${name}.crt`),
     key: join(folder, `${name}.key`),

@@ -1,4 +1,4 @@
-import { fileURLToPath } from "node:url";
+import { repositoryFile } from "./repository.js";
 
 /** Of this process's environment: what a program needs to run, and to trust the server. */
 export const CLI_ENVIRONMENT = {
@@ -6,7 +6,5 @@ export const CLI_ENVIRONMENT = {
   NODE_EXTRA_CA_CERTS: process.env["NODE_EXTRA_CA_CERTS"],
 };
 
-/** The built command line, from the sources and from their build. */
-export const CLI_PROGRAM = fileURLToPath(
-  new URL(`${import.meta.url.endsWith(".js") ? "../" : ""}../../sdk/typescript/dist/cli.js`, import.meta.url),
-);
+/** The built command line. */
+export const CLI_PROGRAM = repositoryFile("sdk/typescript/dist/cli.js");

@@ -6,7 +6,6 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type Docker from "dockerode";
 import { LABELS, workerNetwork } from "../../services/scheduler/runtime/docker_profile.js";
 import { installationIdOf } from "../../services/scheduler/runtime/runtime_settings.js";
@@ -15,6 +14,7 @@ import { freePort } from "./free_port.js";
 import { NatsServer } from "./nats.js";
 import { Nginx } from "./nginx.js";
 import { startPostgres, type TestPostgres } from "./postgres.js";
+import { serviceProgram } from "./repository.js";
 import { type ServerProcess, startServerProcess } from "./server_process.js";
 
 const SERVICES = ["registry", "invocation-1", "invocation-2", "scheduler-1", "scheduler-2"] as const;
@@ -227,7 +227,7 @@ function serviceMembers(
     const program = programOf(name);
     const server = await startServerProcess({
       name,
-      args: [fileURLToPath(new URL(`${built()}services/${program}/main.js`, import.meta.url))],
+      args: [serviceProgram(program)],
       env: {
         MULTINODE_DATA_DIR: join(folder, name),
         MULTINODE_LISTEN: addresses[name],
@@ -282,9 +282,4 @@ function find(members: readonly Member[], name: MemberName): Member {
   const member = members.find((other) => other.name === name);
   if (member === undefined) throw new Error(`the cluster has no ${name}`);
   return member;
-}
-
-/** The build, as seen from the sources, and from the build itself. */
-function built(): string {
-  return import.meta.url.endsWith(".js") ? "../../" : "../../build/";
 }

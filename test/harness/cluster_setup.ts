@@ -3,10 +3,10 @@ import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
 import { startEngine, type TestEngine } from "./docker.js";
+import { repositoryFile } from "./repository.js";
 import "./gate.js";
 import "./target.js";
 
@@ -79,7 +79,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 async function runScript(name: string, args: readonly string[], options: { env: NodeJS.ProcessEnv; timeout: number }) {
-  const script = fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url));
+  const script = repositoryFile(`scripts/${name}`);
   return await promisify(execFile)(process.execPath, [script, ...args], options);
 }
 

@@ -2,12 +2,12 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { bundleProject, type ProjectBundle } from "../../sdk/typescript/src/bundle/bundle_project.js";
 import { type ProjectDemand, uploadVersion } from "../../sdk/typescript/src/cli/upload.js";
 import { MultinodeClient } from "../../sdk/typescript/src/client.js";
 import { type DeployedFunction, getDeployedFunction } from "../../sdk/typescript/src/deployed.js";
 import * as sdk from "../../sdk/typescript/src/index.js";
+import { repositoryFile } from "./repository.js";
 import type { RunningTarget } from "./running_target.js";
 
 /** Longest time that bundling and storing one version may take. */
@@ -126,9 +126,4 @@ export async function writeProject(files: Files): Promise<string> {
   }
   await symlink(repositoryFile("node_modules"), join(folder, "node_modules"));
   return folder;
-}
-
-/** A file of this repository, from the sources and from their build. What is in `dist` is made by `npm run build`. */
-function repositoryFile(path: string): string {
-  return fileURLToPath(new URL(`${import.meta.url.endsWith(".js") ? "../" : ""}../../${path}`, import.meta.url));
 }

@@ -6,13 +6,13 @@ import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import Docker from "dockerode";
 import { type GroupLeader, leaderOf } from "../../services/scheduler/runtime/process_group.js";
 import { killWithUs } from "./kill_with_us.js";
 import { untilOwnNetwork } from "./own_network.js";
-import { standsStill } from "./process_status.js";
+import { standsStill, statFields } from "./process_status.js";
+import { repositoryFile } from "./repository.js";
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 20_000;
@@ -238,8 +238,7 @@ function processes(): { readonly pid: number; readonly parent: number; readonly 
   return readdirSync("/proc").flatMap((entry) => {
     if (!/^\d+$/.test(entry) || Number(entry) === process.pid) return [];
     try {
-      const stat = readFileSync(`/proc/${entry}/stat`, "utf8");
-      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+      const parent = Number(statFields(Number(entry))?.[1]);
       return [{ pid: Number(entry), parent, command: readFileSync(`/proc/${entry}/cmdline`, "utf8") }];
     } catch {
       return []; // it ended meanwhile
@@ -248,9 +247,7 @@ function processes(): { readonly pid: number; readonly parent: number; readonly 
 }
 
 async function runScript(name: string, args: readonly string[], socketPath: string): Promise<void> {
-  const root = import.meta.url.endsWith(".js") ? "../../../" : "../../";
-  const script = fileURLToPath(new URL(`${root}scripts/${name}`, import.meta.url));
-  await run(process.execPath, [script, ...args], socketPath);
+  await run(process.execPath, [repositoryFile(`scripts/${name}`), ...args], socketPath);
 }
 
 async function run(command: string, args: readonly string[], socketPath: string): Promise<void> {

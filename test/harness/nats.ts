@@ -5,9 +5,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { freePort } from "./free_port.js";
 import { killWithUs } from "./kill_with_us.js";
+import { repositoryFile } from "./repository.js";
 
 export const openToAll = "open to all";
 
@@ -54,10 +54,7 @@ export class NatsServer {
   /** Resolves when it accepts connections. */
   async start(): Promise<void> {
     const { config = "nats-server.conf", env = {} } = this.#options;
-    const file =
-      config === openToAll
-        ? join(this.#folder, "open.conf")
-        : fileURLToPath(new URL(`${repository()}deploy/nats/${config}`, import.meta.url));
+    const file = config === openToAll ? join(this.#folder, "open.conf") : repositoryFile(`deploy/nats/${config}`);
     if (config === openToAll) await writeFile(file, OPEN_CONFIG);
     const child = spawn("nats-server", ["-c", file, "-a", this.#options.host ?? "127.0.0.1", "-p", String(this.port)], {
       cwd: this.#folder,
@@ -136,9 +133,4 @@ function passwords(): Record<string, string> {
   return Object.fromEntries(
     NATS_USERS.map((user) => [`MULTINODE_NATS_${user.toUpperCase()}_PASSWORD`, passwordOf(user)]),
   );
-}
-
-/** As seen from the sources, and from what tsc makes of them in `build`. */
-function repository(): string {
-  return import.meta.url.endsWith(".js") ? "../../../" : "../../";
 }

@@ -6,8 +6,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { killWithUs } from "./kill_with_us.js";
+import { repositoryFile } from "./repository.js";
 
 const START_TIMEOUT_MS = 10_000;
 const POLL_MS = 20;
@@ -78,7 +78,7 @@ export class Nginx {
 
   async #configuration(): Promise<string> {
     const { config, replace, folder } = this.#options;
-    const source = fileURLToPath(new URL(`${repository()}deploy/gateway/${config}`, import.meta.url));
+    const source = repositoryFile(`deploy/gateway/${config}`);
     // Its standard error is a socket here, which cannot be opened by its name.
     const file = (await readFile(source, "utf8")).replaceAll("/dev/stderr", "stderr");
     // What docker-compose.yml mounts where services speak plain text.
@@ -113,9 +113,4 @@ async function accepts(address: string): Promise<boolean> {
   } finally {
     socket.destroy();
   }
-}
-
-/** As seen from the sources, and from what tsc makes of them in `build`. */
-function repository(): string {
-  return import.meta.url.endsWith(".js") ? "../../../" : "../../";
 }

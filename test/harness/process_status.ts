@@ -1,5 +1,5 @@
 /** Processes of this machine, as its kernel shows them. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
 /** Its user, capabilities and whatever else `/proc/<pid>/status` has, by name. */
@@ -8,7 +8,19 @@ export async function processStatus(pid: number): Promise<Record<string, string>
   return Object.fromEntries(lines.map((line) => line.split(":\t"))) as Record<string, string>;
 }
 
+/** The fields of stat after the name, which may hold anything, in parentheses: state, parent, ..., start time at 19. */
+export function statFields(pid: number): string[] | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  } catch {
+    return undefined; // it is gone
+  }
+}
+
+/** A process that has ended, and that nobody has asked about, is a zombie: it does not live. */
 export function isAlive(pid: number): boolean {
+  if (existsSync("/proc")) return !/^[ZX]?$/.test(statFields(pid)?.[0] ?? "");
   try {
     process.kill(pid, 0);
     return true;

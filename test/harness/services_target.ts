@@ -2,11 +2,11 @@
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import type { SecureClientSessionOptions } from "node:http2";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { freePort } from "./free_port.js";
 import { openGateway } from "./gateway.js";
+import { serviceProgram } from "./repository.js";
 import type { RunningTarget } from "./running_target.js";
 import { type ServerProcess, startServerProcess } from "./server_process.js";
 
@@ -29,7 +29,9 @@ export interface ServicesOptions {
 /** @param folder where each service has a folder of its own; default: a new temporary folder, removed at the end */
 export async function startServicesTarget(folder?: string, options: ServicesOptions = {}): Promise<ServicesTarget> {
   const scratch = folder ?? (await mkdtemp(join(tmpdir(), "multinode-e2e-")));
-  const [registry, invocation, scheduler] = await freeAddresses();
+  // The services are told of each other before they run, so their ports are chosen here.
+  const freeAddress = async () => `127.0.0.1:${await freePort()}`;
+  const [registry, invocation, scheduler] = [await freeAddress(), await freeAddress(), await freeAddress()];
   const routes = {
     "/multinode.registry.v1.": registry,
     "/multinode.invocation.v1.": invocation,
@@ -49,7 +51,7 @@ export async function startServicesTarget(folder?: string, options: ServicesOpti
   const restart = async (name: ServiceName) => {
     servers[name] = await startServerProcess({
       name,
-      args: [program(name)],
+      args: [serviceProgram(name)],
       env: {
         MULTINODE_DATA_DIR: join(scratch, name),
         MULTINODE_LISTEN: addresses[name],
@@ -75,30 +77,4 @@ export async function startServicesTarget(folder?: string, options: ServicesOpti
     await stop();
     throw error;
   }
-}
-
-/** The services are told of each other before they run, so their ports are chosen here. */
-async function freeAddresses(): Promise<[string, string, string]> {
-  const servers = NAMES.map(() => createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once("error", reject);
-          server.listen(0, "127.0.0.1", () => {
-            const address = server.address();
-            if (address === null || typeof address === "string") reject(new Error("there is no port"));
-            else resolve(address.port);
-          });
-        }),
-    ),
-  );
-  for (const server of servers) server.close();
-  const [registry = 0, invocation = 0, scheduler = 0] = ports;
-  return [`127.0.0.1:${registry}`, `127.0.0.1:${invocation}`, `127.0.0.1:${scheduler}`];
-}
-
-function program(name: string): string {
-  const root = import.meta.url.endsWith(".js") ? "../../" : "../../build/";
-  return fileURLToPath(new URL(`${root}services/${name}/main.js`, import.meta.url));
 }

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { testRuntime, WAIT } from "../../../test/contract/runtime.contract.js";
+import { isAlive } from "../../../test/harness/process_status.js";
 import { ProcessRuntime } from "./process.js";
 import { leaderOf } from "./process_group.js";
 import type { WorkerBoot, WorkerExit } from "./runtime.js";
@@ -197,13 +198,3 @@ describe("a worker process", () => {
     await next.close();
   });
 });
-
-/** A process that has ended, and that nobody has asked about, is a zombie: it does not live. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return !existsSync("/proc") || !/\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
-    return false;
-  }
-}

@@ -1,5 +1,6 @@
 /** What Linux tells of processes: memory, CPU time, children. */
 import { readFileSync } from "node:fs";
+import { statFields } from "../../harness/process_status.js";
 
 /** Clock ticks of /proc/<pid>/stat in a second; 100 on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
@@ -20,6 +21,7 @@ export function memoryOf(pid: number): ProcessMemory {
 /** CPU time of all threads of a process since its start. */
 export function cpuMsOf(pid: number): number {
   const fields = statFields(pid);
+  if (fields === undefined) throw new Error(`process ${pid} is gone`);
   return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_PER_SECOND;
 }
 
@@ -27,12 +29,6 @@ export function cpuMsOf(pid: number): number {
 export function childrenOf(pid: number): number[] {
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
   return text.split(" ").filter(Boolean).map(Number);
-}
-
-/** The fields of stat after the name, which may hold anything, in parentheses. */
-function statFields(pid: number): string[] {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
 function kibField(file: string, name: string): number {

@@ -3,8 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { CLI_PROGRAM } from "../../harness/cli_program.js";
 import { connectTarget } from "../../harness/connected_target.js";
-import { CLI, RestartableServer } from "../server.js";
+import { RestartableServer } from "../server.js";
 
 let folder: string;
 let server: RestartableServer;
@@ -19,7 +20,7 @@ afterEach(async () => {
 
 /** `multinode up` on the same folder, to its end. */
 function secondServer(): Promise<{ exitCode: number | string | null | undefined; stdout: string; stderr: string }> {
-  const args = [CLI, "up", "--port", "0", "--data-dir", server.dataDir, "--json"];
+  const args = [CLI_PROGRAM, "up", "--port", "0", "--data-dir", server.dataDir, "--json"];
   const options = { env: { ...process.env, MULTINODE_HOME: join(folder, "home") }, timeout: 20_000 };
   return new Promise((resolve) => {
     execFile(process.execPath, args, options, (error, stdout, stderr) =>

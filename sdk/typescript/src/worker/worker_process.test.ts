@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { LogStream } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
-import { isAlive } from "./testing/spawn_worker.js";
+import { isAlive } from "../../../../test/harness/process_status.js";
 import { EXAMPLE, useWorker } from "./testing/worker_fixture.js";
 
 const fixture = useWorker();
