@@ -1,3 +1,5 @@
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
@@ -15,11 +17,26 @@ function endToEnd(target: "embedded" | "services" | "stores" | "cluster") {
   return { extends: inherits, test: { ...test, globalSetup: [`test/harness/${target}_setup.ts`], maxConcurrency } };
 }
 
-/** What stands on a database, once more on PostgreSQL. */
+/** What stands on a database, once more on PostgreSQL: whatever imports what opens one, itself or by others. */
 function onPostgres() {
-  const stores = ["invocation", "registry"].map((service) => `services/${service}/**/*.test.ts`);
+  const cwd = fileURLToPath(new URL(".", import.meta.url));
+  const stores = globSync("services/{invocation,registry}/**/*.test.ts", { cwd }).filter((file) =>
+    importsOf(join(cwd, file)).has(join(cwd, "test/harness/test_database.ts")),
+  );
   const { extends: inherits, test } = project("postgres", ["test/postgres/**/*.test.ts", ...stores], 60_000);
   return { extends: inherits, test: { ...test, globalSetup: ["test/harness/postgres_setup.ts"] } };
+}
+
+/** The files of this repository that one imports, itself or by others; generated ones apart. */
+function importsOf(file: string): Set<string> {
+  const files = new Set([file]);
+  for (const importing of files) {
+    for (const [, path = ""] of readFileSync(importing, "utf8").matchAll(/"(\.[^"\n]*)\.js"/g)) {
+      const imported = join(dirname(importing), `${path}.ts`);
+      if (existsSync(imported) && !imported.includes("/gen/")) files.add(imported);
+    }
+  }
+  return files;
 }
 
 /** One file after the other: each starts engines of its own, and engines of one machine share its firewall. */

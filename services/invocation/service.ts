@@ -50,6 +50,8 @@ export interface InvocationSettings {
   readonly log: Logger;
   readonly catalog: Pick<CatalogServiceClient, "resolveFunctions" | "resolveProject">;
   readonly limits?: Partial<InvocationLimits>;
+  /** How often what is due is looked for at least, in milliseconds. Default 1 s. */
+  readonly sweepIntervalMs?: number;
 }
 
 export interface InvocationService {
@@ -90,7 +92,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     limits: { payloadBytes: LIMITS.payloadBytes, queueDepth: LIMITS.queueDepth, ...settings.limits },
     log,
   };
-  const sweeper = new Sweeper(deps);
+  const sweeper = new Sweeper(deps, settings.sweepIntervalMs);
   return {
     invocations: {
       ...startHandlers(deps),

@@ -11,7 +11,6 @@ import type { LifeEvent } from "./domain/transitions.js";
 import type { Change, StoredInvocation } from "./store.js";
 import { WorkingSet } from "./working_set.js";
 
-/** Longest time between two sweeps. */
 const INTERVAL_MS = 1_000;
 /** Invocations that one transaction of a sweep changes. */
 const CHUNK = 500;
@@ -28,14 +27,17 @@ const LOST: LifeEvent = {
 
 export class Sweeper {
   readonly #deps: InvocationDeps;
+  readonly #intervalMs: number;
   #timer: NodeJS.Timeout | undefined;
   #wakeAt = Number.POSITIVE_INFINITY;
   #running: Promise<void> | undefined;
   #stopped = false;
   #forgotAt = 0;
 
-  constructor(deps: InvocationDeps) {
+  /** @param intervalMs longest time between two sweeps */
+  constructor(deps: InvocationDeps, intervalMs: number = INTERVAL_MS) {
     this.#deps = deps;
+    this.#intervalMs = intervalMs;
     deps.announcer.onDeadline((at) => this.#wakeBy(at));
   }
 
@@ -63,7 +65,7 @@ export class Sweeper {
     if (this.#stopped || at >= this.#wakeAt) return;
     this.#wakeAt = at;
     clearTimeout(this.#timer);
-    const delay = Math.min(Math.max(at - this.#deps.clock.now(), 0), INTERVAL_MS);
+    const delay = Math.min(Math.max(at - this.#deps.clock.now(), 0), this.#intervalMs);
     this.#timer = setTimeout(() => {
       // Also where a sweep is under way: it looks at the deadlines at its end, and must be free to set the next time.
       this.#wakeAt = Number.POSITIVE_INFINITY;
@@ -83,7 +85,7 @@ export class Sweeper {
     } catch (err) {
       log.warn({ err }, "a sweep failed and will be repeated");
     }
-    this.#wakeBy(Math.min(next ?? Number.POSITIVE_INFINITY, clock.now() + INTERVAL_MS));
+    this.#wakeBy(Math.min(next ?? Number.POSITIVE_INFINITY, clock.now() + this.#intervalMs));
   }
 
   async #sweepAll(

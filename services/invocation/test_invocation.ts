@@ -25,6 +25,9 @@ import type { Db } from "../platform/store/db.js";
 import { createInvocationService } from "./service.js";
 import { MIGRATIONS } from "./sql/schema.js";
 
+/** A clock that was set forward is seen at the next sweep. */
+const SWEEP_INTERVAL_MS = 100;
+
 /** Goes like any other, and can be set forward. */
 export class TestClock implements Clock {
   #aheadMs = 0;
@@ -132,7 +135,8 @@ export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
   const bus = new MemoryBus();
   const log = createLogger("invocation", process.env["TEST_LOG"] ?? "silent");
   const catalog = new TestCatalog(ids);
-  const service = await createInvocationService({ db, bus, clock, ids, log, catalog: catalog.client() });
+  const parts = { db, bus, clock, ids, log, catalog: catalog.client() };
+  const service = await createInvocationService({ ...parts, sweepIntervalMs: SWEEP_INTERVAL_MS });
   const client = localClient<InvocationServiceClient>(service.invocations);
   const dispatch = localClient<DispatchServiceClient>(service.dispatch);
   const { projectName } = catalog;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ProjectPolicy } from "../../gen/multinode/registry/v1/registry_service.pb.js";
 import { bundleCode, functionNamed, openTestRegistry, type TestRegistry, until } from "./test_registry.js";
 
-const CACHE_MS = 1_000;
+const CACHE_MS = 200;
 const PROJECT = "remembered";
 
 let registry: TestRegistry;

@@ -148,7 +148,7 @@ describe("versions", () => {
 
   it("end a page of large ones early", async () => {
     const projectName = newName();
-    const large = Object.fromEntries(Array.from({ length: 499 }, (_, index) => [`N${index}_${"x".repeat(190)}`, ""]));
+    const large = { ["X".repeat(99_000)]: "" };
     for (let count = 0; count < 50; count++) await deploy(projectName, undefined, { code: bundleCode(large) });
     const first = await test.registry.listVersions({ projectName });
     expect(first.versions.length).toBeLessThan(50);

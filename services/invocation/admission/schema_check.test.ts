@@ -38,8 +38,8 @@ describe("a check by a schema", () => {
   });
 
   it("ends where many parts of a schema find something wrong with each of many items", () => {
-    const check = compile({ items: { allOf: Array.from({ length: 5_500 }, () => ({ type: "string" })) } });
-    const zeros = Array.from({ length: 125_000 }, () => 0);
+    const check = compile({ items: { allOf: Array.from({ length: 1_000 }, () => ({ type: "string" })) } });
+    const zeros = Array.from({ length: 20_000 }, () => 0);
     expect(violationsOf(checked(check, zeros))).toEqual(tooLong);
     expect(violationsOf(checked(check, zeros.slice(0, 2)))).toEqual([
       { field: "arguments[0]", description: "0 must be string" },
