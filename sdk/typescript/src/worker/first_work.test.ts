@@ -1,6 +1,6 @@
 /** A worker that is started for an execution: a real process, as in a container. */
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
@@ -10,6 +10,7 @@ import type { FirstWork } from "./first_work.js";
 import { posted } from "./messages.js";
 import { EXAMPLE_MAIN } from "./testing/example_main.js";
 import { FakeScheduler } from "./testing/fake_scheduler.js";
+import { GATED } from "./testing/gated_main.js";
 import { buildWorker, spawnInContainer, type WorkerProcess } from "./testing/spawn_worker.js";
 
 const WAIT = { timeout: 10_000, interval: 10 };
@@ -72,6 +73,17 @@ function workOf(functionName: string, args: readonly unknown[] = [], more: Parti
   };
 }
 
+/** Work whose code holds its thread until the file "gate" exists. */
+function gatedWork(): FirstWork {
+  const work = workOf("mark", ["e1 "]);
+  const environment = { GATE: join(folder, "gate"), MARKS: join(folder, "marks") };
+  return {
+    ...work,
+    bind: { ...work.bind, environment },
+    bundle: { digest: GATED.digest, archiveBase64: Buffer.from(GATED.bytes).toString("base64") },
+  };
+}
+
 async function spawn(firstWork: FirstWork): Promise<WorkerProcess> {
   const config = { schedulerUrl: scheduler.url, bundleCacheDir: join(folder, "code") };
   worker = await spawnInContainer(workerFile, config, { configFile: configFile(), firstWork });
@@ -126,6 +138,21 @@ test("is interrupted like any other", async () => {
   await scheduler.until(() => scheduler.lines("e1").length > 0, "the line");
   scheduler.cancel("e1");
   expect(await scheduler.outcome("e1")).toEqual({ value: "cleaned up", interrupted: true });
+});
+
+test("does not begin when it is interrupted while its code is loading", async () => {
+  scheduler.options = { statusIntervalMs: 20 };
+  await scheduler.start();
+  await spawn(gatedWork());
+  await scheduler.until(() => scheduler.lines("e1").length > 0, "the line");
+  scheduler.cancel("e1");
+  scheduler.assign("e2", ["e2 "]);
+  const knowsBoth = () => scheduler.of("status").some(({ executionIds }) => executionIds.includes("e2"));
+  await scheduler.until(knowsBoth, "a status after the interruption");
+  await writeFile(join(folder, "gate"), "");
+  expect(await scheduler.outcome("e2")).toEqual({ interrupted: false });
+  expect(await scheduler.outcome("e1")).toMatchObject({ interrupted: true });
+  expect(await readFile(join(folder, "marks"), "utf8")).toBe("e2 ");
 });
 
 test("does not begin when it comes late, and takes it then from the scheduler", async () => {

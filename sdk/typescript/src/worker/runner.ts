@@ -49,7 +49,10 @@ export class Runner {
     this.#port = port;
     this.#exitFlag = exitFlag;
     this.#outbox = new Outbox(port);
-    this.#yieldFlow = new YieldFlow(this.#outbox, () => this.#receiveNow());
+    this.#yieldFlow = new YieldFlow(this.#outbox, () => {
+      this.#receiveNow();
+      this.#begin();
+    });
     this.#host = {
       outbox: this.#outbox,
       yieldFlow: this.#yieldFlow,
@@ -59,7 +62,10 @@ export class Runner {
 
   /** Does from now on what the supervisor says; what it said before has waited. */
   start(): void {
-    this.#port.on("message", (messages: readonly ToMain[]) => this.#handle(messages));
+    this.#port.on("message", (messages: readonly ToMain[]) => {
+      this.#handle(messages);
+      this.#begin();
+    });
   }
 
   /** Begins with what this worker was started for. */
@@ -104,6 +110,7 @@ export class Runner {
     if (Atomics.load(this.#exitFlag, 0) !== SENT_ALL) Atomics.wait(this.#exitFlag, 0, 0, timeoutMs);
   }
 
+  /** Handles what has come, without beginning anything: its interruption may be the next message. */
   #receiveNow(): void {
     for (;;) {
       const received: { message: readonly ToMain[] } | undefined = receiveMessageOnPort(this.#port);
@@ -143,7 +150,6 @@ export class Runner {
           break;
       }
     }
-    this.#begin();
   }
 
   async #bind({ projectName, versionId, functionName, code, environment }: BindMessage): Promise<void> {
@@ -160,6 +166,8 @@ export class Runner {
   /** Runs what waits, if the code is there: some now, the rest in later turns, so that ends get out meanwhile. */
   #begin(): void {
     if (this.#loaded === undefined || this.#isBeginning || this.#toBegin.length === 0) return;
+    // While the code was loading, or other user code had the thread, some of them may have been interrupted.
+    this.#receiveNow();
     const executions = this.#toBegin.splice(0, BEGUN_AT_ONCE);
     if (this.#toBegin.length > 0) {
       this.#isBeginning = true;

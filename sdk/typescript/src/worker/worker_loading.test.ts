@@ -1,0 +1,43 @@
+/** What comes while the code of a worker is loading, which here holds its thread until a gate is open. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { GATED } from "./testing/gated_main.js";
+import { useWorker } from "./testing/worker_fixture.js";
+
+const fixture = useWorker();
+
+let folder: string;
+const gate = () => join(folder, "gate");
+const marks = () => join(folder, "marks");
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "multinode-loading-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+async function beginToLoad(): Promise<void> {
+  fixture.scheduler.bundles.set(GATED.digest, GATED.bytes);
+  fixture.scheduler.bind("mark", GATED.digest, {}, { GATE: gate(), MARKS: marks() });
+  fixture.scheduler.assign("e1", ["e1 "]);
+  await fixture.scheduler.until(() => fixture.scheduler.lines("e1").length > 0, "the line");
+}
+
+describe("an interruption while the code is loading", () => {
+  test("keeps the function from beginning", async () => {
+    fixture.scheduler.options = { statusIntervalMs: 20 };
+    await beginToLoad();
+    fixture.scheduler.cancel("e1");
+    fixture.scheduler.assign("e2", ["e2 "]);
+    const knowsBoth = () => fixture.scheduler.of("status").some(({ executionIds }) => executionIds.includes("e2"));
+    await fixture.scheduler.until(knowsBoth, "a status after the interruption");
+    await writeFile(gate(), "");
+    expect(await fixture.scheduler.outcome("e2")).toEqual({ interrupted: false });
+    expect(await fixture.scheduler.outcome("e1")).toEqual({
+      error: "InvocationCancelledError: the invocation was cancelled",
+      interrupted: true,
+    });
+    expect(await readFile(marks(), "utf8")).toBe("e2 ");
+  });
+});
