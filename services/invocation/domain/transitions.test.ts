@@ -265,6 +265,15 @@ describe("cancellation", () => {
     expect(ended?.outcome).toBe(outcome);
   });
 
+  it("of what has not begun is no failed attempt, also where its worker had to be killed", () => {
+    for (const interruption of [cancel, expire]) {
+      const late = threw({ interrupted: true, killed: true });
+      const { life, ended } = taken(lived([lease, interruption]), late, 70, ONE_RETRY);
+      expect(life).toMatchObject({ failedAttempts: 0, startedAt: null, error: "" });
+      expect(ended).toMatchObject({ outcome: "ABORTED", startedAt: null });
+    }
+  });
+
   it("leaves a success standing that came before its delivery", () => {
     expect(taken(LIVES.CANCELLING, returned()).life).toMatchObject({ status: "SUCCEEDED", result: bytes(9) });
     const { life, ended } = taken(LIVES.CANCELLING, returned(bytes(7), true));

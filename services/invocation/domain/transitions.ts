@@ -243,7 +243,8 @@ function cancel(life: Life, _event: LifeEvent, now: number): Advanced {
 function endInterrupted(life: Life, event: Extract<LifeEvent, { type: "return" | "throw" }>, now: number): Advanced {
   const status: FinishedStatus = currentOf(life).interrupt === "TIMED_OUT" ? "TIMED_OUT" : "CANCELLED";
   if (event.type === "throw") {
-    const aborted = event.interrupted && !event.killed;
+    // Grace is for user code: what has not begun is interrupted, whatever became of its worker.
+    const aborted = event.interrupted && (!event.killed || currentOf(life).startedAt === null);
     return aborted ? end(life, "ABORTED", "", now, status) : end(life, "FAILED", event.error, now, status);
   }
   if (!event.interrupted) return succeed(life, event, now);

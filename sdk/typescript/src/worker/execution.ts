@@ -1,10 +1,10 @@
 import { isGenerator } from "../call_local.js";
 import { checkPayloadSize, decodeArguments, encodeText, type TextPayload } from "../codec.js";
 import { type RunningExecution, runInContext } from "../context.js";
-import { InvocationCancelledError, InvocationTimedOutError } from "../errors.js";
 import type { DefinedFunction } from "../function.js";
 import { errorText, stackText } from "./error_text.js";
 import { ExecutionLog } from "./execution_log.js";
+import { interruptionError } from "./interruption.js";
 import { type AssignMessage, type InterruptKind, type Outcome, posted } from "./messages.js";
 import type { Outbox } from "./outbox.js";
 import type { YieldFlow } from "./yield_flow.js";
@@ -65,7 +65,7 @@ export class Execution {
   /** Delivers an interruption to user code. Before user code runs it is the end. */
   interrupt(kind: InterruptKind): void {
     if (this.#controller.signal.aborted || this.#state === "ended") return;
-    const reason = kind === "timedOut" ? new InvocationTimedOutError() : new InvocationCancelledError();
+    const reason = interruptionError(kind);
     this.#toThrowIn = reason;
     this.#controller.abort(reason);
     if (this.#state === "waiting") this.#end({ kind: "threw", error: errorText(reason) });

@@ -62,14 +62,26 @@ export type ToSupervisor =
     }
   | { readonly kind: "lines"; readonly lines: readonly LogLine[] }
   | { readonly kind: "collected" }
-  /** The process is about to exit and waits for SENT_ALL in `exitFlag`. */
+  /** The process is about to exit and waits for SENT_ALL. */
   | { readonly kind: "exiting" };
 
 /** Yielded values that the main thread may have posted without the supervisor having taken them. */
 export const YIELDS_IN_FLIGHT = 32;
 
-/** Value of `exitFlag[0]` once everything that was posted before "exiting" is with the operating system. */
-export const SENT_ALL = 1;
+/** Which of the `flags` says that everything that was posted before "exiting" is with the operating system. */
+export const SENT_ALL = 0;
+/**
+ * Which says that the main thread is about to begin executions: it looks at what has come, and then says which begin. So one
+ * that is interrupted while this is 0, and of which "began" was not said, never begins.
+ */
+export const BEGINNING = 1;
+
+/** What both threads see at once, each 0 at first. */
+export type Flags = Int32Array<SharedArrayBuffer>;
+
+export function newFlags(): Flags {
+  return new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
+}
 
 /** What the supervisor knows of an execution that the main thread begins with. */
 export interface FirstExecution {
@@ -81,8 +93,7 @@ export interface FirstExecution {
 /** What the supervisor thread is started with. */
 export interface SupervisorData {
   readonly port: MessagePort;
-  /** One Int32 of shared memory, 0 at first. */
-  readonly exitFlag: Int32Array<SharedArrayBuffer>;
+  readonly flags: Flags;
   /** The configuration as JSON; undefined: it comes on file descriptor 3, which is the lifeline too. */
   readonly config: Uint8Array<ArrayBuffer> | undefined;
   /** What the main thread begins with by itself. */

@@ -8,7 +8,7 @@ import { Execution, type ExecutionHost, type ExecutionSettings } from "./executi
 import type { ExecutionLog } from "./execution_log.js";
 import type { PreparedWork } from "./first_work.js";
 import { loadFunction } from "./load_code.js";
-import { type BindMessage, SENT_ALL, type ToMain } from "./messages.js";
+import { BEGINNING, type BindMessage, type Flags, SENT_ALL, type ToMain } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { YieldFlow } from "./yield_flow.js";
 
@@ -25,7 +25,7 @@ const EXIT_FLUSH_MS = 200;
 /** The main thread's half of a worker: loads the code and runs what is assigned, side by side. */
 export class Runner {
   readonly #port: MessagePort;
-  readonly #exitFlag: Int32Array<SharedArrayBuffer>;
+  readonly #flags: Flags;
   readonly #outbox: Outbox;
   readonly #host: ExecutionHost;
   readonly #yieldFlow: YieldFlow;
@@ -45,9 +45,9 @@ export class Runner {
   #isLeaving = false;
   #exitFlushMs = EXIT_FLUSH_MS;
 
-  constructor(port: MessagePort, exitFlag: Int32Array<SharedArrayBuffer>) {
+  constructor(port: MessagePort, flags: Flags) {
     this.#port = port;
-    this.#exitFlag = exitFlag;
+    this.#flags = flags;
     this.#outbox = new Outbox(port);
     this.#yieldFlow = new YieldFlow(this.#outbox, () => {
       this.#receiveNow();
@@ -107,7 +107,7 @@ export class Runner {
     this.#isLeaving = true;
     this.#outbox.pushNow({ kind: "exiting" });
     // This thread stands still, so that user code does not go on.
-    if (Atomics.load(this.#exitFlag, 0) !== SENT_ALL) Atomics.wait(this.#exitFlag, 0, 0, timeoutMs);
+    Atomics.wait(this.#flags, SENT_ALL, 0, timeoutMs);
   }
 
   /** Handles what has come, without beginning anything: its interruption may be the next message. */
@@ -166,6 +166,7 @@ export class Runner {
   /** Runs what waits, if the code is there: some now, the rest in later turns, so that ends get out meanwhile. */
   #begin(): void {
     if (this.#loaded === undefined || this.#isBeginning || this.#toBegin.length === 0) return;
+    Atomics.store(this.#flags, BEGINNING, 1);
     // While the code was loading, or other user code had the thread, some of them may have been interrupted.
     this.#receiveNow();
     const executions = this.#toBegin.splice(0, BEGUN_AT_ONCE);
@@ -176,13 +177,15 @@ export class Runner {
         this.#begin();
       });
     }
-    if ("error" in this.#loaded) {
-      for (const execution of executions) execution.fail(this.#loaded.error);
-      return;
-    }
     const waiting = executions.filter((execution) => execution.isWaiting);
-    // Said before: user code may never give the thread back.
-    if (waiting.length > 0) this.#outbox.pushNow({ kind: "began", executionIds: waiting.map(({ id }) => id) });
+    if ("error" in this.#loaded) {
+      for (const execution of waiting) execution.fail(this.#loaded.error);
+    } else if (waiting.length > 0) {
+      // Said before: user code may never give the thread back.
+      this.#outbox.pushNow({ kind: "began", executionIds: waiting.map(({ id }) => id) });
+    }
+    Atomics.store(this.#flags, BEGINNING, 0);
+    if ("error" in this.#loaded) return;
     for (const execution of waiting) void execution.run(this.#loaded.target, this.#settings);
   }
 }

@@ -87,6 +87,11 @@ export class Session {
     return held !== undefined && held.ended === undefined;
   }
 
+  /** Whether its user code began to run. */
+  hasBegun(executionId: string): boolean {
+    return (this.#held.get(executionId)?.start ?? "none") !== "none";
+  }
+
   /** Takes an execution, unless it is held already. */
   assign(executionId: string, token: string): { isNew: boolean; events: WorkerEvent[] } {
     const known = this.#held.get(executionId);

@@ -10,9 +10,9 @@ import { type Boot, type SupervisorLink, startSupervisor } from "./start_supervi
  */
 export async function startRunner(boot: Boot, link: SupervisorLink | undefined): Promise<void> {
   const first = boot.firstWork && (await prepare(boot.firstWork));
-  const { port, exitFlag } =
+  const { port, flags } =
     link ?? startSupervisor(boot, first && { ...first.work.assign, memoryBytes: first.work.memoryBytes });
-  const runner = new Runner(port, exitFlag);
+  const runner = new Runner(port, flags);
   offerSdk();
   captureConsole(() => runner.findLog());
   process.on("uncaughtException", (error) => runner.crash(error));

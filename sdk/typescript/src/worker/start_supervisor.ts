@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { type BootFile, readBootFile } from "./boot_config.js";
 import { killOwnGroup } from "./fence.js";
-import type { FirstExecution, SupervisorData } from "./messages.js";
+import { type FirstExecution, type Flags, newFlags, type SupervisorData } from "./messages.js";
 import { VISIBLE_VARIABLES } from "./worker_flags.js";
 
 /** What user code keeps of the worker's own environment. Its own variables are added when the worker is bound. */
@@ -15,7 +15,7 @@ export interface Boot extends Partial<BootFile> {
 
 export interface SupervisorLink {
   readonly port: MessagePort;
-  readonly exitFlag: Int32Array<SharedArrayBuffer>;
+  readonly flags: Flags;
 }
 
 /** Reads what the runtime has for this process, and takes from the environment everything that is not for user code. */
@@ -33,8 +33,8 @@ export function readBoot(mainUrl: string): Boot {
 /** @param firstWork what this thread begins with */
 export function startSupervisor({ mainUrl, config }: Boot, firstWork: FirstExecution | undefined): SupervisorLink {
   const { port1, port2 } = new MessageChannel();
-  const exitFlag = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  const data: SupervisorData = { port: port2, exitFlag, config, firstWork };
+  const flags = newFlags();
+  const data: SupervisorData = { port: port2, flags, config, firstWork };
   const supervisor = new Worker(supervisorUrl(mainUrl), {
     workerData: data,
     transferList: config === undefined ? [port2] : [port2, config.buffer],
@@ -45,7 +45,7 @@ export function startSupervisor({ mainUrl, config }: Boot, firstWork: FirstExecu
   // Without its supervisor the worker could be neither reached nor stopped.
   supervisor.on("error", killOwnGroup);
   supervisor.on("exit", killOwnGroup);
-  return { port: port1, exitFlag };
+  return { port: port1, flags };
 }
 
 function isWorkers(name: string): boolean {

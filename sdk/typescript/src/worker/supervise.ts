@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { receiveMessageOnPort } from "node:worker_threads";
 import { InterruptReason } from "../../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type {
   AssignExecution,
@@ -19,9 +20,18 @@ import { SchedulerConnection } from "./connection.js";
 import { errorText } from "./error_text.js";
 import { Fence, killOwnGroup } from "./fence.js";
 import { fetchBundle } from "./fetch_bundle.js";
+import { interruptionError } from "./interruption.js";
 import { LogShipper } from "./log_shipper.js";
 import { watchMemory } from "./memory_watch.js";
-import { type BindMessage, posted, SENT_ALL, type SupervisorData, type ToMain, type ToSupervisor } from "./messages.js";
+import {
+  BEGINNING,
+  type BindMessage,
+  posted,
+  SENT_ALL,
+  type SupervisorData,
+  type ToMain,
+  type ToSupervisor,
+} from "./messages.js";
 import { Session } from "./session.js";
 
 const SDK = "typescript/0.1.0";
@@ -222,6 +232,21 @@ export class Supervisor {
     if (!this.#session.isRunning(executionId)) return;
     const kind = reason === InterruptReason.TIMED_OUT ? "timedOut" : "cancelled";
     this.#toMain.push({ kind: "interrupt", executionId, reason: kind });
+    this.#postToMain();
+    if (this.#mayBegin(executionId)) return;
+    // The main thread would say the same, but code that is loading, or another execution, may have it for long.
+    const error = errorText(interruptionError(kind));
+    this.#send(this.#session.ended(executionId, { kind: "threw", error }, true));
+  }
+
+  /** Whether user code of what was interrupted just now has begun, or may begin all the same. */
+  #mayBegin(executionId: string): boolean {
+    if (Atomics.load(this.#data.flags, BEGINNING) === 1) return true;
+    for (;;) {
+      const received: { message: readonly ToSupervisor[] } | undefined = receiveMessageOnPort(this.#data.port);
+      if (received === undefined) return this.#session.hasBegun(executionId);
+      this.#onMainMessages(received.message);
+    }
   }
 
   #onMainMessages(messages: readonly ToSupervisor[]): void {
@@ -289,8 +314,8 @@ export class Supervisor {
     await this.#endsAcknowledged();
     // What is with the operating system is still lost if the scheduler sees the end of the connection first.
     await delay(LINGER_MS);
-    Atomics.store(this.#data.exitFlag, 0, SENT_ALL);
-    Atomics.notify(this.#data.exitFlag, 0);
+    Atomics.store(this.#data.flags, SENT_ALL, 1);
+    Atomics.notify(this.#data.flags, SENT_ALL);
   }
 
   /** Resolves once every end is acknowledged. The caller needs a bound of its own. */

@@ -164,6 +164,14 @@ describe("an interruption", () => {
     expect(fixture.scheduler.lines("e1").map(({ text }) => text)).toEqual(["finally"]);
   });
 
+  test("ends what has not begun at once, while another execution has the thread", async () => {
+    await fixture.begin("spin");
+    fixture.scheduler.assign("e2");
+    fixture.scheduler.cancel("e2");
+    expect(await fixture.scheduler.outcome("e2")).toMatchObject({ interrupted: true });
+    expect(fixture.scheduler.of("started").map(({ executionId }) => executionId)).toEqual(["e1"]);
+  });
+
   test("before the code is there ends the execution without running it", async () => {
     fixture.scheduler.assign("e1");
     fixture.scheduler.cancel("e1");

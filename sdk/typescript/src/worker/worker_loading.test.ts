@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { InterruptReason } from "../../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { GATED } from "./testing/gated_main.js";
 import { useWorker } from "./testing/worker_fixture.js";
 
@@ -39,5 +40,20 @@ describe("an interruption while the code is loading", () => {
       interrupted: true,
     });
     expect(await readFile(marks(), "utf8")).toBe("e2 ");
+  });
+
+  test.each([
+    ["cancel", InterruptReason.CANCELLED, "InvocationCancelledError: the invocation was cancelled"],
+    ["timeout", InterruptReason.TIMED_OUT, /^InvocationTimedOutError: /],
+  ])("is the end at once, and not of the others (%s)", async (_, reason, error) => {
+    await beginToLoad();
+    fixture.scheduler.assign("e2", ["e2 "]);
+    fixture.scheduler.send({ $case: "interrupt", value: { executionId: "e1", reason } });
+    const ended = await fixture.scheduler.outcome("e1");
+    expect(ended).toEqual({ error: expect.stringMatching(error), interrupted: true });
+    await writeFile(gate(), "");
+    expect(await fixture.scheduler.outcome("e2")).toEqual({ interrupted: false });
+    expect(await readFile(marks(), "utf8")).toBe("e2 ");
+    expect(fixture.scheduler.of("ended").map(({ executionId }) => executionId)).toEqual(["e1", "e2"]);
   });
 });
