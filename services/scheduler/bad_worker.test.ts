@@ -76,7 +76,13 @@ describe("a worker", () => {
       event({ $case: "logs", value: { lines: [line] } }),
       event({
         $case: "ended",
-        value: { executionId, result: { $case: "returned", value: { value } }, interrupted: false, started: false },
+        value: {
+          executionId,
+          result: { $case: "returned", value: { value } },
+          interrupted: false,
+          started: false,
+          leaving: false,
+        },
       }),
     ]);
     // It is told that nobody waits for that end, after all that it said before was looked at.
@@ -120,7 +126,7 @@ describe("a worker", () => {
 
   it("that says no result, or one above the limit, has failed its own execution", async () => {
     const { mine, foreign } = await two();
-    const ended = { executionId: mine.id, result: undefined, started: false, interrupted: true };
+    const ended = { executionId: mine.id, result: undefined, started: false, interrupted: true, leaving: false };
     mine.worker.send([event({ $case: "ended", value: ended })]);
     const failed = { status: Status.FAILED, numFailedAttempts: 1 };
     await test.becomes(mine.assigned.invocationId, { ...failed, error: "Error: the worker said no result" });
@@ -133,7 +139,7 @@ describe("a worker", () => {
     const { mine, foreign } = await two();
     const report = vi.spyOn(test.dispatch, "reportExecutions");
     const threw = { $case: "threw", value: { error: "x".repeat(8_388_538) } } as const;
-    const ended = { executionId: mine.id, result: threw, started: false, interrupted: false };
+    const ended = { executionId: mine.id, result: threw, started: false, interrupted: false, leaving: false };
     mine.worker.send([event({ $case: "ended", value: ended })]);
     foreign.return(2);
     const { error } = await test.becomes(mine.assigned.invocationId, { status: Status.FAILED });
@@ -154,6 +160,25 @@ describe("a worker", () => {
     await test.becomes(foreign.assigned.invocationId, { status: Status.SUCCEEDED });
   });
 
+  it("that says that it ends itself is given nothing more, and keeps its slot until it is gone", async () => {
+    test.catalog.add("warm", { maxInvocationsPerWorker: 0, maxConcurrency: 1, maxRetries: 1 });
+    const id = await test.start("warm");
+    const [first] = await test.running(1);
+    const stop = Promise.withResolvers<void>();
+    test.runtime.stopGate = stop.promise;
+    first?.worker.leave();
+    first?.throw("Error: cannot be loaded");
+    await vi.waitFor(() => expect(first?.worker.isStopping).toBe(true), WAIT);
+    expect(await test.get(id)).toMatchObject({ status: Status.PENDING, error: "Error: cannot be loaded" });
+    expect(test.runtime.executions).toEqual([]);
+    test.runtime.stopGate = undefined;
+    stop.resolve();
+    const [second] = await test.running(1);
+    expect(second?.worker.id).not.toBe(first?.worker.id);
+    second?.return(1);
+    await test.becomes(id, { status: Status.SUCCEEDED, numFailedAttempts: 1 });
+  });
+
   it("that waits for no acknowledgement has its values merged into the newest, which is seen before the end", async () => {
     const { mine } = await two();
     const stored = Promise.withResolvers<void>();
@@ -170,7 +195,7 @@ describe("a worker", () => {
     ];
     mine.worker.send(Array.from({ length: 100 }, (_, index) => said(index + 1)).flat());
     const returned = { $case: "returned", value: { value: undefined } } as const;
-    const ended = { executionId: mine.id, result: returned, started: false, interrupted: false };
+    const ended = { executionId: mine.id, result: returned, started: false, interrupted: false, leaving: false };
     mine.worker.send([event({ $case: "ended", value: ended })]);
     await vi.waitFor(() => expect(report).toHaveBeenCalled(), WAIT);
     stored.resolve();

@@ -184,7 +184,7 @@ export class WorkerTraffic {
     const error = outputSizeError(value, this.#scheduler.settings.payloadBytes, "yielded value");
     if (error !== undefined) {
       const result = { $case: "threw", value: { error } } as const;
-      this.#ended(worker, session, { executionId, result, interrupted: false, started: false });
+      this.#ended(worker, session, { executionId, result, interrupted: false, started: false, leaving: false });
       return;
     }
     // One at a time is under way, as a worker sends them but for the last before an end; what comes meanwhile is merged into
@@ -194,7 +194,8 @@ export class WorkerTraffic {
   }
 
   #ended(worker: PooledWorker, session: WorkerSession, event: WorkerExecutionEnded): void {
-    const { executionId, result, interrupted, started } = event;
+    const { executionId, result, interrupted, started, leaving } = event;
+    if (leaving) worker.taken = Number.POSITIVE_INFINITY;
     const run = this.#run(worker, executionId);
     if (run === undefined) {
       if (worker.running.has(executionId)) return; // C2: acknowledged when it is stored, which is under way

@@ -268,6 +268,11 @@ export class FakeWorker {
     this.#isWelcome = false;
   }
 
+  /** Says with all ends from now on that it is about to end itself. */
+  leave(): void {
+    this.#session.leave();
+  }
+
   /** Ends, as a process does. */
   die(description: string, outOfMemory = false): void {
     if (!this.exists) return;

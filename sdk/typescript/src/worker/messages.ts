@@ -50,6 +50,8 @@ export type Outcome =
   | { readonly kind: "threw"; readonly error: string };
 
 export type ToSupervisor =
+  /** The code is loaded, or cannot be. */
+  | { readonly kind: "loaded"; readonly isUsable: boolean }
   /** User code of these begins to run. */
   | { readonly kind: "began"; readonly executionIds: readonly string[] }
   /** `index` counts from 1. */

@@ -160,6 +160,7 @@ export class Runner {
     } catch (error) {
       this.#loaded = { error };
     }
+    this.#outbox.pushNow({ kind: "loaded", isUsable: !("error" in this.#loaded) });
     this.#begin();
   }
 

@@ -34,6 +34,7 @@ export class Session {
   readonly #sdk: string;
   readonly #held = new Map<string, Held>();
   readonly #begun = new Set<string>();
+  #isLeaving = false;
 
   constructor(workerId: string, sdk: string) {
     this.#workerId = workerId;
@@ -42,6 +43,11 @@ export class Session {
 
   get holdsAny(): boolean {
     return this.#held.size > 0;
+  }
+
+  /** The worker ends itself after the executions that it holds: so say their ends. */
+  leave(): void {
+    this.#isLeaving = true;
   }
 
   /** The first event of a connection. */
@@ -164,7 +170,11 @@ export class Session {
       held.sentYield = held.nextYield;
       held.nextYield = undefined;
     }
-    held.ended = endedEvent(executionId, outcome, interrupted, held.start === "begun");
+    held.ended = endedEvent(executionId, outcome, {
+      interrupted,
+      started: held.start === "begun",
+      leaving: this.#isLeaving,
+    });
     if (this.#begun.delete(executionId)) held.start = "sent";
     events.push(held.ended);
     return events;
@@ -196,8 +206,12 @@ function yieldedEvent(executionId: string, { index, value }: YieldedEvent): Work
   return { event: { $case: "yielded", value: { executionId, index, value } } };
 }
 
-function endedEvent(executionId: string, outcome: Outcome, interrupted: boolean, started: boolean): EndedEvent {
-  return { event: { $case: "ended", value: { executionId, result: resultOf(outcome), interrupted, started } } };
+function endedEvent(
+  executionId: string,
+  outcome: Outcome,
+  how: Pick<WorkerExecutionEnded, "interrupted" | "started" | "leaving">,
+): EndedEvent {
+  return { event: { $case: "ended", value: { executionId, result: resultOf(outcome), ...how } } };
 }
 
 function resultOf(outcome: Outcome): NonNullable<WorkerExecutionEnded["result"]> {

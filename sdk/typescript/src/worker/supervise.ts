@@ -44,6 +44,8 @@ const LAST_WORDS_MS = 500;
 const LINGER_MS = 10;
 /** How long a start waits to be said with the end, which for a short function comes at once. */
 const START_WAIT_MS = 3;
+/** How long a worker whose code cannot be loaded waits for something that it can tell so: the next one may fare no better. */
+const UNUSABLE_MS = 10_000;
 /** Yielded values after which the main thread is told that they were taken. Below YIELDS_IN_FLIGHT. */
 const YIELDS_PER_RECEIPT = 8;
 
@@ -59,8 +61,10 @@ export class Supervisor {
   #startTimer: NodeJS.Timeout | undefined;
   #fenceAfterMs: number = LIMITS.workerBootMs;
   #isBound = false;
-  /** What came of bundles, by digest: fetched once, before the worker is bound or then. */
-  readonly #bundles = new Map<string, Promise<BindMessage["code"]>>();
+  /** What came of bundles that were named before the worker is bound, by digest. */
+  readonly #prepared = new Map<string, Promise<BindMessage["code"]>>();
+  /** Whether this worker, which can run nothing, ends as soon as it holds nothing. */
+  #endsWhenIdle = false;
   #isDying = false;
   #takenYields = 0;
   #toMain: ToMain[] = [];
@@ -121,7 +125,7 @@ export class Supervisor {
     for (const { command } of commands) {
       switch (command?.$case) {
         case "prepare":
-          void this.#fetchCode(command.value.digest);
+          this.#prepare(command.value.digest);
           break;
         case "bind":
           void this.#bind(command.value);
@@ -135,6 +139,7 @@ export class Supervisor {
         case "acknowledge":
           this.#session.acknowledgeEnded(command.value.executionIds);
           if (!this.#session.owesEnds) this.#wakeEndWaiters();
+          this.#endIfUnusable();
           break;
         case "acknowledgeYielded":
           this.#send(this.#session.acknowledgeYielded(command.value.executionIds));
@@ -150,7 +155,7 @@ export class Supervisor {
   async #bind(bind: BindWorker): Promise<void> {
     if (this.#isBound) return;
     this.#isBound = true;
-    const code = await this.#prepareCode(bind);
+    const code = await this.#codeOf(bind);
     this.#toMain.push({
       kind: "bind",
       projectName: bind.projectName,
@@ -186,21 +191,20 @@ export class Supervisor {
     });
   }
 
-  async #prepareCode(bind: BindWorker): Promise<BindMessage["code"]> {
+  #prepare(digest: string): void {
+    if (!this.#prepared.has(digest)) this.#prepared.set(digest, this.#fetchCode(digest));
+  }
+
+  async #codeOf(bind: BindWorker): Promise<BindMessage["code"]> {
     const source = bind.code?.source;
     if (source?.$case !== "bundle") return { error: "the version has no bundle" };
-    return await this.#fetchCode(source.value.digest);
+    const { digest } = source.value;
+    const code = await this.#prepared.get(digest);
+    // What could not be fetched then may be there by now.
+    return code !== undefined && "folder" in code ? code : await this.#fetchCode(digest);
   }
 
-  #fetchCode(digest: string): Promise<BindMessage["code"]> {
-    const known = this.#bundles.get(digest);
-    if (known !== undefined) return known;
-    const fetching = this.#fetchCodeNow(digest);
-    this.#bundles.set(digest, fetching);
-    return fetching;
-  }
-
-  async #fetchCodeNow(digest: string): Promise<BindMessage["code"]> {
+  async #fetchCode(digest: string): Promise<BindMessage["code"]> {
     try {
       const { workerToken, bundleCacheDir } = this.#config;
       const fetch = (): Promise<Uint8Array> => fetchBundle(() => this.#connection.url, workerToken, digest);
@@ -251,8 +255,12 @@ export class Supervisor {
 
   #onMainMessages(messages: readonly ToSupervisor[]): void {
     const events: WorkerEvent[] = [];
+    if (messages.some(({ kind }) => kind === "exiting")) this.#session.leave();
     for (const message of messages) {
       switch (message.kind) {
+        case "loaded":
+          if (!message.isUsable) this.#leaveUnusable();
+          break;
         case "began":
           this.#session.began(message.executionIds);
           this.#startTimer ??= setTimeout(() => this.#sendStarts(), START_WAIT_MS);
@@ -281,6 +289,22 @@ export class Supervisor {
       this.#takenYields = 0;
     }
     this.#postToMain();
+  }
+
+  /** Its code cannot be loaded: all that it was given is told so, and another worker may fare better. */
+  #leaveUnusable(): void {
+    this.#session.leave();
+    if (this.#session.holdsAny) this.#endsWhenIdle = true;
+    else {
+      setTimeout(() => {
+        this.#endsWhenIdle = true;
+        this.#endIfUnusable();
+      }, UNUSABLE_MS);
+    }
+  }
+
+  #endIfUnusable(): void {
+    if (this.#endsWhenIdle && !this.#session.holdsAny) killOwnGroup();
   }
 
   #sendStarts(): void {
@@ -333,6 +357,7 @@ export class Supervisor {
   async #endAllAndDie(error: string): Promise<void> {
     if (this.#isDying) return;
     this.#isDying = true;
+    this.#session.leave();
     // For its runtime, which names the cause where these words do not arrive in time.
     say(error);
     setTimeout(killOwnGroup, LAST_WORDS_MS);

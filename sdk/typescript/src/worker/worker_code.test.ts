@@ -31,12 +31,30 @@ describe("the code", () => {
     return (await fixture.scheduler.outcome("e1")).error;
   }
 
-  test("that throws while it is loaded fails what was assigned", async () => {
+  test("that throws while it is loaded fails what was assigned, and then the worker ends", async () => {
     const broken = createArchive(new Map([["main.mjs", { data: Buffer.from(BROKEN_MAIN) }]]));
     expect(await runArchive(broken.bytes, broken.digest)).toBe("SyntaxError: broken on purpose");
     expect(fixture.scheduler.lines("e1")[0]?.text).toBe("loading");
+    expect(await fixture.scheduler.ended("e1")).toMatchObject({ started: false, leaving: true });
+    expect(await fixture.worker.exited).toEqual({ code: null, signal: "SIGKILL" });
+  });
+
+  test("that cannot be loaded fails all that comes before the worker has ended", async () => {
+    fixture.scheduler.options = { acknowledgesEnds: false };
+    const { bytes, digest } = createArchive(new Map([["main.mjs", { data: Buffer.from(BROKEN_MAIN) }]]));
+    expect(await runArchive(bytes, digest)).toBe("SyntaxError: broken on purpose");
     fixture.scheduler.assign("e2", [1, 2]);
-    expect((await fixture.scheduler.outcome("e2")).error).toBe("SyntaxError: broken on purpose");
+    expect(await fixture.scheduler.ended("e2")).toMatchObject({ leaving: true });
+    fixture.scheduler.send({ $case: "acknowledge", value: { executionIds: ["e1", "e2"] } });
+    expect(await fixture.worker.exited).toEqual({ code: null, signal: "SIGKILL" });
+  });
+
+  test("that could not be prepared is fetched again when it is bound", async () => {
+    const { bytes, digest } = createArchive(new Map([["main.mjs", { data: Buffer.from(`${EXAMPLE_MAIN}\n//`) }]]));
+    fixture.scheduler.send({ $case: "prepare", value: { digest } });
+    // Of the stream, and of the bundle that is not there.
+    await vi.waitFor(() => expect(fixture.scheduler.authorizations).toHaveLength(2), WAIT);
+    expect(await runArchive(bytes, digest)).toBeUndefined();
   });
 
   test("is fetched when it is prepared, and runs when it is bound", async () => {
