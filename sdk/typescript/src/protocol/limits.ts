@@ -141,6 +141,8 @@ export const LIMITS = {
   workerSilenceMs: 15 * SECOND_MS,
   /** A worker that has not connected this long after its runtime has started it is given up. */
   workerBootMs: 60 * SECOND_MS,
+  /** How long the code of a version may take to load in a worker, until its first execution can begin. */
+  codeLoadMs: 5 * MINUTE_MS,
   /** A worker that belongs to no scheduler for this long is stopped: longer than it takes to come to one, or to end itself. */
   workerOrphanMs: 25 * SECOND_MS,
   /** Executions in one lease. */

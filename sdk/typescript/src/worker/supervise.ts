@@ -14,24 +14,15 @@ import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
 import type { TextPayload } from "../codec.js";
 import { LIMITS, OPTION_LIMITS } from "../protocol/limits.js";
 import type { BootConfig } from "./boot_config.js";
-import { ensureCode } from "./code_cache.js";
+import { CodeSource } from "./code_source.js";
 import { collectGarbage } from "./collect_garbage.js";
 import { SchedulerConnection } from "./connection.js";
 import { errorText } from "./error_text.js";
 import { Fence, killOwnGroup } from "./fence.js";
-import { fetchBundle } from "./fetch_bundle.js";
 import { interruptionError } from "./interruption.js";
 import { LogShipper } from "./log_shipper.js";
 import { watchMemory } from "./memory_watch.js";
-import {
-  BEGINNING,
-  type BindMessage,
-  posted,
-  SENT_ALL,
-  type SupervisorData,
-  type ToMain,
-  type ToSupervisor,
-} from "./messages.js";
+import { BEGINNING, posted, SENT_ALL, type SupervisorData, type ToMain, type ToSupervisor } from "./messages.js";
 import { Session } from "./session.js";
 
 const SDK = "typescript/0.1.0";
@@ -49,20 +40,28 @@ const UNUSABLE_MS = 10_000;
 /** Yielded values after which the main thread is told that they were taken. Below YIELDS_IN_FLIGHT. */
 const YIELDS_PER_RECEIPT = 8;
 
+export interface SupervisorOptions {
+  /** How long the code may take to load. */
+  readonly codeLoadMs?: number;
+  /** Ends the worker, at once. */
+  readonly die?: () => void;
+}
+
 /** Stands between the scheduler and the main thread: what one says is turned into what the other understands. */
 export class Supervisor {
   readonly #data: SupervisorData;
-  readonly #config: BootConfig;
   readonly #session: Session;
   readonly #logs = new LogShipper(() => this.#shipLogs());
-  readonly #fence = new Fence(killOwnGroup);
+  readonly #codeLoadMs: number;
+  readonly #die: () => void;
+  readonly #fence: Fence;
   readonly #connection: SchedulerConnection;
+  readonly #code: CodeSource;
   #statusTimer: NodeJS.Timeout | undefined;
   #startTimer: NodeJS.Timeout | undefined;
+  #loadTimer: NodeJS.Timeout | undefined;
   #fenceAfterMs: number = LIMITS.workerBootMs;
   #isBound = false;
-  /** What came of bundles that were named before the worker is bound, by digest. */
-  readonly #prepared = new Map<string, Promise<BindMessage["code"]>>();
   /** Whether this worker, which can run nothing, ends as soon as it holds nothing. */
   #endsWhenIdle = false;
   #isDying = false;
@@ -71,9 +70,15 @@ export class Supervisor {
   readonly #endWaiters: (() => void)[] = [];
   #onCollected: (() => void) | undefined;
 
-  constructor(data: SupervisorData, config: BootConfig) {
+  constructor(
+    data: SupervisorData,
+    config: BootConfig,
+    { codeLoadMs = LIMITS.codeLoadMs, die = killOwnGroup }: SupervisorOptions = {},
+  ) {
     this.#data = data;
-    this.#config = config;
+    this.#codeLoadMs = codeLoadMs;
+    this.#die = die;
+    this.#fence = new Fence(die);
     this.#session = new Session(config.workerId, SDK);
     this.#connection = new SchedulerConnection([config.schedulerUrl, ...config.otherUrls], config.workerToken, {
       hello: () => this.#session.hello(),
@@ -82,6 +87,7 @@ export class Supervisor {
       onLost: () => this.#onLost(),
       mayMove: () => this.#session.holdsAny,
     });
+    this.#code = new CodeSource(config, () => this.#connection.url);
   }
 
   start(): void {
@@ -90,6 +96,7 @@ export class Supervisor {
       this.#fenceAfterMs = LIMITS.workerFenceMs;
       this.#isBound = true;
       this.#session.assign(firstWork.executionId, firstWork.executionToken);
+      this.#watchLoading();
       this.#watchMemory(firstWork.memoryBytes);
     }
     this.#fence.up(this.#fenceAfterMs);
@@ -125,7 +132,7 @@ export class Supervisor {
     for (const { command } of commands) {
       switch (command?.$case) {
         case "prepare":
-          this.#prepare(command.value.digest);
+          this.#code.prepare(command.value.digest);
           break;
         case "bind":
           void this.#bind(command.value);
@@ -155,7 +162,7 @@ export class Supervisor {
   async #bind(bind: BindWorker): Promise<void> {
     if (this.#isBound) return;
     this.#isBound = true;
-    const code = await this.#codeOf(bind);
+    const code = await this.#code.of(bind);
     this.#toMain.push({
       kind: "bind",
       projectName: bind.projectName,
@@ -166,7 +173,14 @@ export class Supervisor {
     });
     this.#postToMain();
     if ("error" in code) return;
+    this.#watchLoading();
     this.#watchMemory(bind.function?.options?.memoryBytes ?? OPTION_LIMITS.memoryBytes.default);
+  }
+
+  /** Here, since code that never finishes may never give the main thread back. */
+  #watchLoading(): void {
+    const error = `CodeLoadTimeoutError: the code did not finish loading within ${this.#codeLoadMs / 1_000} s`;
+    this.#loadTimer = setTimeout(() => void this.#endAllAndDie(error), this.#codeLoadMs);
   }
 
   #watchMemory(limitBytes: number): void {
@@ -189,29 +203,6 @@ export class Supervisor {
         resolve();
       };
     });
-  }
-
-  #prepare(digest: string): void {
-    if (!this.#prepared.has(digest)) this.#prepared.set(digest, this.#fetchCode(digest));
-  }
-
-  async #codeOf(bind: BindWorker): Promise<BindMessage["code"]> {
-    const source = bind.code?.source;
-    if (source?.$case !== "bundle") return { error: "the version has no bundle" };
-    const { digest } = source.value;
-    const code = await this.#prepared.get(digest);
-    // What could not be fetched then may be there by now.
-    return code !== undefined && "folder" in code ? code : await this.#fetchCode(digest);
-  }
-
-  async #fetchCode(digest: string): Promise<BindMessage["code"]> {
-    try {
-      const { workerToken, bundleCacheDir } = this.#config;
-      const fetch = (): Promise<Uint8Array> => fetchBundle(() => this.#connection.url, workerToken, digest);
-      return { folder: await ensureCode(bundleCacheDir, digest, fetch) };
-    } catch (error) {
-      return { error: errorText(error) };
-    }
   }
 
   #assign(assign: AssignExecution): void {
@@ -259,6 +250,7 @@ export class Supervisor {
     for (const message of messages) {
       switch (message.kind) {
         case "loaded":
+          clearTimeout(this.#loadTimer);
           if (!message.isUsable) this.#leaveUnusable();
           break;
         case "began":
@@ -304,7 +296,7 @@ export class Supervisor {
   }
 
   #endIfUnusable(): void {
-    if (this.#endsWhenIdle && !this.#session.holdsAny) killOwnGroup();
+    if (this.#endsWhenIdle && !this.#session.holdsAny) this.#die();
   }
 
   #sendStarts(): void {
@@ -360,10 +352,10 @@ export class Supervisor {
     this.#session.leave();
     // For its runtime, which names the cause where these words do not arrive in time.
     say(error);
-    setTimeout(killOwnGroup, LAST_WORDS_MS);
+    setTimeout(this.#die, LAST_WORDS_MS);
     this.#send(this.#session.endAll(error));
     await this.#endsAcknowledged();
-    killOwnGroup();
+    this.#die();
   }
 }
 
