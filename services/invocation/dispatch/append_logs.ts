@@ -3,6 +3,7 @@ import type {
   AppendLogsRequest,
   DispatchServiceImplementation,
 } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { LogStream } from "../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { badRequest } from "../../platform/errors.js";
 import type { Caller } from "../../platform/rpc/principal.js";
@@ -10,6 +11,14 @@ import type { InvocationDeps } from "../deps.js";
 
 const MOST_LINES = 10_000;
 const LEVELS: ReadonlySet<string> = new Set(["debug", "info", "warn", "error"]);
+const STREAMS: ReadonlySet<LogStream> = new Set([
+  LogStream.STDOUT,
+  LogStream.STDERR,
+  LogStream.LOGGER,
+  LogStream.SYSTEM,
+]);
+/** What not every database holds, and what would show as a line that nobody wrote: a project's image may hold another worker. */
+const NOT_OF_A_LINE = /\0|\r?\n/g;
 
 export function appendLogsHandler({
   db,
@@ -26,7 +35,8 @@ export function appendLogsHandler({
         .filter(({ lineNumber }) => lineNumber >= 1 && lineNumber <= 2 * LIMITS.logLinesPerExecution)
         .map((line) => ({
           ...line,
-          text: line.text.slice(0, LIMITS.logLineLength).replaceAll("\0", "\uFFFD").toWellFormed(),
+          stream: STREAMS.has(line.stream) ? line.stream : LogStream.STDOUT,
+          text: line.text.slice(0, LIMITS.logLineLength).replaceAll(NOT_OF_A_LINE, "\uFFFD").toWellFormed(),
           level: LEVELS.has(line.level) ? line.level : "",
         }));
       await db.write((tx) => store.appendLogs(tx, rows), { durability: "relaxed" });

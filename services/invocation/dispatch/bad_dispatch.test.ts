@@ -236,6 +236,19 @@ describe("lines", () => {
     expect(lines[0]?.text).toBe('\u001b[31m{"level":"error"}\uFFFD');
   });
 
+  it("are one line each, of a stream that there is", async () => {
+    const { ref } = await leaseOne();
+    const { executionId = "", invocationId = "" } = ref ?? {};
+    const streams = [LogStream.UNSPECIFIED, 7 as LogStream, LogStream.STDERR, LogStream.SYSTEM];
+    await test.dispatch.appendLogs({
+      lines: streams.map((stream, index) => line(executionId, { lineNumber: index + 1, stream, text: "a\nb\r\nc\rd" })),
+    });
+    const lines = await stored(invocationId);
+    const { STDOUT, STDERR, SYSTEM } = LogStream;
+    expect(lines.map(({ stream }) => stream)).toEqual([STDOUT, STDOUT, STDERR, SYSTEM]);
+    expect(new Set(lines.map(({ text }) => text))).toEqual(new Set(["a\uFFFDb\uFFFDc\rd"]));
+  });
+
   it("among more than 10,000 are refused", async () => {
     const lines = Array.from({ length: 10_001 }, () => line("", {}));
     expect(await violations(test.dispatch.appendLogs({ lines }))).toEqual(["lines: has more than 10000 items"]);

@@ -63,6 +63,21 @@ test("ends after the allowed number of bytes", () => {
   expect(lines.at(-1)?.stream).toBe(LogStream.SYSTEM);
 });
 
+test("makes as many lines of a message, or an error, as it has", () => {
+  const { log, lines } = makeLog();
+  log.logger().warn("a\nb\r\nc\n");
+  log.logger().info("");
+  log.system("Error: x\r\n  at y");
+  expect(lines.map(({ lineNumber, stream, level, text }) => [lineNumber, stream, level, text])).toEqual([
+    [1, LogStream.LOGGER, "warn", "a"],
+    [2, LogStream.LOGGER, "warn", "b"],
+    [3, LogStream.LOGGER, "warn", "c"],
+    [4, LogStream.LOGGER, "info", ""],
+    [5, LogStream.SYSTEM, "", "Error: x"],
+    [6, LogStream.SYSTEM, "", "  at y"],
+  ]);
+});
+
 test("writes the logger's fields as JSON", () => {
   const { log, lines } = makeLog();
   const cycle: Record<string, unknown> = {};

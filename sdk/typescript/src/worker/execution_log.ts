@@ -61,7 +61,7 @@ export class ExecutionLog {
 
   /** Adds lines of the system's own. */
   system(text: string): void {
-    this.#addAll(LogStream.SYSTEM, text.split("\n"));
+    this.#addText(LogStream.SYSTEM, text);
   }
 
   /** Ends the lines that were begun. */
@@ -81,17 +81,19 @@ export class ExecutionLog {
     const at =
       (level: LogLevel) =>
       (message: string, fields?: Readonly<Record<string, unknown>>): void =>
-        this.#addAll(
+        this.#addText(
           LogStream.LOGGER,
-          [fields === undefined ? String(message) : `${message} ${fieldsText(fields)}`],
+          fields === undefined ? String(message) : `${message} ${fieldsText(fields)}`,
           level,
         );
     return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   }
 
-  #addAll(stream: LogStream, texts: readonly string[], level = ""): void {
+  /** As many lines as the text has: whoever reads a log must not take a part of one line for another. */
+  #addText(stream: LogStream, text: string, level = ""): void {
     const lines: LogLine[] = [];
-    for (const text of texts) this.#add(lines, stream, cutText(text, LIMITS.logLineLength), level);
+    for (const line of text.replace(/\r?\n$/, "").split(/\r?\n/))
+      this.#add(lines, stream, cutText(line, LIMITS.logLineLength), level);
     if (lines.length > 0) this.#emit(lines);
   }
 
