@@ -179,6 +179,25 @@ describe("a worker", () => {
     await test.becomes(id, { status: Status.SUCCEEDED, numFailedAttempts: 1 });
   });
 
+  it("that says lines again has each of them once, also where others were printed beside them", async () => {
+    const { mine } = await two();
+    const append = vi.spyOn(test.dispatch, "appendLogs");
+    const say = (...numbers: number[]) => {
+      const lines = numbers.map((lineNumber) => {
+        return LogLine.fromPartial({ executionId: mine.id, lineNumber, text: `line ${lineNumber}` });
+      });
+      mine.worker.send([event({ $case: "logs", value: { lines } })]);
+    };
+    const texts = () => append.mock.calls.flatMap(([{ lines = [] }]) => lines.map(({ text }) => text));
+    say(1, 2);
+    await vi.waitFor(() => expect(texts()).toEqual(["line 1", "line 2"]), WAIT);
+    test.runtime.print(mine.worker.id, "printed");
+    mine.worker.disconnect();
+    mine.worker.connect();
+    say(1, 2, 3);
+    await vi.waitFor(() => expect(texts()).toEqual(["line 1", "line 2", "printed", "line 3"]), WAIT);
+  });
+
   it("that waits for no acknowledgement has its values merged into the newest, which is seen before the end", async () => {
     const { mine } = await two();
     const stored = Promise.withResolvers<void>();

@@ -122,8 +122,9 @@ export class WorkerTraffic {
       case "logs":
         for (const line of event.value.lines) {
           const run = this.#run(worker, line.executionId);
-          if (run === undefined) continue;
-          run.workerLines = Math.max(run.workerLines, line.lineNumber);
+          // Those that it may have missed come again on another connection.
+          if (run === undefined || line.lineNumber <= run.workerLines) continue;
+          run.workerLines = line.lineNumber;
           // The worker numbers its own lines; those that were printed beside them have moved these up.
           this.#append(run, { ...line, lineNumber: line.lineNumber + run.printedLines });
         }

@@ -1,6 +1,7 @@
 /** The supervisor in front of a main thread that a test is, or that never answers. */
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { LogLine } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { type FirstExecution, newFlags, type ToMain } from "./messages.js";
 import { Supervisor } from "./supervise.js";
 import { FakeScheduler } from "./testing/fake_scheduler.js";
@@ -65,6 +66,23 @@ describe("code that does not finish loading", () => {
     bind();
     await vi.waitFor(() => expect(die).toHaveBeenCalled(), WAIT);
   });
+});
+
+test("lines that a broken connection may have lost are sent again on the next", async () => {
+  const main = supervise();
+  bind();
+  scheduler.assign("e1");
+  main.postMessage([{ kind: "loaded", isUsable: true }]);
+  main.postMessage([{ kind: "lines", lines: [LogLine.fromPartial({ executionId: "e1", lineNumber: 1, text: "a" })] }]);
+  await scheduler.until(() => scheduler.lines("e1").length > 0, "the line");
+  scheduler.stop();
+  scheduler.events.length = 0;
+  await scheduler.start();
+  const [again] = await scheduler.until(
+    () => scheduler.lines("e1").length > 0 && scheduler.lines("e1"),
+    "the line again",
+  );
+  expect(again).toMatchObject({ lineNumber: 1, text: "a" });
 });
 
 test("code that is loaded may run for as long as it likes", async () => {

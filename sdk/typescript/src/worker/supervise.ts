@@ -121,6 +121,7 @@ export class Supervisor {
 
   #onLost(): void {
     clearInterval(this.#statusTimer);
+    this.#logs.takeBack();
     this.#fence.up(this.#fenceAfterMs - this.#connection.silentForMs);
   }
 
