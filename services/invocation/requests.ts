@@ -65,6 +65,12 @@ export function parseStart(
   const versionId = request.versionId === "" && scope !== undefined ? scope.versionId : request.versionId;
   if (!isLatest(versionId) && !isId("ver", versionId)) {
     bad("version_id", versionId, 'is neither "latest" nor "ver-" and 26 characters');
+  } else if (scope !== undefined && versionId !== scope.versionId) {
+    bad(
+      "version_id",
+      versionId,
+      `is not ${scope.versionId}, the caller's own: a function calls those of its own version`,
+    );
   }
   const parentId = request.parentInvocationId === "" ? (scope?.invocationId ?? "") : request.parentInvocationId;
   if (parentId !== "" && !isId("inv", parentId)) {

@@ -130,6 +130,28 @@ describe.concurrent("where credentials come from", () => {
 });
 
 describe.concurrent("the token of an execution", () => {
+  test("starts functions of its own version only", async () => {
+    const sources = { "main.ts": MAIN, "gate.ts": GATE_SOURCE };
+    const first = await target.deploy(sources);
+    const leak = first.fn<(gate: string) => { apiUrl: string; apiKey: string }>("leak");
+    const gate = gates.place();
+    const id = await leak.start(gate);
+    const { result } = await untilState(leak, id, (state) => state.result !== undefined);
+    await using client = new MultinodeClient(result ?? {});
+    const { projectName } = first;
+    const newer = await target.deploy(sources, { projectName });
+    for (const versionId of ["", first.versionId]) {
+      const { invocationId } = await client.invocations.startInvocation({ functionName: "echo", versionId });
+      expect(await first.fn("echo").get(invocationId)).toMatchObject({ versionId: first.versionId });
+    }
+    for (const versionId of ["latest", newer.versionId]) {
+      const refused = await errorOf(client.invocations.startInvocation({ functionName: "echo", versionId }));
+      expect(refused).toMatchObject({ reason: "ParameterValidationError", violations: [{ field: "version_id" }] });
+      expect(String(refused)).toContain(first.versionId);
+    }
+    gates.open(gate);
+  });
+
   test("reaches and lists only the children of its own invocation", async () => {
     const stranger = await project.fn("echo").start("a stranger");
     const other = await target.deploy({ "main.ts": MAIN, "gate.ts": GATE_SOURCE });
