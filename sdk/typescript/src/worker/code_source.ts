@@ -5,7 +5,7 @@ import { errorText } from "./error_text.js";
 import { fetchBundle } from "./fetch_bundle.js";
 import type { BindMessage } from "./messages.js";
 
-/** Where a worker has its code from: its image, or a bundle that it fetches. Nothing here rejects. */
+/** Where a worker has its code from: a bundle that it fetches. Nothing here rejects. */
 export class CodeSource {
   readonly #config: BootConfig;
   readonly #schedulerUrl: () => string;
