@@ -1,6 +1,9 @@
 /** The supervisor in front of a main thread that a test is, or that never answers. */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { LogLine } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { type FirstExecution, newFlags, type ToMain } from "./messages.js";
 import { Supervisor } from "./supervise.js";
@@ -11,11 +14,16 @@ const CODE_LOAD_MS = 300;
 const BEAT_MS = 50;
 /** More than this process has, which is not what is looked at here. */
 const MEMORY_BYTES = 2 ** 36;
+const DIGEST = "0".repeat(64);
 const ERROR = { error: "CodeLoadTimeoutError: the code did not finish loading within 0.3 s", interrupted: false };
 
 let scheduler: FakeScheduler;
 let mainPort: MessagePort | undefined;
 let die = vi.fn<() => void>();
+/** Where the bundle is unpacked already. */
+const bundleCacheDir = mkdtempSync(join(tmpdir(), "multinode-test-"));
+mkdirSync(join(bundleCacheDir, DIGEST));
+afterAll(() => rmSync(bundleCacheDir, { recursive: true }));
 
 beforeEach(async () => {
   scheduler = new FakeScheduler({ statusIntervalMs: BEAT_MS });
@@ -31,14 +39,14 @@ afterEach(() => {
 function supervise(firstWork?: FirstExecution): MessagePort {
   const { port1, port2 } = new MessageChannel();
   const data = { port: port2, flags: newFlags(), config: undefined, firstWork };
-  const config = { schedulerUrl: scheduler.url, otherUrls: [], workerId: "w", workerToken: "t", bundleCacheDir: "/x" };
+  const config = { schedulerUrl: scheduler.url, otherUrls: [], workerId: "w", workerToken: "t", bundleCacheDir };
   new Supervisor(data, config, { codeLoadMs: CODE_LOAD_MS, die }).start();
   mainPort = port1;
   return port1;
 }
 
 function bind(): void {
-  const source = { $case: "image", value: { image: "image" } } as const;
+  const source = { $case: "bundle", value: { digest: DIGEST } } as const;
   const fn = { functionName: "f", options: { memoryBytes: MEMORY_BYTES } };
   scheduler.send({ $case: "bind", value: { function: fn, code: { source } } });
 }
