@@ -176,6 +176,20 @@ describe("what waits while there is no room", () => {
     expect(wide.stop).toEqual(["b"]); // two workers for five executions
   });
 
+  it("is planned in a time that grows with the workers, and not with their square", () => {
+    const count = 20_000;
+    const workers = Array.from({ length: count }, (_, index) => active(`${index}`, WIDE, 0, 1, NOW - index));
+    const startedAt = performance.now();
+    const decided = decide({
+      maxWorkers: count,
+      workers,
+      standing: [{ shape: WIDE, minWorkers: count / 2 }],
+      waiting: waiting(FRESH, count),
+    });
+    expect(performance.now() - startedAt).toBeLessThan(3_000); // many times what it takes
+    expect(decided.stop).toEqual(workers.map(({ id }) => id).reverse());
+  });
+
   it("is not passed by younger executions of a function whose workers are never idle", () => {
     const workers = [active("a", WIDE, 3, 90), active("b", WIDE, 2, 90)];
     const decided = decide({ maxWorkers: 2, workers, waiting: [...waiting(WARM, 1), ...waiting(WIDE, 4)] });

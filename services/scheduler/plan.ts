@@ -75,6 +75,9 @@ export interface Plan {
 /** Executions leased ahead for workers that are still to be started. */
 const ROOM_PER_NEW_WORKER = 1;
 
+/** By function. In the order in which they came, and quick to take one away from. */
+type Places = Map<string, Set<Place>>;
+
 interface Place {
   readonly id: string;
   readonly shape: FunctionShape;
@@ -88,7 +91,7 @@ interface Place {
 export function plan(situation: Situation): Plan {
   const { workers, waiting, standing, maxWorkers, spareWorkers, spareSize, now } = situation;
   const kinds = new WorkerKinds(spareSize);
-  const places = new Map<string, Place[]>();
+  const places: Places = new Map();
   const spares = new Map<string, string[]>();
   const stop: string[] = [];
   const starting = new Map<string, number>();
@@ -100,7 +103,9 @@ export function plan(situation: Situation): Plan {
     // One that has what it is started for is of no use to anything else.
     if (worker.phase === "starting" && worker.shape === undefined) starting.set(kind, (starting.get(kind) ?? 0) + 1);
     else if (worker.phase === "spare") {
-      spares.set(kind, [...(spares.get(kind) ?? []), worker.id]);
+      const ids = spares.get(kind);
+      if (ids === undefined) spares.set(kind, [worker.id]);
+      else ids.push(worker.id);
       spareCount += 1;
     } else bound += 1;
     if (worker.phase === "stopping") stopping += 1;
@@ -115,8 +120,7 @@ export function plan(situation: Situation): Plan {
       continue;
     }
     const reusable = worker.phase === "active" && taken < shape.maxInvocationsPerWorker;
-    const place = { id: worker.id, shape, free, running, reusable, idleSince: worker.idleSince };
-    places.set(shape.key, [...(places.get(shape.key) ?? []), place]);
+    add(places, { id: worker.id, shape, free, running, reusable, idleSince: worker.idleSince });
   }
 
   const roomToStart = maxWorkers - workers.length;
@@ -128,6 +132,7 @@ export function plan(situation: Situation): Plan {
   const evicted: string[] = [];
   let evictedSpares = 0;
   let canGiveWay = true;
+  let idleOnes: IdleOnes | undefined;
   for (const { executionId, shape } of waiting) {
     const place = takePlace(places, shape) ?? bindSpare(places, spares, kinds, shape, now);
     if (place !== undefined) {
@@ -145,7 +150,8 @@ export function plan(situation: Situation): Plan {
       evictedSpares += 1;
       continue;
     }
-    const idle = idleToStop(places, assigned, minWorkers);
+    idleOnes ??= new IdleOnes(places, assigned, minWorkers);
+    const idle = idleOnes.next();
     if (idle === undefined) {
       canGiveWay = false;
       emptyOne(places, assigned, shape.key);
@@ -234,7 +240,7 @@ function takeOne(counts: Map<string, number>, key: string): boolean {
   return count > 0;
 }
 
-function takePlace(places: ReadonlyMap<string, Place[]>, shape: FunctionShape): Place | undefined {
+function takePlace(places: Places, shape: FunctionShape): Place | undefined {
   // The fullest place that has room, so that others become idle and can go.
   let best: Place | undefined;
   for (const place of places.get(shape.key) ?? []) {
@@ -244,7 +250,7 @@ function takePlace(places: ReadonlyMap<string, Place[]>, shape: FunctionShape): 
 }
 
 function bindSpare(
-  places: Map<string, Place[]>,
+  places: Places,
   spares: ReadonlyMap<string, string[]>,
   kinds: WorkerKinds,
   shape: FunctionShape,
@@ -254,13 +260,13 @@ function bindSpare(
   if (id === undefined) return undefined;
   const free = Math.min(shape.workerConcurrency, shape.maxInvocationsPerWorker);
   const place = { id, shape, free, running: 0, reusable: true, idleSince: now };
-  places.set(shape.key, [...(places.get(shape.key) ?? []), place]);
+  add(places, place);
   return place;
 }
 
 function warmUp(
   standing: readonly StandingFunction[],
-  places: Map<string, Place[]>,
+  places: Places,
   spares: ReadonlyMap<string, string[]>,
   kinds: WorkerKinds,
   now: number,
@@ -268,7 +274,7 @@ function warmUp(
   const bind = [];
   const missing: string[] = [];
   for (const { shape, minWorkers } of standing) {
-    let count = places.get(shape.key)?.length ?? 0;
+    let count = places.get(shape.key)?.size ?? 0;
     for (; count < minWorkers; count++) {
       const place = bindSpare(places, spares, kinds, shape, now);
       if (place === undefined) missing.push(kinds.of(shape));
@@ -279,7 +285,7 @@ function warmUp(
 }
 
 function idleWorkers(
-  places: Map<string, Place[]>,
+  places: Places,
   assigned: ReadonlySet<string>,
   minWorkers: ReadonlyMap<string, number>,
   now: number,
@@ -287,7 +293,7 @@ function idleWorkers(
   const expired: string[] = [];
   let nextIdleAt: number | undefined;
   for (const [key, list] of places) {
-    let keep = list.length;
+    let keep = list.size;
     for (const place of [...list].sort((a, b) => a.idleSince - b.idleSince)) {
       if (place.running > 0 || assigned.has(place.id) || keep <= (minWorkers.get(key) ?? 0)) continue;
       const idleAt = place.idleSince + place.shape.idleTimeoutMs;
@@ -316,31 +322,67 @@ function spareToStop(
   return chosen === undefined ? undefined : spares.get(chosen)?.pop();
 }
 
-/** Of the workers that idle, the one to give way: first those above what is kept warm, and the longest idle first. */
-function idleToStop(
-  places: ReadonlyMap<string, Place[]>,
-  assigned: ReadonlySet<string>,
-  minWorkers: ReadonlyMap<string, number>,
-): Place | undefined {
-  const isKept = ({ shape: { key } }: Place) => (places.get(key)?.length ?? 0) <= (minWorkers.get(key) ?? 0);
-  const idle = [...places.values()].flat().filter(({ id, running }) => running === 0 && !assigned.has(id));
-  idle.sort((a, b) => a.idleSince - b.idleSince);
-  return idle.find((place) => !isKept(place)) ?? idle[0];
+/**
+ * Of the workers that idle, the next one to give way: first those above what is kept warm, and the longest idle first. Sorted
+ * once for a plan, in which an idle one may be taken but none is added: one that is added is given an execution at once. So
+ * one that is kept warm stays so.
+ */
+class IdleOnes {
+  readonly #places: Places;
+  readonly #assigned: ReadonlySet<string>;
+  readonly #minWorkers: ReadonlyMap<string, number>;
+  /** The longest idle last. */
+  readonly #left: Place[];
+  readonly #keptWarm: Place[] = [];
+  #nextKept = 0;
+
+  constructor(places: Places, assigned: ReadonlySet<string>, minWorkers: ReadonlyMap<string, number>) {
+    this.#places = places;
+    this.#assigned = assigned;
+    this.#minWorkers = minWorkers;
+    const idle = [...places.values()].flatMap((list) => [...list]).filter((place) => this.#isIdle(place));
+    this.#left = idle.sort((a, b) => a.idleSince - b.idleSince).reverse();
+  }
+
+  next(): Place | undefined {
+    for (let place = this.#left.pop(); place !== undefined; place = this.#left.pop()) {
+      if (!this.#isIdle(place)) continue;
+      if (!this.#isKeptWarm(place)) return place;
+      this.#keptWarm.push(place);
+    }
+    while (this.#nextKept < this.#keptWarm.length) {
+      const place = this.#keptWarm[this.#nextKept++];
+      if (place !== undefined && this.#isIdle(place)) return place;
+    }
+    return undefined;
+  }
+
+  #isIdle({ id, running }: Place): boolean {
+    return running === 0 && !this.#assigned.has(id);
+  }
+
+  #isKeptWarm({ shape: { key } }: Place): boolean {
+    return (this.#places.get(key)?.size ?? 0) <= (this.#minWorkers.get(key) ?? 0);
+  }
 }
 
 /** Lets a worker of another function run empty: the one that is nearest to it, so that it stays the same one. */
-function emptyOne(places: ReadonlyMap<string, Place[]>, assigned: ReadonlySet<string>, key: string): void {
+function emptyOne(places: Places, assigned: ReadonlySet<string>, key: string): void {
   let victim: Place | undefined;
-  for (const place of [...places.values()].flat()) {
+  for (const place of [...places.values()].flatMap((list) => [...list])) {
     if (!place.reusable || place.shape.key === key || assigned.has(place.id)) continue;
     if (victim === undefined || place.running < victim.running) victim = place;
   }
   if (victim !== undefined) victim.free = 0;
 }
 
-function remove(places: Map<string, Place[]>, place: Place): void {
-  places.set(
-    place.shape.key,
-    (places.get(place.shape.key) ?? []).filter(({ id }) => id !== place.id),
-  );
+function add(places: Places, place: Place): void {
+  const { key } = place.shape;
+  const list = places.get(key);
+  if (list === undefined) places.set(key, new Set([place]));
+  else list.add(place);
+}
+
+function remove(places: Places, place: Place): void {
+  places.get(place.shape.key)?.delete(place);
 }
