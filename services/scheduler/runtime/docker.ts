@@ -132,8 +132,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
     for (let attempt = 0; ; attempt += 1) {
       let isAsked = false;
       try {
-        this.#network ??= this.#containers.ensureNetwork(stop);
-        await this.#network;
+        await this.#ensureNetwork(stop);
         const networkMode = this.#holders.take(this.workers.size);
         worker.networkMode = networkMode;
         const created = await this.#containers.create(spec, networkMode, stop);
@@ -142,7 +141,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
         this.#read(worker, created.output);
         return created.id;
       } catch (error) {
-        this.#network = undefined;
+        this.#network = undefined; // it may have been removed
         if (stop.aborted) throw new Error("it was stopped before it had started", { cause: error });
         // Before its network is given up, which it is in if it runs.
         const begun = firstWork !== undefined && isAsked && isOutage(error) && (await this.#idOfBegun(worker.id, stop));
@@ -156,6 +155,15 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
         await this.#remove(worker.id, stop);
       }
     }
+  }
+
+  /** Asked for once; again where that failed. */
+  #ensureNetwork(stop: AbortSignal): Promise<void> {
+    this.#network ??= this.#containers.ensureNetwork(stop).catch((error: unknown) => {
+      this.#network = undefined;
+      throw error;
+    });
+    return this.#network;
   }
 
   /**
@@ -285,8 +293,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   }
 
   async #compareNow(): Promise<void> {
-    this.#network ??= this.#containers.ensureNetwork(this.closing.signal);
-    await this.#network;
+    await this.#ensureNetwork(this.closing.signal);
     const containers = await this.#containers.list();
     this.#holders.compare(containers);
     const running = new Set(
