@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { testRuntime, WAIT } from "../../../test/contract/runtime.contract.js";
 import { isAlive } from "../../../test/harness/process_status.js";
 import { ProcessRuntime } from "./process.js";
@@ -24,6 +25,7 @@ new Socket({ fd: 3 }).on("data", (chunk) => {
   const boot = JSON.parse(text);
   const file = join(import.meta.dirname, boot.workerId);
   if (boot.workerToken === "prints") process.stdout.write("one\\ntwo"), process.stderr.write("three\\n");
+  if (boot.workerToken === "ends no line") process.stdout.write("x".repeat(100_000));
   if (boot.workerToken === "runs out of memory") process.stderr.write("FATAL ERROR: JavaScript heap out of memory\\n");
   if (boot.workerToken === "runs out of memory") process.exitCode = 134, process.abort();
   let child;
@@ -156,6 +158,16 @@ describe("a worker process", () => {
       () => expect([...lines].sort()).toEqual(["wrk-1 stderr three", "wrk-1 stdout one", "wrk-1 stdout two"]),
       WAIT,
     );
+  });
+
+  it("that ends no line is heard all the same, in pieces, so that nothing is kept for it", async () => {
+    const lengths: number[] = [];
+    test.runtime.onOutput((_workerId, _stream, line) => lengths.push(line.length));
+    await start("ends no line");
+    const whole = Math.floor(100_000 / LIMITS.logLineLength);
+    await vi.waitFor(() => expect(lengths).toEqual(Array.from({ length: whole }, () => LIMITS.logLineLength)), WAIT);
+    await test.runtime.stop("wrk-1");
+    expect(lengths.slice(whole)).toEqual([100_000 % LIMITS.logLineLength]); // told before its end is
   });
 
   it("that runs out of memory is known as such", async () => {

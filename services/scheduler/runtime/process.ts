@@ -14,9 +14,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { ranOutOfMemory, VISIBLE_VARIABLES, WORKER_FLAGS } from "../../../sdk/typescript/src/worker/worker_flags.js";
+import { readLines } from "./output_lines.js";
 import { type GroupLeader, groupEnded, killGroup, leaderOf } from "./process_group.js";
 import type { Runtime, WorkerExit, WorkerSpec } from "./runtime.js";
 
@@ -26,6 +27,8 @@ const LIFELINE_FD = 3;
 const OLD = ".old-";
 /** Lines of a worker's own output that are kept to explain its end. */
 const KEPT_LINES = 20;
+/** How long the last of the output may take after the end of the group. Who has left the group may hold it open for ever. */
+const LAST_OUTPUT_MS = 250;
 
 export interface ProcessRuntimeSettings {
   /** Where workers are written down, and what they keep for each other lies. */
@@ -88,13 +91,14 @@ export class ProcessRuntime implements Runtime {
       throw error;
     }
     const lastLines: string[] = [];
-    this.#listen(workerId, child, lastLines);
+    const output = this.#listen(workerId, child, lastLines);
     const lifeline = child.stdio[LIFELINE_FD] as Writable;
     lifeline.on("error", () => {}); // the worker is gone, which its exit tells
     lifeline.write(`${JSON.stringify({ ...boot, bundleCacheDir: this.#bundles })}\n`);
     const exited = exit.then(async ({ code, signal }) => {
       killGroup(leader); // what it started
       await groupEnded(leader);
+      await Promise.race([output, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       rmSync(this.#record(workerId), { force: true });
       this.#running.delete(workerId);
       const description = signal === null ? `exited with code ${code}` : `was killed by ${signal}`;
@@ -144,17 +148,17 @@ export class ProcessRuntime implements Runtime {
     return join(this.#records, `${workerId}.json`);
   }
 
-  #listen(workerId: string, child: ChildProcess, lastLines: string[]): void {
-    const read = (readable: Readable | null, stream: "stdout" | "stderr") => {
+  /** Settles at the end of what it prints. */
+  async #listen(workerId: string, { stdout, stderr }: ChildProcess, lastLines: string[]): Promise<void> {
+    const read = async (readable: Readable | null, stream: "stdout" | "stderr") => {
       if (readable === null) return;
-      createInterface({ input: readable }).on("line", (line) => {
+      await readLines(readable, (line) => {
         lastLines.push(line);
         if (lastLines.length > KEPT_LINES) lastLines.shift();
         for (const listener of this.#outputListeners) listener(workerId, stream, line);
       });
     };
-    read(child.stdout, "stdout");
-    read(child.stderr, "stderr");
+    await Promise.all([read(stdout, "stdout"), read(stderr, "stderr")]);
   }
 
   #killLeftOver(): void {
