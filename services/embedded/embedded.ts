@@ -120,7 +120,8 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   const teardown = localClient<TeardownServiceClient>(invocation.teardown);
 
   const tokens = new WorkerTokens(randomBytes(32));
-  const runtime = options.runtime ?? new ProcessRuntime({ folder: dataDir, workerProgram: packageFile("worker.cjs") });
+  const runtime =
+    options.runtime ?? new ProcessRuntime({ folder: dataDir, workerProgram: packageFile("worker.cjs"), log });
   undo.push(() => runtime.close());
   let url = "";
   const scheduler = createSchedulerService({

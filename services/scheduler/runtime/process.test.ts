@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { testRuntime, WAIT } from "../../../test/contract/runtime.contract.js";
 import { isAlive } from "../../../test/harness/process_status.js";
+import { createLogger } from "../../platform/log.js";
 import { ProcessRuntime } from "./process.js";
 import { leaderOf } from "./process_group.js";
 import type { WorkerBoot, WorkerExit } from "./runtime.js";
@@ -44,7 +45,7 @@ async function openRuntime() {
   folder = await mkdtemp(join(tmpdir(), "multinode-process-"));
   const workerProgram = join(folder, "worker.mjs");
   await writeFile(workerProgram, PROGRAM);
-  const settings = { folder: join(folder, "data"), workerProgram };
+  const settings = { folder: join(folder, "data"), workerProgram, log: createLogger("test", "silent") };
   const runtime = new ProcessRuntime(settings);
   return {
     settings,
@@ -189,6 +190,29 @@ describe("a worker process", () => {
     await isGone(-group);
   });
 
+  it("that leaves a process of another user behind has ended all the same", async () => {
+    await start("any");
+    const { pid } = await test.boot("wrk-1");
+    refuseKill((other) => other === -pid);
+    test.end("wrk-1");
+    await vi.waitFor(() => expect(exits).toMatchObject([{ description: "exited with code 3" }]), WAIT);
+    expect(await test.runtime.list()).toEqual([]);
+    expect(readdirSync(join(test.settings.folder, "workers"))).toEqual([]);
+  });
+
+  it("that left one behind when its server ended keeps no server from starting", async () => {
+    const left = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
+    const records = join(test.settings.folder, "workers");
+    await writeFile(join(records, "wrk-a.json"), JSON.stringify({ pid: 4_194_303, startedAt: "1" }));
+    await writeFile(join(records, "wrk-b.json"), JSON.stringify(leaderOf(left.pid ?? 0)));
+    refuseKill((pid) => pid === -4_194_303);
+    const exited = once(left, "exit");
+    const next = new ProcessRuntime(test.settings);
+    expect(await exited).toEqual([null, "SIGKILL"]);
+    expect(readdirSync(records)).toEqual([]);
+    await next.close();
+  });
+
   it("that an ended server left behind is killed at the next start, and nobody else (X2)", async () => {
     const left = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
     const innocent = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
@@ -210,3 +234,12 @@ describe("a worker process", () => {
     await next.close();
   });
 });
+
+/** As it is where all that is left of a group belongs to another user. */
+function refuseKill(isRefused: (pid: number) => boolean): void {
+  const kill = process.kill.bind(process);
+  vi.spyOn(process, "kill").mockImplementation((pid, signal) => {
+    if (isRefused(pid)) throw Object.assign(new Error("kill EPERM"), { code: "EPERM" });
+    return kill(pid, signal);
+  });
+}

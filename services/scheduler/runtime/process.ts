@@ -17,6 +17,7 @@ import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { ranOutOfMemory, VISIBLE_VARIABLES, WORKER_FLAGS } from "../../../sdk/typescript/src/worker/worker_flags.js";
+import type { Logger } from "../../platform/log.js";
 import { readLines } from "./output_lines.js";
 import { type GroupLeader, groupEnded, killGroup, leaderOf } from "./process_group.js";
 import type { Runtime, WorkerExit, WorkerSpec } from "./runtime.js";
@@ -37,6 +38,7 @@ export interface ProcessRuntimeSettings {
   readonly workerProgram: string;
   /** Certificates, in PEM, that workers trust beside those that this process trusts. */
   readonly caFile?: string | undefined;
+  readonly log: Logger;
 }
 
 interface RunningProcess {
@@ -87,7 +89,7 @@ export class ProcessRuntime implements Runtime {
     try {
       writeFileSync(this.#record(workerId), JSON.stringify(leader), { mode: 0o600 });
     } catch (error) {
-      killGroup(leader); // on a full disk it could not be found again (X2)
+      this.#kill(workerId, leader); // on a full disk it could not be found again (X2)
       throw error;
     }
     const lastLines: string[] = [];
@@ -96,10 +98,14 @@ export class ProcessRuntime implements Runtime {
     lifeline.on("error", () => {}); // the worker is gone, which its exit tells
     lifeline.write(`${JSON.stringify({ ...boot, bundleCacheDir: this.#bundles })}\n`);
     const exited = exit.then(async ({ code, signal }) => {
-      killGroup(leader); // what it started
-      await groupEnded(leader);
-      await Promise.race([output, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
-      rmSync(this.#record(workerId), { force: true });
+      try {
+        this.#kill(workerId, leader); // what it started
+        await groupEnded(leader);
+        await Promise.race([output, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
+        rmSync(this.#record(workerId), { force: true });
+      } catch (err) {
+        this.#settings.log.error({ err, workerId }, "what a worker left behind could not be taken away");
+      }
       this.#running.delete(workerId);
       const description = signal === null ? `exited with code ${code}` : `was killed by ${signal}`;
       for (const listener of this.#exitListeners)
@@ -115,7 +121,7 @@ export class ProcessRuntime implements Runtime {
   async stop(workerId: string): Promise<void> {
     const running = this.#running.get(workerId);
     if (running === undefined) return;
-    killGroup(running.leader);
+    this.#kill(workerId, running.leader);
     await running.exited;
   }
 
@@ -161,11 +167,16 @@ export class ProcessRuntime implements Runtime {
     await Promise.all([read(stdout, "stdout"), read(stderr, "stderr")]);
   }
 
+  #kill(workerId: string, leader: GroupLeader): void {
+    if (killGroup(leader)) return;
+    this.#settings.log.warn({ workerId, group: leader.pid }, "a worker left processes of another user behind");
+  }
+
   #killLeftOver(): void {
     for (const name of readdirSync(this.#records)) {
       const file = join(this.#records, name);
       try {
-        killGroup(JSON.parse(readFileSync(file, "utf8")) as GroupLeader);
+        this.#kill(name, JSON.parse(readFileSync(file, "utf8")) as GroupLeader);
       } catch (error) {
         if (!(error instanceof SyntaxError)) throw error; // a record that was cut off: its worker never began
       }

@@ -19,16 +19,22 @@ export function leaderOf(pid: number): GroupLeader | undefined {
   return startedAt === undefined ? undefined : { pid, startedAt };
 }
 
-/** Kills every process of the group by force, unless its number belongs to another process by now. */
-export function killGroup(leader: GroupLeader): void {
+/**
+ * Kills every process of the group by force, unless its number belongs to another process by now. Answers false where all
+ * that is left of it are processes of another user, such as what `sudo` runs: they are not ours to end.
+ */
+export function killGroup(leader: GroupLeader): boolean {
   const now = leaderOf(leader.pid);
   // Without its leader the group's number is still taken, as long as any member lives.
-  if (now !== undefined && now.startedAt !== leader.startedAt) return;
+  if (now !== undefined && now.startedAt !== leader.startedAt) return true;
   try {
     process.kill(-leader.pid, "SIGKILL");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EPERM") return false;
+    if (code !== "ESRCH") throw error;
   }
+  return true;
 }
 
 /** Resolves when a group that was killed has no member any more: each ends when the kernel next gives it a turn. */

@@ -68,6 +68,7 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         folder,
         workerProgram: packageFile("worker.cjs"),
         caFile: settings.MULTINODE_TLS_CA,
+        log,
       });
     case "docker": {
       const { MULTINODE_WORKER_OCI_RUNTIME: ociRuntime } = settings;
