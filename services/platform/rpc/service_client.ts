@@ -45,7 +45,6 @@ export function connectToService(
   const channel: Channel = createChannel(address, credentials ?? ChannelCredentials.createInsecure(), CHANNEL_OPTIONS);
   const metadata = Metadata({ authorization: `Bearer ${serviceToken}` });
   const factory = createClientFactory()
-    .use(refusalsOfServices)
     .use(async function* withDeadline(call, options) {
       // A stream lives as long as it is read; a unary call must end.
       if (call.requestStream || call.responseStream) return yield* call.next(call.request, options);
@@ -57,7 +56,8 @@ export function connectToService(
         if (deadline.aborted) throw new ClientError(call.method.path, Status.DEADLINE_EXCEEDED, "no answer in time");
         throw error;
       }
-    });
+    })
+    .use(refusalsOfServices); // around the one before, whose deadline is a refusal too
   return {
     client: (definition) =>
       factory.create(sentWhole(definition), channel, { "*": { metadata } }) as Client<typeof definition>,
