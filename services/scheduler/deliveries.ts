@@ -3,22 +3,29 @@ import type { Code } from "../../gen/multinode/registry/v1/function.pb.js";
 import { FirstWorks } from "./first_works.js";
 import { type Run, shapeOf } from "./run.js";
 import type { Scheduler } from "./scheduler.js";
+import { VersionCode } from "./version_code.js";
 import type { BoundFunction, PoolExit, PooledWorker } from "./worker_pool.js";
-
-/** Versions whose code is remembered. */
-const MOST_VERSIONS = 1_000;
 
 export class Deliveries {
   readonly #scheduler: Scheduler;
-  readonly #code = new Map<string, Promise<Code>>();
+  readonly #code: VersionCode;
   readonly #firstWorks: FirstWorks;
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
+    const { catalog, log } = scheduler.settings;
+    const waits = ({ bound, phase }: PooledWorker, versionId: string) =>
+      bound?.versionId === versionId && phase !== "stopping";
+    this.#code = new VersionCode({
+      catalog,
+      log,
+      isWanted: (versionId) =>
+        !scheduler.stopped && [...scheduler.pool.workers.values()].some((worker) => waits(worker, versionId)),
+    });
     this.#firstWorks = new FirstWorks(
       scheduler.settings,
       () => scheduler.leases.trustedForMs,
-      (versionId) => this.#codeOf(versionId),
+      (versionId) => this.#code.of(versionId),
     );
   }
 
@@ -28,20 +35,20 @@ export class Deliveries {
   }
 
   /**
-   * Where there is no connection now, it is said when there is one. A worker that has its code ignores it. While its limits
-   * are set it fetches the code, and runs nothing of it.
+   * Where there is no connection now, or another one by then, it is said when the worker has said hello on that. A worker that
+   * has its code ignores it. While its limits are set it fetches the code, and runs nothing of it.
    */
   sendCode(worker: PooledWorker, fn: BoundFunction): void {
     const { projectName, versionId, spec } = fn;
+    const { session } = worker;
     const prepare = ({ source }: Code) => {
-      if (source?.$case === "bundle" && worker.session?.hasCode === false) worker.session.prepare(source.value.digest);
+      if (source?.$case === "bundle" && session?.hasCode === false) session.prepare(source.value.digest);
     };
-    this.#codeOf(versionId).then(prepare, (err: unknown) => {
-      this.#code.delete(versionId);
+    this.#code.of(versionId).then(prepare, (err: unknown) => {
       this.#scheduler.settings.log.warn({ err, versionId }, "the code of a version could not be had");
       this.#scheduler.endWorker(worker);
     });
-    const bind = (code: Code) => worker.session?.bind({ projectName, versionId, function: spec, code });
+    const bind = (code: Code) => session?.bind({ projectName, versionId, function: spec, code });
     this.#codeInLimits(worker, versionId).then(bind, () => {}); // a worker without code, or limits, is ended
   }
 
@@ -64,15 +71,19 @@ export class Deliveries {
   }
 
   sendExecution(run: Run, worker: PooledWorker): void {
+    const { session } = worker;
+    const say = () => {
+      // What a connection that broke was to say is said on the next one.
+      if (worker.session === session) this.#sayExecution(run, worker);
+    };
     // The worker must have its code first, which it has at once unless it is the first of its version.
-    const say = () => this.#sayExecution(run, worker);
-    if (worker.session?.hasCode) say();
+    if (session?.hasCode) say();
     else void this.#codeInLimits(worker, run.leased.versionId).then(say, () => {}); // told by `bind`
   }
 
   /** The code of a version, once the worker may run it. */
   async #codeInLimits(worker: PooledWorker, versionId: string): Promise<Code> {
-    const [code] = await Promise.all([this.#codeOf(versionId), worker.limited]);
+    const [code] = await Promise.all([this.#code.of(versionId), worker.limited]);
     return code;
   }
 
@@ -87,19 +98,6 @@ export class Deliveries {
     if (run.interrupt === undefined) return;
     // Said before, it meant nothing to the worker.
     worker.session?.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });
-  }
-
-  #codeOf(versionId: string): Promise<Code> {
-    let code = this.#code.get(versionId);
-    if (code === undefined) {
-      code = this.#scheduler.settings.catalog.getCode({ versionId }).then(({ code }) => {
-        if (code === undefined) throw new Error(`the registry gave no code of ${versionId}`);
-        return code;
-      });
-      if (this.#code.size > MOST_VERSIONS) this.#code.clear();
-      this.#code.set(versionId, code);
-    }
-    return code;
   }
 }
 
