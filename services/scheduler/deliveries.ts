@@ -42,7 +42,10 @@ export class Deliveries {
     const { projectName, versionId, spec } = fn;
     const { session } = worker;
     const prepare = ({ source }: Code) => {
-      if (source?.$case === "bundle" && session?.hasCode === false) session.prepare(source.value.digest);
+      if (source?.$case !== "bundle") return;
+      const { digest } = source.value;
+      this.#scheduler.settings.runtime.usesBundle?.(worker.id, digest);
+      if (session?.hasCode === false) session.prepare(digest);
     };
     this.#code.of(versionId).then(prepare, (err: unknown) => {
       this.#scheduler.settings.log.warn({ err, versionId }, "the code of a version could not be had");

@@ -149,6 +149,19 @@ describe("a worker process", () => {
     await next.close();
   });
 
+  it("finds its bundle for as long as it lives, and others go that nobody uses (X3)", async () => {
+    await test.runtime.close();
+    const runtime = new ProcessRuntime({ ...test.settings, keepUnusedCodeMs: 50, codeLookIntervalMs: 5 });
+    await start("any", runtime);
+    const { bundleCacheDir } = await test.boot("wrk-1");
+    runtime.usesBundle("wrk-1", "used");
+    for (const name of ["used", "unused"]) await mkdir(join(bundleCacheDir, name));
+    await vi.waitFor(() => expect(readdirSync(bundleCacheDir)).toEqual(["used"]), WAIT);
+    await runtime.stop("wrk-1");
+    await vi.waitFor(() => expect(readdirSync(bundleCacheDir)).toEqual([]), WAIT);
+    await runtime.close();
+  });
+
   it("is heard line by line", async () => {
     const lines: string[] = [];
     test.runtime.onOutput((workerId, stream, line) => lines.push(`${workerId} ${stream} ${line}`));

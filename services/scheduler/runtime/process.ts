@@ -7,29 +7,28 @@
  * X1. A worker holds one end of a socket pair whose other end dies with the server, however that dies, and then kills its
  *     own group. So kill -9 of the server leaves nothing behind.
  * X2. Each worker is also written down, so that one which was stopped when the server died is killed at the next start.
- * X3. What workers keep for each other, unpacked bundles and compiled code, lies in the server's own folder, where no other user of
- *     the machine can put any, and is empty at each start, so that it does not grow for ever.
+ * X3. What workers keep for each other, unpacked bundles and compiled code, does not grow for ever (kept_code.ts).
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { ranOutOfMemory, VISIBLE_VARIABLES, WORKER_FLAGS } from "../../../sdk/typescript/src/worker/worker_flags.js";
 import type { Logger } from "../../platform/log.js";
+import { KeptCode } from "./kept_code.js";
 import { readLines } from "./output_lines.js";
 import { type GroupLeader, groupEnded, killGroup, leaderOf } from "./process_group.js";
 import type { Runtime, WorkerExit, WorkerSpec } from "./runtime.js";
 
 /** File descriptor of the worker's end of the lifeline. */
 const LIFELINE_FD = 3;
-/** Begins the names of what is being taken away. */
-const OLD = ".old-";
 /** Lines of a worker's own output that are kept to explain its end. */
 const KEPT_LINES = 20;
 /** How long the last of the output may take after the end of the group. Who has left the group may hold it open for ever. */
 const LAST_OUTPUT_MS = 250;
+const KEEP_UNUSED_CODE_MS = 3_600_000;
+const CODE_LOOK_INTERVAL_MS = 600_000;
 
 export interface ProcessRuntimeSettings {
   /** Where workers are written down, and what they keep for each other lies. */
@@ -38,6 +37,10 @@ export interface ProcessRuntimeSettings {
   readonly workerProgram: string;
   /** Certificates, in PEM, that workers trust beside those that this process trusts. */
   readonly caFile?: string | undefined;
+  /** How long unpacked code is kept that no worker uses, in milliseconds. Default 1 h. */
+  readonly keepUnusedCodeMs?: number;
+  /** How often that is looked at, in milliseconds. Default 10 min. */
+  readonly codeLookIntervalMs?: number;
   readonly log: Logger;
 }
 
@@ -45,6 +48,8 @@ interface RunningProcess {
   readonly child: ChildProcess;
   readonly leader: GroupLeader;
   readonly exited: Promise<void>;
+  /** Digests of the bundles that it was told of. */
+  readonly bundles: Set<string>;
 }
 
 export class ProcessRuntime implements Runtime {
@@ -52,7 +57,8 @@ export class ProcessRuntime implements Runtime {
   readonly survivesRestart = false;
   readonly #settings: ProcessRuntimeSettings;
   readonly #records: string;
-  readonly #bundles: string;
+  readonly #code: KeptCode;
+  readonly #codeTimer: NodeJS.Timeout;
   readonly #environment: Readonly<Record<string, string>>;
   readonly #running = new Map<string, RunningProcess>();
   readonly #exitListeners: ((exit: WorkerExit) => void)[] = [];
@@ -61,13 +67,14 @@ export class ProcessRuntime implements Runtime {
   constructor(settings: ProcessRuntimeSettings) {
     this.#settings = settings;
     this.#records = join(settings.folder, "workers");
-    this.#bundles = join(settings.folder, "unpacked");
-    const compiled = join(settings.folder, "compiled");
     mkdirSync(this.#records, { recursive: true, mode: 0o700 });
     this.#killLeftOver();
-    for (const folder of [this.#bundles, compiled]) makeEmpty(folder);
+    const { keepUnusedCodeMs = KEEP_UNUSED_CODE_MS, codeLookIntervalMs = CODE_LOOK_INTERVAL_MS } = settings;
+    this.#code = new KeptCode(settings.folder, keepUnusedCodeMs);
+    this.#codeTimer = setInterval(() => this.#removeUnusedCode(), codeLookIntervalMs);
+    this.#codeTimer.unref();
     const caFile = settings.caFile === undefined ? undefined : this.#trustAlso(settings.caFile);
-    this.#environment = environment(compiled, caFile);
+    this.#environment = environment(this.#code.compiled, caFile);
   }
 
   async start({ workerId, boot }: WorkerSpec): Promise<string> {
@@ -92,11 +99,12 @@ export class ProcessRuntime implements Runtime {
       this.#kill(workerId, leader); // on a full disk it could not be found again (X2)
       throw error;
     }
+    const bundles = new Set<string>();
     const lastLines: string[] = [];
     const output = this.#listen(workerId, child, lastLines);
     const lifeline = child.stdio[LIFELINE_FD] as Writable;
     lifeline.on("error", () => {}); // the worker is gone, which its exit tells
-    lifeline.write(`${JSON.stringify({ ...boot, bundleCacheDir: this.#bundles })}\n`);
+    lifeline.write(`${JSON.stringify({ ...boot, bundleCacheDir: this.#code.bundles })}\n`);
     const exited = exit.then(async ({ code, signal }) => {
       try {
         this.#kill(workerId, leader); // what it started
@@ -106,17 +114,22 @@ export class ProcessRuntime implements Runtime {
       } catch (err) {
         this.#settings.log.error({ err, workerId }, "what a worker left behind could not be taken away");
       }
+      this.#code.used(bundles);
       this.#running.delete(workerId);
       const description = signal === null ? `exited with code ${code}` : `was killed by ${signal}`;
       for (const listener of this.#exitListeners)
         listener({ workerId, description, outOfMemory: ranOutOfMemory(lastLines) });
     });
-    this.#running.set(workerId, { child, leader, exited });
+    this.#running.set(workerId, { child, leader, exited, bundles });
     return `pid ${child.pid}`;
   }
 
   /** The worker watches its memory itself. */
   async limit(): Promise<void> {}
+
+  usesBundle(workerId: string, digest: string): void {
+    this.#running.get(workerId)?.bundles.add(digest);
+  }
 
   async stop(workerId: string): Promise<void> {
     const running = this.#running.get(workerId);
@@ -138,6 +151,7 @@ export class ProcessRuntime implements Runtime {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#codeTimer);
     await Promise.all([...this.#running.keys()].map((workerId) => this.stop(workerId)));
   }
 
@@ -167,6 +181,14 @@ export class ProcessRuntime implements Runtime {
     await Promise.all([read(stdout, "stdout"), read(stderr, "stderr")]);
   }
 
+  #removeUnusedCode(): void {
+    try {
+      this.#code.removeUnused(new Set([...this.#running.values()].flatMap(({ bundles }) => [...bundles])));
+    } catch (err) {
+      this.#settings.log.warn({ err }, "unpacked code that no worker uses could not be removed");
+    }
+  }
+
   #kill(workerId: string, leader: GroupLeader): void {
     if (killGroup(leader)) return;
     this.#settings.log.warn({ workerId, group: leader.pid }, "a worker left processes of another user behind");
@@ -182,19 +204,6 @@ export class ProcessRuntime implements Runtime {
       }
       rmSync(file, { force: true });
     }
-  }
-}
-
-/** X3. What is there gets out of the way at once, also on a disk that is full, and is taken away beside whatever follows: it may be much. */
-function makeEmpty(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  for (const name of readdirSync(folder)) {
-    const old = join(folder, name.startsWith(OLD) ? name : `${OLD}${name}`);
-    if (!name.startsWith(OLD)) {
-      rmSync(old, { recursive: true, force: true }); // of a server that died while it did this
-      renameSync(join(folder, name), old);
-    }
-    rm(old, { recursive: true, force: true }).catch(() => {}); // the next start tries again
   }
 }
 

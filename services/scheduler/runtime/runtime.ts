@@ -92,6 +92,8 @@ export interface Runtime {
   start(spec: WorkerSpec): Promise<string>;
   /** Gives a worker the limits of the function that it is bound to, as far as the runtime can. */
   limit(workerId: string, resources: WorkerResources): Promise<void>;
+  /** Called before a worker is told to fetch a bundle, or of what to run. Absent: workers keep no bundles for each other. */
+  usesBundle?(workerId: string, digest: string): void;
   stop(workerId: string): Promise<void>;
   /** Identifiers of all workers that exist. */
   list(): Promise<string[]>;
