@@ -176,17 +176,16 @@ describe("what waits while there is no room", () => {
     expect(wide.stop).toEqual(["b"]); // two workers for five executions
   });
 
-  it("is planned in a time that grows with the workers, and not with their square", () => {
+  // In a time that grows with the square of them it would not end within the time of a test.
+  it("is planned for many thousands", () => {
     const count = 20_000;
     const workers = Array.from({ length: count }, (_, index) => active(`${index}`, WIDE, 0, 1, NOW - index));
-    const startedAt = performance.now();
     const decided = decide({
       maxWorkers: count,
       workers,
       standing: [{ shape: WIDE, minWorkers: count / 2 }],
       waiting: waiting(FRESH, count),
     });
-    expect(performance.now() - startedAt).toBeLessThan(3_000); // many times what it takes
     expect(decided.stop).toEqual(workers.map(({ id }) => id).reverse());
   });
 

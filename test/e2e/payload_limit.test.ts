@@ -41,10 +41,11 @@ const fn = <F>(functionName: string) => target.fn<F>(project.projectName, functi
 
 test("inputs and results are as large as the server is told, several at once", async () => {
   const echo = fn<(text: string) => string>("echo");
-  const texts = ["a", "b", "c", "d", "e"].map((letter) => letter.repeat(LARGEST));
+  const letters = ["a", "b", "c", "d", "e"];
+  const texts = letters.map((letter) => letter.repeat(LARGEST));
   const results: string[] = [];
   for await (const text of echo.map(texts)) results.push(text);
-  expect(results.map((text) => [text[0], text.length])).toEqual([..."abcde"].map((letter) => [letter, LARGEST]));
+  expect(results.map((text) => [text[0], text.length])).toEqual(letters.map((letter) => [letter, LARGEST]));
   const { invocations } = await echo.list();
   expect(invocations).toHaveLength(texts.length);
   expect((await echo.get(invocations[0]?.id ?? "")).result).toHaveLength(LARGEST);

@@ -8,7 +8,6 @@
 import { types } from "node:util";
 import { decodeCbor, encodeCbor } from "./codec_cbor.js";
 import { MAX_VALUE_DEPTH, PayloadIsInvalidError, PayloadSizeLimitExceeded } from "./codec_errors.js";
-import { LIMITS } from "./protocol/limits.js";
 import { JSON_CONTENT_TYPE } from "./protocol/names.js";
 
 export { PayloadIsInvalidError, PayloadSizeLimitExceeded, ValueIsUnsupportedError } from "./codec_errors.js";

@@ -54,14 +54,14 @@ export function toServerError(refusal: Refusal, trailer: Metadata): ServerError 
 
 /** What the library below nice-grpc refuses by itself, as all other refusals are. */
 export function likeRefusals(status: PartialStatusObject): PartialStatusObject {
-  const { code, details = "", metadata } = status;
+  const { code, details, metadata } = status;
   if (code === undefined || code === Status.OK || (metadata && metadata.get(DETAILS).length > 0)) return status;
   if (code === Status.RESOURCE_EXHAUSTED) {
     const limit = String(LIMITS.messageBytes);
-    return toStatusObject(new Refusal("ResourceExhausted", details ?? "", { metadata: { limit } }));
+    return toStatusObject(new Refusal("ResourceExhausted", details, { metadata: { limit } }));
   }
-  const isBad = code === Status.INTERNAL && /^(Failed to decompress|Invalid grpc-timeout)/.test(details ?? "");
-  return isBad ? toStatusObject(badRequest([{ field: "request", description: details ?? "" }])) : status;
+  const isBad = code === Status.INTERNAL && /^(Failed to decompress|Invalid grpc-timeout)/.test(details);
+  return isBad ? toStatusObject(badRequest([{ field: "request", description: details }])) : status;
 }
 
 /** The same for the library below nice-grpc. */
