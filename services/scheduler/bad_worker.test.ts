@@ -81,7 +81,6 @@ describe("a worker", () => {
           result: { $case: "returned", value: { value } },
           interrupted: false,
           started: false,
-          leaving: false,
         },
       }),
     ]);
@@ -126,7 +125,7 @@ describe("a worker", () => {
 
   it("that says no result, or one above the limit, has failed its own execution", async () => {
     const { mine, foreign } = await two();
-    const ended = { executionId: mine.id, result: undefined, started: false, interrupted: true, leaving: false };
+    const ended = { executionId: mine.id, result: undefined, started: false, interrupted: true };
     mine.worker.send([event({ $case: "ended", value: ended })]);
     const failed = { status: Status.FAILED, numFailedAttempts: 1 };
     await test.becomes(mine.assigned.invocationId, { ...failed, error: "Error: the worker said no result" });
@@ -139,7 +138,7 @@ describe("a worker", () => {
     const { mine, foreign } = await two();
     const report = vi.spyOn(test.dispatch, "reportExecutions");
     const threw = { $case: "threw", value: { error: "x".repeat(8_388_538) } } as const;
-    const ended = { executionId: mine.id, result: threw, started: false, interrupted: false, leaving: false };
+    const ended = { executionId: mine.id, result: threw, started: false, interrupted: false };
     mine.worker.send([event({ $case: "ended", value: ended })]);
     foreign.return(2);
     const { error } = await test.becomes(mine.assigned.invocationId, { status: Status.FAILED });
@@ -214,7 +213,7 @@ describe("a worker", () => {
     ];
     mine.worker.send(Array.from({ length: 100 }, (_, index) => said(index + 1)).flat());
     const returned = { $case: "returned", value: { value: undefined } } as const;
-    const ended = { executionId: mine.id, result: returned, started: false, interrupted: false, leaving: false };
+    const ended = { executionId: mine.id, result: returned, started: false, interrupted: false };
     mine.worker.send([event({ $case: "ended", value: ended })]);
     await vi.waitFor(() => expect(report).toHaveBeenCalled(), WAIT);
     stored.resolve();

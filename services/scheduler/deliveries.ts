@@ -71,6 +71,7 @@ export class Deliveries {
     const { pool } = this.#scheduler;
     const exited = (exit: PoolExit) => this.#scheduler.exited(exit);
     place(run, pool.startFor(functionOf(run), this.#firstWorks.make(run), exited, imageName));
+    run.wasSent = true;
   }
 
   sendExecution(run: Run, worker: PooledWorker): void {
@@ -92,6 +93,7 @@ export class Deliveries {
 
   #sayExecution(run: Run, worker: PooledWorker): void {
     if (run.ended) return;
+    if (worker.session !== undefined) run.wasSent = true;
     const { executionId, invocationId } = run.ref;
     const { attemptNumber, arguments: args, parentInvocationId, executionToken } = run.leased;
     worker.session?.send({

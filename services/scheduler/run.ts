@@ -11,6 +11,10 @@ import type { Lessor } from "./lessors.js";
 import type { FunctionShape } from "./plan.js";
 import type { WorkerExit } from "./runtime/runtime.js";
 import { STANDARD_IMAGE, sizeOf } from "./worker_kind.js";
+import type { PoolExit, PooledWorker } from "./worker_pool.js";
+
+/** What loses worker after worker without having begun is to blame itself. */
+const MOST_TIMES_PLACED_AGAIN = 2;
 
 export interface Run {
   readonly ref: ExecutionRef;
@@ -20,6 +24,10 @@ export interface Run {
   readonly lessor: Lessor | undefined;
   /** Undefined while it waits for one. */
   workerId: string | undefined;
+  /** Whether its worker may have it: it was said on a connection, or the worker was started with it. */
+  wasSent: boolean;
+  /** How often it was taken from a worker without having begun. */
+  timesPlacedAgain: number;
   /** Whether its end was reported. What remains is its release. */
   ended: boolean;
   /** Whether it is not this scheduler's any more. */
@@ -48,6 +56,8 @@ export function newRun(leased: LeasedExecution, lessor?: Lessor): Run {
     shape: shapeOf(leased.versionId, leased.function),
     lessor,
     workerId: undefined,
+    wasSent: false,
+    timesPlacedAgain: 0,
     ended: false,
     foreign: false,
     interrupt: undefined,
@@ -59,6 +69,27 @@ export function newRun(leased: LeasedExecution, lessor?: Lessor): Run {
     printedLines: 0,
     logBytes: 0,
   };
+}
+
+/** It has no worker any more, and never had one as far as its function is concerned. */
+export function unplace(run: Run): void {
+  run.workerId = undefined;
+  run.wasSent = false;
+  run.timesPlacedAgain += 1;
+}
+
+/**
+ * Whether an execution is to have another worker because this one is gone: it certainly never began, so that is no attempt.
+ * Where it may have begun, it counts: nobody who asked for no retries is to have his code run twice.
+ */
+export function neverBegan(run: Run, exit: PoolExit, worker: PooledWorker | undefined): boolean {
+  if (exit.failedStart?.imageIsMissing) return true;
+  if (worker === undefined || run.interrupt !== undefined || run.timesPlacedAgain >= MOST_TIMES_PLACED_AGAIN)
+    return false;
+  // It has said what it began, before it said that it ends.
+  if (worker.isLeaving) return !run.isStartReported;
+  // Placed in one that was gone already. It has served others, so its loss is not for want of code or limits.
+  return !run.wasSent && worker.taken > worker.running.size;
 }
 
 export function shapeOf(versionId: string, fn: LeasedExecution["function"]): FunctionShape {

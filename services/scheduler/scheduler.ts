@@ -16,7 +16,7 @@ import { LeaseLoop } from "./lease_loop.js";
 import { type FunctionShape, type Plan, plan, type StandingFunction } from "./plan.js";
 import { Provisioner } from "./provisioner.js";
 import { Reporters } from "./reporter.js";
-import { lossOf, type Run, threw } from "./run.js";
+import { lossOf, neverBegan, type Run, threw, unplace } from "./run.js";
 import { isShared } from "./runtime/runtime.js";
 import type { SchedulerSettings } from "./scheduler_settings.js";
 import { SilentWorkers } from "./silent_workers.js";
@@ -248,7 +248,7 @@ export class Scheduler {
   /** An execution that never reached its worker, which is gone, waits for another one. */
   placeAgain(run: Run): void {
     this.pool.workers.get(run.workerId ?? "")?.running.delete(run.ref.executionId);
-    run.workerId = undefined;
+    unplace(run);
     if (run.interrupt === undefined) this.#waiting.unshift(run);
     else this.end(run, { ...threw("", false), interrupted: true, released: true }, undefined);
   }
@@ -270,7 +270,7 @@ export class Scheduler {
     }
     for (const run of this.runs.values()) {
       if (run.workerId !== exit.workerId) continue;
-      if (imageIsMissing && !run.ended) this.placeAgain(run);
+      if (!run.ended && neverBegan(run, exit, worker)) this.placeAgain(run);
       else if (run.ended) {
         // Known until then, so that no comparison of leases takes it for one that nobody knows.
         const forget = () => this.runs.delete(run.ref.executionId);

@@ -157,6 +157,7 @@ export class Takeover {
         retire(worker);
       }
       run.workerId = worker.id;
+      run.wasSent = true;
       runs.set(executionId, run);
       worker.running.add(executionId);
     }
@@ -241,8 +242,8 @@ function isRetired({ phase, taken }: PooledWorker): boolean {
   return phase === "draining" && taken === Number.POSITIVE_INFINITY;
 }
 
-/** T2 */
-function retire(worker: PooledWorker): void {
-  if (worker.phase === "active") worker.phase = "draining";
+/** Lets it finish what it runs, and holds its slots until it is gone (T2). */
+export function retire(worker: PooledWorker): void {
+  if (worker.phase === "active" || worker.phase === "spare") worker.phase = "draining";
   worker.taken = Number.POSITIVE_INFINITY;
 }

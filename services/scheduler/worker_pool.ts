@@ -38,6 +38,8 @@ export interface PooledWorker extends WorkerKind {
   anticipated: { readonly resources: WorkerResources; readonly isSet: Promise<boolean> } | undefined;
   /** Fulfilled when it has the limits of what it is bound to: no code of a function runs before. */
   limited: Promise<void>;
+  /** Whether it has said that it ends. */
+  isLeaving?: boolean;
   /** Why it is to be taken as one that could not be provisioned. */
   failure?: string;
   session: WorkerSession | undefined;

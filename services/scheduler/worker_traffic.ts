@@ -14,7 +14,7 @@ import { permissionDenied, Refusal } from "../platform/errors.js";
 import { outputSizeError } from "../platform/output_size.js";
 import type { Run } from "./run.js";
 import type { Scheduler } from "./scheduler.js";
-import type { Takeover } from "./takeover.js";
+import { retire, type Takeover } from "./takeover.js";
 import { boundedLine, boundedPayload, boundedResult } from "./worker_bounds.js";
 import type { PooledWorker } from "./worker_pool.js";
 import { WorkerSession } from "./worker_session.js";
@@ -129,6 +129,11 @@ export class WorkerTraffic {
           this.#append(run, { ...line, lineNumber: line.lineNumber + run.printedLines });
         }
         break;
+      case "leaving":
+        worker.isLeaving = true;
+        retire(worker);
+        this.#scheduler.wake(); // it may have nothing that ends
+        break;
       case "status":
         this.#scheduler.takeover?.heard(worker, event.value.executionIds);
         if (this.#scheduler.leases.isTrusted) session.answer();
@@ -185,7 +190,7 @@ export class WorkerTraffic {
     const error = outputSizeError(value, this.#scheduler.settings.payloadBytes, "yielded value");
     if (error !== undefined) {
       const result = { $case: "threw", value: { error } } as const;
-      this.#ended(worker, session, { executionId, result, interrupted: false, started: false, leaving: false });
+      this.#ended(worker, session, { executionId, result, interrupted: false, started: false });
       return;
     }
     // One at a time is under way, as a worker sends them but for the last before an end; what comes meanwhile is merged into
@@ -195,8 +200,7 @@ export class WorkerTraffic {
   }
 
   #ended(worker: PooledWorker, session: WorkerSession, event: WorkerExecutionEnded): void {
-    const { executionId, result, interrupted, started, leaving } = event;
-    if (leaving) worker.taken = Number.POSITIVE_INFINITY;
+    const { executionId, result, interrupted, started } = event;
     const run = this.#run(worker, executionId);
     if (run === undefined) {
       if (worker.running.has(executionId)) return; // C2: acknowledged when it is stored, which is under way

@@ -33,6 +33,16 @@ const MAIN = `
     globalThis.setTimeout(() => { throw new Error("nobody caught it"); }, 10);
     await setTimeout(10_000);
   });
+  export const poisoned = mn.function({ cpu: 1, memory: "64 MiB", maxInvocationsPerWorker: Infinity, maxConcurrency: 4 }, async (how: string) => {
+    if (how === "throw") globalThis.setTimeout(() => { throw new Error("nobody caught it"); }, 5);
+    if (how === "reject") void Promise.reject(new Error("nobody caught it"));
+    const kept: Buffer[] = [];
+    while (how !== "well") {
+      await setTimeout(20);
+      if (how === "hoard") kept.push(Buffer.alloc(16 * 2 ** 20, 1));
+    }
+    return how;
+  });
   export const greedy = mn.function({ cpu: 1, memory: "64 MiB" }, async (mib: number) => {
     const kept: Buffer[] = [];
     for (let i = 0; i < mib; i += 8) {
@@ -152,6 +162,23 @@ describe.concurrent("attempts", () => {
     const fn = project.fn("throwsLater");
     const ended = await untilTerminated(fn, await fn.start());
     expect(ended).toMatchObject({ status: "FAILED", error: "Error: nobody caught it" });
+  });
+
+  test.each([
+    ["throw", "nobody caught it"],
+    ["reject", "nobody caught it"],
+    ["hoard", "OutOfMemoryError"],
+  ])("a used worker that dies (%s) fails nothing that had not begun", async (how, error) => {
+    const fn = project.fn("poisoned");
+    for (let round = 0; round < 3; round += 1) {
+      await expect(fn.callRemote(how)).rejects.toThrow(error);
+      expect(await fn.callRemote("well")).toBe("well");
+    }
+    const inputs = Array.from({ length: 60 }, (_, n) => (n % 20 === 7 ? how : "well"));
+    const results: unknown[] = [];
+    for await (const result of fn.map(inputs, { errors: "return" }))
+      results.push(result instanceof Error ? how : result);
+    expect(results).toEqual(inputs);
   });
 
   test("an execution above its memory limit is killed, and its error names OutOfMemory", async () => {

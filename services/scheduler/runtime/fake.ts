@@ -268,9 +268,9 @@ export class FakeWorker {
     this.#isWelcome = false;
   }
 
-  /** Says with all ends from now on that it is about to end itself. */
+  /** Says that it is about to end. */
   leave(): void {
-    this.#session.leave();
+    this.send(this.#session.leave());
   }
 
   /** Ends, as a process does. */
@@ -317,9 +317,9 @@ export class FakeWorker {
 
   #assign(assigned: AssignExecution): void {
     const { executionId, executionToken } = assigned;
-    const { isNew, events } = this.#session.assign(executionId, executionToken);
+    const { begins, events } = this.#session.assign(executionId, executionToken);
     this.send(events);
-    if (!isNew) return;
+    if (!begins) return;
     const execution = new FakeExecution(this, assigned);
     this.#executions.set(executionId, execution);
     if (this.#isBound) this.#sayBegun([executionId]);

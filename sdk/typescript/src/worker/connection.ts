@@ -219,6 +219,7 @@ function contentSizeOf(event: WorkerEvent["event"]): number {
     case "hello":
     case "status":
     case "started":
+    case "leaving":
     case undefined:
       return 0;
   }

@@ -64,6 +64,8 @@ export type ToSupervisor =
     }
   | { readonly kind: "lines"; readonly lines: readonly LogLine[] }
   | { readonly kind: "collected" }
+  /** The process is about to exit, and begins nothing more. Comes before the ends of what it runs. */
+  | { readonly kind: "leaving" }
   /** The process is about to exit and waits for SENT_ALL. */
   | { readonly kind: "exiting" };
 

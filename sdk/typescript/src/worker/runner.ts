@@ -89,15 +89,24 @@ export class Runner {
     return only?.log;
   }
 
-  /** An error that nobody caught: everything that runs ends with it, and then so does the process. */
+  /**
+   * An error that nobody caught: everything that runs ends with it, and then so does the process. What has not begun had no
+   * part in it, unless it is the code that fails while it is loaded.
+   */
   crash(error: unknown): void {
-    for (const execution of this.#executions.values()) execution.fail(error);
+    this.#outbox.pushNow({ kind: "leaving" });
+    for (const execution of this.#executions.values()) {
+      if (this.#loaded === undefined || !execution.isWaiting) execution.fail(error);
+    }
     this.#waitUntilSent(CRASH_FLUSH_MS);
     process.exit(1);
   }
 
   /** The process exits now, by user code's will: what was said before still gets out. */
   leave(): void {
+    if (this.#isLeaving) return; // it crashed, and has said all that it had to
+    // Code that ends its process while it is loaded does so in every worker: what waits for it is not to be given to others.
+    if (this.#loaded !== undefined) this.#outbox.pushNow({ kind: "leaving" });
     for (const execution of this.#executions.values()) execution.log.flush();
     this.#waitUntilSent(this.#exitFlushMs);
   }

@@ -18,6 +18,7 @@ function brief(events: readonly WorkerEvent[]): string[] {
       case "hello":
       case "status":
       case "logs":
+      case "leaving":
       case undefined:
         return event?.$case ?? "";
     }
@@ -96,11 +97,30 @@ test("brings what it holds to another connection until the end is acknowledged",
 
 test("does not run an execution twice", () => {
   const session = running("a");
-  expect(session.assign("a", "t")).toEqual({ isNew: false, events: [] });
+  expect(session.assign("a", "t")).toEqual({ begins: false, events: [] });
   session.ended("a", returned, false);
   const again = session.assign("a", "t");
-  expect(again.isNew).toBe(false);
+  expect(again.begins).toBe(false);
   expect(brief(again.events)).toEqual(["ended a returned"]);
+});
+
+test("says on each connection that it is about to end, and begins nothing more", () => {
+  const session = new Session("wrk-1", "test");
+  session.assign("a", "t");
+  session.began(["a"]);
+  expect(brief(session.leave())).toEqual(["started a", "leaving"]);
+  expect(session.assign("b", "t")).toEqual({ begins: false, events: [] });
+  expect(brief(session.resend())).toEqual(["leaving", "started a"]);
+  expect(session.runningIds()).toEqual(["a", "b"]);
+});
+
+test("ends what never began only where nothing ever did", () => {
+  const unbegun = new Session("wrk-1", "test");
+  unbegun.assign("a", "t");
+  expect(brief(unbegun.endAll("OutOfMemoryError: x"))).toEqual(["ended a threw"]);
+  const session = running("a");
+  session.assign("b", "t");
+  expect(brief(session.endAll("OutOfMemoryError: x"))).toEqual(["ended a threw"]);
 });
 
 test("ends everything that runs", () => {

@@ -3,12 +3,16 @@ import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
 import type { TextPayload } from "../codec.js";
 import { type Outcome, received } from "./messages.js";
 
+const LEAVING: WorkerEvent = { event: { $case: "leaving", value: {} } };
+
 type YieldedEvent = { index: number; value: Payload };
 type EndedEvent = { event: Extract<NonNullable<WorkerEvent["event"]>, { $case: "ended" }> };
 
 /** An execution from `assign` until its end is acknowledged. */
 interface Held {
   readonly token: string;
+  /** False: it was given when the process was about to end (S6). */
+  readonly begins: boolean;
   /** "begun": user code began to run, and the scheduler was not told yet. */
   start: "none" | "begun" | "sent";
   /** The value that was sent and is not acknowledged. */
@@ -28,12 +32,15 @@ interface Held {
  * S3 At most one yielded value of an execution is on its way; those that follow are merged into the newest.
  * S4 The last yielded value is sent before the end.
  * S5 A start is sent by `takeStarts`, or before a yielded value, or within the end where that comes first.
+ * S6 What comes when the process is about to end is held, so that nobody gives it again, and never begins.
  */
 export class Session {
   readonly #workerId: string;
   readonly #sdk: string;
   readonly #held = new Map<string, Held>();
   readonly #begun = new Set<string>();
+  /** Whether any execution ever began here. */
+  #hasBegunAny = false;
   #isLeaving = false;
 
   constructor(workerId: string, sdk: string) {
@@ -45,9 +52,10 @@ export class Session {
     return this.#held.size > 0;
   }
 
-  /** The worker ends itself after the executions that it holds: so say their ends. */
-  leave(): void {
-    this.#isLeaving = true;
+  /** Whether it holds any whose end is still to be told. */
+  get hasToEnd(): boolean {
+    for (const { begins } of this.#held.values()) if (begins) return true;
+    return false;
   }
 
   /** The first event of a connection. */
@@ -60,7 +68,7 @@ export class Session {
 
   /** All that the scheduler may have missed, to be sent after its welcome. Saying it twice changes nothing. */
   resend(): WorkerEvent[] {
-    const events: WorkerEvent[] = [];
+    const events: WorkerEvent[] = this.#isLeaving ? [LEAVING] : [];
     for (const [executionId, held] of this.#held) {
       if (held.start !== "none" && held.ended?.event.value.started !== true) {
         held.start = "sent";
@@ -99,17 +107,19 @@ export class Session {
   }
 
   /** Takes an execution, unless it is held already. */
-  assign(executionId: string, token: string): { isNew: boolean; events: WorkerEvent[] } {
+  assign(executionId: string, token: string): { begins: boolean; events: WorkerEvent[] } {
     const known = this.#held.get(executionId);
-    if (known !== undefined) return { isNew: false, events: known.ended === undefined ? [] : [known.ended] };
+    if (known !== undefined) return { begins: false, events: known.ended === undefined ? [] : [known.ended] };
+    const begins = !this.#isLeaving; // S6
     this.#held.set(executionId, {
       token,
+      begins,
       start: "none",
       sentYield: undefined,
       nextYield: undefined,
       ended: undefined,
     });
-    return { isNew: true, events: [] };
+    return { begins, events: [] };
   }
 
   /** User code of these begins to run. */
@@ -118,6 +128,7 @@ export class Session {
       const held = this.#held.get(executionId);
       if (held?.start !== "none" || held.ended !== undefined) continue;
       held.start = "begun";
+      this.#hasBegunAny = true;
       this.#begun.add(executionId);
     }
   }
@@ -173,16 +184,27 @@ export class Session {
     held.ended = endedEvent(executionId, outcome, {
       interrupted,
       started: held.start === "begun",
-      leaving: this.#isLeaving,
     });
     if (this.#begun.delete(executionId)) held.start = "sent";
     events.push(held.ended);
     return events;
   }
 
-  /** Ends everything that runs, because the process is about to die. */
+  /** The process is about to end. What has begun is said before: the rest is run elsewhere. */
+  leave(): WorkerEvent[] {
+    this.#isLeaving = true;
+    return [...this.takeStarts(), LEAVING];
+  }
+
+  /**
+   * Ends what runs, because the process is about to die. What has not begun had no part in that and may go elsewhere, unless
+   * nothing ever began here: then it is the code that dies, wherever it is loaded.
+   */
   endAll(error: string): WorkerEvent[] {
-    return this.runningIds().flatMap((executionId) => this.ended(executionId, { kind: "threw", error }, false));
+    const isHit = (executionId: string) => !this.#hasBegunAny || this.#held.get(executionId)?.start !== "none";
+    return this.runningIds()
+      .filter(isHit)
+      .flatMap((executionId) => this.ended(executionId, { kind: "threw", error }, false));
   }
 
   /** Whether an execution has ended whose end is not acknowledged. */
@@ -209,7 +231,7 @@ function yieldedEvent(executionId: string, { index, value }: YieldedEvent): Work
 function endedEvent(
   executionId: string,
   outcome: Outcome,
-  how: Pick<WorkerExecutionEnded, "interrupted" | "started" | "leaving">,
+  how: Pick<WorkerExecutionEnded, "interrupted" | "started">,
 ): EndedEvent {
   return { event: { $case: "ended", value: { executionId, result: resultOf(outcome), ...how } } };
 }

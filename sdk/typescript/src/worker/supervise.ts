@@ -62,8 +62,8 @@ export class Supervisor {
   #loadTimer: NodeJS.Timeout | undefined;
   #fenceAfterMs: number = LIMITS.workerBootMs;
   #isBound = false;
-  /** Whether this worker, which can run nothing, ends as soon as it holds nothing. */
-  #endsWhenIdle = false;
+  /** Whether it can run nothing, so that it ends once it has told so. */
+  #isUnusable = false;
   #isDying = false;
   #takenYields = 0;
   #toMain: ToMain[] = [];
@@ -207,9 +207,10 @@ export class Supervisor {
   }
 
   #assign(assign: AssignExecution): void {
-    const { isNew, events } = this.#session.assign(assign.executionId, assign.executionToken);
+    const { begins, events } = this.#session.assign(assign.executionId, assign.executionToken);
     this.#send(events);
-    if (!isNew) return;
+    if (!begins) return;
+    if (this.#isUnusable) this.#send(this.#session.leave());
     this.#toMain.push({
       kind: "assign",
       executionId: assign.executionId,
@@ -247,12 +248,11 @@ export class Supervisor {
 
   #onMainMessages(messages: readonly ToSupervisor[]): void {
     const events: WorkerEvent[] = [];
-    if (messages.some(({ kind }) => kind === "exiting")) this.#session.leave();
     for (const message of messages) {
       switch (message.kind) {
         case "loaded":
           clearTimeout(this.#loadTimer);
-          if (!message.isUsable) this.#leaveUnusable();
+          if (!message.isUsable) events.push(...this.#leaveUnusable());
           break;
         case "began":
           this.#session.began(message.executionIds);
@@ -267,6 +267,9 @@ export class Supervisor {
           break;
         case "lines":
           this.#logs.add(message.lines);
+          break;
+        case "leaving":
+          events.push(...this.#session.leave());
           break;
         case "collected":
           this.#onCollected?.();
@@ -285,19 +288,15 @@ export class Supervisor {
   }
 
   /** Its code cannot be loaded: all that it was given is told so, and another worker may fare better. */
-  #leaveUnusable(): void {
-    this.#session.leave();
-    if (this.#session.holdsAny) this.#endsWhenIdle = true;
-    else {
-      setTimeout(() => {
-        this.#endsWhenIdle = true;
-        this.#endIfUnusable();
-      }, UNUSABLE_MS);
-    }
+  #leaveUnusable(): WorkerEvent[] {
+    this.#isUnusable = true;
+    if (this.#session.hasToEnd) return this.#session.leave();
+    setTimeout(() => this.#endIfUnusable(), UNUSABLE_MS);
+    return [];
   }
 
   #endIfUnusable(): void {
-    if (this.#endsWhenIdle && !this.#session.holdsAny) this.#die();
+    if (this.#isUnusable && !this.#session.hasToEnd) this.#die();
   }
 
   #sendStarts(): void {
@@ -350,11 +349,10 @@ export class Supervisor {
   async #endAllAndDie(error: string): Promise<void> {
     if (this.#isDying) return;
     this.#isDying = true;
-    this.#session.leave();
     // For its runtime, which names the cause where these words do not arrive in time.
     say(error);
     setTimeout(this.#die, LAST_WORDS_MS);
-    this.#send(this.#session.endAll(error));
+    this.#send([...this.#session.leave(), ...this.#session.endAll(error)]);
     await this.#endsAcknowledged();
     this.#die();
   }

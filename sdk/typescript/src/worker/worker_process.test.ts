@@ -146,6 +146,28 @@ describe("a process that ends", () => {
     expect(fixture.scheduler.lines("e1")[0]?.text).toBe(error);
   });
 
+  test("says that it leaves before the ends of what it ran, and does not end what had not begun", async () => {
+    fixture.scheduler.options = { acknowledgesEnds: false };
+    fixture.scheduler.bind("uncaught", EXAMPLE.digest);
+    fixture.scheduler.assign("e1");
+    await fixture.scheduler.ended("e1");
+    // Its main thread stands still, until its last words are acknowledged.
+    fixture.scheduler.assign("e2");
+    fixture.scheduler.send({ $case: "acknowledge", value: { executionIds: ["e1"] } });
+    expect(await fixture.worker.exited).toEqual({ code: 1, signal: null });
+    const said = fixture.scheduler.events.map(({ $case }) => $case);
+    expect(said.indexOf("leaving")).toBeLessThan(said.indexOf("ended"));
+    expect(said.filter((kind) => kind === "leaving" || kind === "ended")).toEqual(["leaving", "ended"]);
+  });
+
+  test("by process.exit says that it leaves, and what began a moment before", async () => {
+    fixture.scheduler.bind("exit", EXAMPLE.digest);
+    fixture.scheduler.assign("e1");
+    expect(await fixture.worker.exited).toEqual({ code: 7, signal: null });
+    await fixture.scheduler.until(() => fixture.scheduler.of("started").length > 0, "the start");
+    expect(fixture.scheduler.of("leaving")).toHaveLength(1);
+  });
+
   test("by process.exit still sends what was printed", async () => {
     await fixture.begin("exit");
     expect(await fixture.worker.exited).toEqual({ code: 7, signal: null });
