@@ -14,8 +14,8 @@ interface LocalFunction {
 /** Answers what the invocation's result would be: of a generator the value returned, or else the last one yielded. */
 export async function callLocally(target: LocalFunction, args: readonly unknown[]): Promise<unknown> {
   const parsed = await target.parseInput(args);
-  const context = currentExecution() ?? localContext(target.functionName ?? target.handler.name);
-  return runInContext(context, async () => {
+  const execution = currentExecution() ?? localExecution(target.functionName ?? target.handler.name);
+  return runInContext(execution, async () => {
     const returned = await target.handler(...(parsed as never[]));
     return isGenerator(returned) ? drain(target, returned) : target.parseOutput(returned);
   });
@@ -41,17 +41,19 @@ async function drain(target: LocalFunction, generator: AsyncGenerator | Generato
   }
 }
 
-function localContext(functionName: string): RunningExecution {
+function localExecution(functionName: string): RunningExecution {
   return {
-    projectName: "",
-    versionId: "",
-    functionName,
-    invocationId: "local",
-    executionId: "local",
-    attemptNumber: 1,
-    parentInvocationId: undefined,
-    signal: new AbortController().signal,
-    logger: consoleLogger(),
+    context: {
+      projectName: "",
+      versionId: "",
+      functionName,
+      invocationId: "local",
+      executionId: "local",
+      attemptNumber: 1,
+      parentInvocationId: undefined,
+      signal: new AbortController().signal,
+      logger: consoleLogger(),
+    },
     apiUrl: "",
     executionToken: "",
     maxPayloadBytes: LIMITS.payloadBytes,

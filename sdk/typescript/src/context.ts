@@ -30,8 +30,12 @@ export interface ExecutionContext {
   readonly logger: Logger;
 }
 
-/** The context with what only the SDK uses. An empty `apiUrl` means that the function runs under `callLocal`. */
-export interface RunningExecution extends ExecutionContext {
+/**
+ * What only the SDK uses, beside the context and not in it: users log and return their context.
+ * An empty `apiUrl` means that the function runs under `callLocal`.
+ */
+export interface RunningExecution {
+  readonly context: ExecutionContext;
   readonly apiUrl: string;
   /** Credential of this one execution: it may start children of its own invocation, and get, watch and cancel those. */
   readonly executionToken: string;
@@ -39,9 +43,9 @@ export interface RunningExecution extends ExecutionContext {
   readonly maxPayloadBytes: number;
 }
 
-const STORAGE_KEY = Symbol.for("multinode.executionContext");
+const STORAGE_KEY = Symbol.for("multinode.runningExecution");
 
-/** One for the process, so that two copies of this package see the same context. */
+/** One for the process, so that two copies of this package see the same execution. */
 function storage(): AsyncLocalStorage<RunningExecution> {
   const holder = globalThis as { [STORAGE_KEY]?: AsyncLocalStorage<RunningExecution> };
   holder[STORAGE_KEY] ??= new AsyncLocalStorage<RunningExecution>();
@@ -50,11 +54,11 @@ function storage(): AsyncLocalStorage<RunningExecution> {
 
 /** The context of the function that is running here. Throws a DefinitionError outside of a function. */
 export function getContext(): ExecutionContext {
-  const context = currentExecution();
-  if (context === undefined) {
+  const execution = currentExecution();
+  if (execution === undefined) {
     throw new DefinitionError("getContext() was called outside of a function; call it from inside the function's code");
   }
-  return context;
+  return execution.context;
 }
 
 /** The execution that is running here, or undefined. */
@@ -63,6 +67,6 @@ export function currentExecution(): RunningExecution | undefined {
 }
 
 /** Runs `run` as part of an execution, together with everything that it awaits. */
-export function runInContext<R>(context: RunningExecution, run: () => R): R {
-  return storage().run(context, run);
+export function runInContext<R>(execution: RunningExecution, run: () => R): R {
+  return storage().run(execution, run);
 }

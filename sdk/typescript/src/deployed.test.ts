@@ -123,15 +123,17 @@ describe("a deployed function", () => {
 describe("inside a function", () => {
   function execution(signal: AbortSignal): RunningExecution {
     return {
-      projectName: "p",
-      versionId: "ver-1",
-      functionName: "addTwice",
-      invocationId: "inv-parent",
-      executionId: "exe-1",
-      attemptNumber: 1,
-      parentInvocationId: undefined,
-      signal,
-      logger: console,
+      context: {
+        projectName: "p",
+        versionId: "ver-1",
+        functionName: "addTwice",
+        invocationId: "inv-parent",
+        executionId: "exe-1",
+        attemptNumber: 1,
+        parentInvocationId: undefined,
+        signal,
+        logger: console,
+      },
       apiUrl: server.url,
       maxPayloadBytes: 250_000,
       executionToken: "token-1",

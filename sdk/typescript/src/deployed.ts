@@ -53,7 +53,7 @@ export function getDeployedFunction<F = (...args: unknown[]) => unknown>(
       versionId,
       functionName,
       listProjectName: projectName,
-      interruption: currentExecution()?.signal,
+      interruption: currentExecution()?.context.signal,
     };
   });
   return handle as unknown as DeployedFunction<F>;

@@ -85,6 +85,21 @@ test("callLocal runs the code here, with a context, and drains a generator", asy
   expect(() => getContext()).toThrow(/outside of a function/);
 });
 
+test("the context under callLocal has what is documented, and nothing else", async () => {
+  const keys = new Multinode().function(() => Object.keys(getContext()).sort());
+  await expect(keys.callLocal()).resolves.toStrictEqual([
+    "attemptNumber",
+    "executionId",
+    "functionName",
+    "invocationId",
+    "logger",
+    "parentInvocationId",
+    "projectName",
+    "signal",
+    "versionId",
+  ]);
+});
+
 test("a remote method outside of a running function says what to use", async () => {
   const mn = new Multinode();
   const add = mn.function((a: number) => a);

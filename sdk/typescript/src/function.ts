@@ -133,8 +133,8 @@ export class DefinedFunction<Args extends unknown[] = unknown[], Result = unknow
       projectName: "",
       versionId: "",
       functionName: name,
-      listProjectName: execution.projectName,
-      interruption: execution.signal,
+      listProjectName: execution.context.projectName,
+      interruption: execution.context.signal,
     };
   }
 }

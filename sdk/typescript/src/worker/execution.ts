@@ -55,7 +55,7 @@ export class Execution {
     if (this.#state !== "waiting") return;
     this.#state = "running";
     try {
-      const value = await runInContext(this.#context(settings), () => this.#call(target, settings.maxPayloadBytes));
+      const value = await runInContext(this.#running(settings), () => this.#call(target, settings.maxPayloadBytes));
       this.#end({ kind: "returned", value });
     } catch (error) {
       this.fail(error);
@@ -113,18 +113,20 @@ export class Execution {
     return encodeResult(await target.parseOutput(step.value), "the result", maxPayloadBytes);
   }
 
-  #context(settings: ExecutionSettings): RunningExecution {
+  #running(settings: ExecutionSettings): RunningExecution {
     const { invocationId, attemptNumber, parentInvocationId, executionToken } = this.#assignment;
     return {
-      projectName: settings.projectName,
-      versionId: settings.versionId,
-      functionName: settings.functionName,
-      invocationId,
-      executionId: this.id,
-      attemptNumber,
-      parentInvocationId: parentInvocationId === "" ? undefined : parentInvocationId,
-      signal: this.#controller.signal,
-      logger: this.log.logger(),
+      context: {
+        projectName: settings.projectName,
+        versionId: settings.versionId,
+        functionName: settings.functionName,
+        invocationId,
+        executionId: this.id,
+        attemptNumber,
+        parentInvocationId: parentInvocationId === "" ? undefined : parentInvocationId,
+        signal: this.#controller.signal,
+        logger: this.log.logger(),
+      },
       apiUrl: settings.apiUrl,
       maxPayloadBytes: settings.maxPayloadBytes,
       executionToken,

@@ -82,8 +82,8 @@ export class Runner {
 
   /** The log for what is written here: of the execution that writes or, where that is not known, of the only one. */
   findLog(): ExecutionLog | undefined {
-    const context = currentExecution();
-    if (context !== undefined) return this.#executions.get(context.executionId)?.log;
+    const execution = currentExecution();
+    if (execution !== undefined) return this.#executions.get(execution.context.executionId)?.log;
     if (this.#executions.size !== 1) return undefined;
     const [only] = this.#executions.values();
     return only?.log;

@@ -29,7 +29,7 @@ describe("a function", () => {
     expect(await fixture.run("nothing")).toEqual({ interrupted: false });
   });
 
-  test("knows its context", async () => {
+  test("knows its context, and finds no credential in it", async () => {
     expect(await fixture.run("context")).toEqual({
       value: {
         projectName: "project",

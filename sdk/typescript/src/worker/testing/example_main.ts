@@ -11,7 +11,7 @@ export const EXAMPLE_MAIN = `
   export const echo = mn.function(async (...args) => args);
   export const nothing = mn.function(() => {});
   export const context = mn.function(() => {
-    const { signal, logger, apiUrl, executionToken, ...ids } = getContext();
+    const { signal, logger, ...ids } = getContext();
     return ids;
   });
   export const environment = mn.function(() => ({
