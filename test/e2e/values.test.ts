@@ -14,6 +14,7 @@ const MAIN = `
     list.push({ again: list });
     return { list };
   });
+  export const iterator = mn.function(warm, () => new Map([["a", 1]]).values());
   export const unsupported = mn.function(warm, () => ({ deep: [() => 1] }));
 `;
 
@@ -112,6 +113,10 @@ describe.concurrent("values", () => {
   test("a cycle or a function in a result fails the execution with its path", async () => {
     await expect(project.fn("cyclic").callRemote()).rejects.toThrow(/list\[1\]\.again/);
     await expect(project.fn("unsupported").callRemote()).rejects.toThrow(/deep\[0\]/);
+  });
+
+  test("an iterator that a function returns is no generator, and is refused", async () => {
+    await expect(project.fn("iterator").callRemote()).rejects.toThrow(/iterator; send an array/);
   });
 });
 

@@ -1,5 +1,5 @@
 /** Runs the code of a function in this process. */
-import { inspect } from "node:util";
+import { inspect, types } from "node:util";
 import { currentExecution, type Logger, type RunningExecution, runInContext } from "./context.js";
 import type { Handler } from "./function.js";
 import { LIMITS } from "./protocol/limits.js";
@@ -21,15 +21,17 @@ export async function callLocally(target: LocalFunction, args: readonly unknown[
   });
 }
 
-/** Whether a handler's return value is a generator, sync or async: its values are yielded one by one. */
+/**
+ * Whether a handler's return value is a generator, sync or async: its values are yielded one by one. Code that was compiled
+ * for older engines makes objects with the same methods. Other iterators, as those of a Map, have fewer, and are values.
+ */
 export function isGenerator(value: unknown): value is AsyncGenerator | Generator {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "next" in value &&
-    typeof value.next === "function" &&
-    (Symbol.asyncIterator in value || Symbol.iterator in value)
-  );
+  if (types.isGeneratorObject(value)) return true;
+  if (typeof value !== "object" || value === null || !(Symbol.asyncIterator in value || Symbol.iterator in value)) {
+    return false;
+  }
+  const { next, throw: throwInto, return: end } = value as Partial<Generator>;
+  return typeof next === "function" && typeof throwInto === "function" && typeof end === "function";
 }
 
 async function drain(target: LocalFunction, generator: AsyncGenerator | Generator): Promise<unknown> {

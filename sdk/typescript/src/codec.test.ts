@@ -174,6 +174,8 @@ describe("what cannot be sent is refused with its path", () => {
     ["$.r", { r: /x/ }],
     ["$[0]", [new ArrayBuffer(1)]],
     ["$.cause", new Error("x", { cause: () => 1 })],
+    ["$.all", { all: new Map([["a", 1]]).values() }],
+    ["$[0]", [(function* () {})()]],
   ])("%s", (path, value) => {
     expect(pathOf(value)).toBe(path);
   });

@@ -8,6 +8,7 @@
 import { types } from "node:util";
 import { decodeCbor, encodeCbor } from "./codec_cbor.js";
 import { MAX_VALUE_DEPTH, PayloadIsInvalidError, PayloadSizeLimitExceeded } from "./codec_errors.js";
+import { hollowness } from "./codec_hollow.js";
 import { JSON_CONTENT_TYPE } from "./protocol/names.js";
 
 export { PayloadIsInvalidError, PayloadSizeLimitExceeded, ValueIsUnsupportedError } from "./codec_errors.js";
@@ -128,7 +129,9 @@ function isPlainJson(value: unknown, key: string, depth: number): boolean {
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null && isBuiltIn(value)) return false;
-  for (const name of Object.keys(value)) {
+  const names = Object.keys(value);
+  if (names.length === 0 && hollowness(value) !== undefined) return false;
+  for (const name of names) {
     if (!isPlainJson((value as Record<string, unknown>)[name], name, depth + 1)) return false;
   }
   return true;

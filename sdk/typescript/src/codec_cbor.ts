@@ -16,6 +16,7 @@
 import { types } from "node:util";
 import { type DecodeOptions, decode, type EncodeOptions, encode, Tag, type TagDecoder, type TagNumber } from "cbor2";
 import { MAX_VALUE_DEPTH, ValueIsUnsupportedError } from "./codec_errors.js";
+import { hollowness } from "./codec_hollow.js";
 import { TYPED_ARRAY_TAGS, typedArrayFromTag, typedArrayToTag } from "./codec_typed_arrays.js";
 
 const TAG_DATE = 1;
@@ -101,9 +102,10 @@ class Flattening {
     }
     if (types.isNativeError(value) || value instanceof Error) return this.#error(value);
     if (types.isBoxedPrimitive(value)) return this.flatten(value.valueOf(), key);
-    const unsendable = nameOfUnsendable(value);
+    const entries = Object.entries(value);
+    const unsendable = nameOfUnsendable(value) ?? (entries.length === 0 ? hollowness(value) : undefined);
     if (unsendable !== undefined) return this.#refuse(unsendable);
-    return this.#properties(Object.entries(value));
+    return this.#properties(entries);
   }
 
   #map(value: Map<unknown, unknown>): Map<unknown, unknown> {

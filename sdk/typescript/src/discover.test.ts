@@ -85,6 +85,23 @@ test("callLocal runs the code here, with a context, and drains a generator", asy
   expect(() => getContext()).toThrow(/outside of a function/);
 });
 
+test("a generator is one by its methods, whoever made it; other iterators are values", async () => {
+  const mn = new Multinode();
+  const sync = mn.function(function* () {
+    yield 1;
+  });
+  const compiled = mn.function(() => {
+    const steps = [{ value: "last", done: false }, { done: true }];
+    const self = { next: async () => steps.shift(), throw: async () => {}, return: async () => {} };
+    return Object.assign(self, { [Symbol.asyncIterator]: () => self });
+  });
+  const entries = new Map([["a", 1]]);
+  const iterator = mn.function(() => entries.values());
+  await expect(sync.callLocal()).resolves.toBe(1);
+  await expect(compiled.callLocal()).resolves.toBe("last");
+  expect([...((await iterator.callLocal()) as Iterable<unknown>)]).toStrictEqual([1]);
+});
+
 test("the context under callLocal has what is documented, and nothing else", async () => {
   const keys = new Multinode().function(() => Object.keys(getContext()).sort());
   await expect(keys.callLocal()).resolves.toStrictEqual([
