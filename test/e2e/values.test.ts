@@ -14,6 +14,7 @@ const MAIN = `
     list.push({ again: list });
     return { list };
   });
+  export const response = mn.function(warm, async () => ({ page: await fetch("data:,hello") }));
   export const iterator = mn.function(warm, () => new Map([["a", 1]]).values());
   export const unsupported = mn.function(warm, () => ({ deep: [() => 1] }));
 `;
@@ -98,10 +99,11 @@ describe.concurrent("values", () => {
     expect(await project.fn("describe").callRemote(value)).toBe(tag);
   });
 
-  test("an error keeps its name and message", async () => {
-    const answer = await project.fn("echo").callRemote(new RangeError("too far"));
+  test("an error keeps its name, its message and its properties", async () => {
+    const error = Object.assign(new RangeError("too far"), { code: "EFAR", status: 416 });
+    const answer = await project.fn("echo").callRemote(error);
     expect(answer).toBeInstanceOf(Error);
-    expect(answer).toMatchObject({ name: "RangeError", message: "too far" });
+    expect(answer).toMatchObject({ name: "RangeError", message: "too far", code: "EFAR", status: 416 });
   });
 
   test("a cycle in an argument is refused with its path, and nothing starts", async () => {
@@ -113,6 +115,11 @@ describe.concurrent("values", () => {
   test("a cycle or a function in a result fails the execution with its path", async () => {
     await expect(project.fn("cyclic").callRemote()).rejects.toThrow(/list\[1\]\.again/);
     await expect(project.fn("unsupported").callRemote()).rejects.toThrow(/deep\[0\]/);
+  });
+
+  test("what would lose its content is refused with its path", async () => {
+    await expect(project.fn("response").callRemote()).rejects.toThrow(/\$\.page.*class Response.*response\.json/);
+    await expect(project.fn("echo").start({ q: new URLSearchParams("a=b") })).rejects.toThrow(/\.q\b.*URLSearchParams/);
   });
 
   test("an iterator that a function returns is no generator, and is refused", async () => {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   CBOR_CONTENT_TYPE,
   checkPayloadSize,
@@ -124,6 +124,38 @@ describe("a value comes back as it was", () => {
     expect(several.errors[0]).toBeInstanceOf(TypeError);
   });
 
+  test("errors keep properties of their own, but for those that cannot be sent", () => {
+    const error = Object.assign(new TypeError("refused"), {
+      name: "ConnectError",
+      code: "ECONNREFUSED",
+      status: 503,
+      details: { at: new Date(5), tried: new Set(["a"]) },
+      errors: { field: "bad" },
+      send: () => 1,
+      request: { socket: { write: () => 1 } },
+      cause: new Error("x"),
+    });
+    Object.assign(error, { self: error });
+    Object.defineProperty(error, "__proto__", { value: { isAdmin: true }, enumerable: true });
+    const back = roundTrip({ error }) as { error: Error & { isAdmin?: boolean } };
+    expect(back.error).toBeInstanceOf(Error);
+    expect(back.error).toMatchObject({ name: "ConnectError", message: "refused", cause: { message: "x" } });
+    expect(back.error.isAdmin).toBeUndefined();
+    expect(Object.entries(back.error)).toStrictEqual([
+      ["code", "ECONNREFUSED"],
+      ["status", 503],
+      ["details", { at: new Date(5), tried: new Set(["a"]) }],
+      ["errors", { field: "bad" }],
+      ["__proto__", { isAdmin: true }],
+    ]);
+  });
+
+  test("an object of an empty class as an empty object, also beside what JSON cannot carry", () => {
+    class Empty {}
+    expect(roundTrip([new Empty(), 1n])).toStrictEqual([{}, 1n]);
+    expect(encode(new Empty())).toMatchObject({ contentType: JSON_CONTENT_TYPE, data: Buffer.from("{}") });
+  });
+
   test("a Buffer as a Uint8Array, a class as its properties, toJSON where there is one", () => {
     class Point {
       readonly x = 1;
@@ -178,6 +210,36 @@ describe("what cannot be sent is refused with its path", () => {
     ["$[0]", [(function* () {})()]],
   ])("%s", (path, value) => {
     expect(pathOf(value)).toBe(path);
+  });
+
+  class Untagged {}
+  test.each([
+    ["Response", new Response("x")],
+    ["Request", new Request("http://a.example")],
+    ["Headers", new Headers({ a: "b" })],
+    ["URLSearchParams", new URLSearchParams("a=b")],
+    ["FormData", new FormData()],
+    ["Blob", new Blob(["x"])],
+    ["File", new File(["x"], "name")],
+    ["ReadableStream", new Blob(["x"]).stream()],
+    ["AbortSignal", new AbortController().signal],
+    ["AbortController", new AbortController()],
+    ["Intl.NumberFormat", new Intl.NumberFormat()],
+    ["FinalizationRegistry", new FinalizationRegistry(() => {})],
+    ["TextDecoderStream", new (class Own extends TextDecoderStream {})()],
+  ])("a %s, whose content would be lost", (name, value) => {
+    for (const sent of [{ a: [value] }, { a: [value], b: 1n }]) {
+      expect(pathOf(sent)).toBe("$.a[0]");
+      expect(() => encode(sent)).toThrow(`it is an object of the class ${name}, which has no properties to send; send`);
+    }
+  });
+
+  test("what has no tag is known by its global class", () => {
+    vi.stubGlobal("Untagged", Untagged);
+    expect(() => encode(new Untagged())).toThrow(/class Untagged/);
+    expect(() => encode(new (class extends Untagged {})())).toThrow(/class Untagged/);
+    vi.unstubAllGlobals();
+    expect(roundTrip(new Untagged())).toStrictEqual({});
   });
 
   test("cycles", () => {

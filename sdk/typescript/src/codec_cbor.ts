@@ -4,7 +4,7 @@
  *     1        Date: seconds since 1970, with a fraction for milliseconds; NaN for an invalid date
  *     1001     Date that a fraction of a float cannot carry to the millisecond: {1: seconds, -3: milliseconds}
  *     2, 3     bigint
- *     27       Error: [class name, {name, message, stack?, cause?, errors?}]
+ *     27       Error: [class name, {name, message, stack?, cause?, errors?, ...properties of its own}]
  *     64 - 87  typed arrays (RFC 8746), written in little-endian order; a Uint8Array is a plain byte string
  *     258      Set: an array
  *     259      Map: a CBOR map
@@ -36,6 +36,9 @@ const ENCODE_OPTIONS: EncodeOptions = { collapseBigInts: false, wtf8: true, igno
 const ERROR_CLASSES: ReadonlyMap<string, ErrorConstructor> = new Map(
   [Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].map((type) => [type.name, type]),
 );
+
+/** Written of every error, or where it has them, whether they are enumerable or not. */
+const ERROR_PROPERTIES: ReadonlySet<string> = new Set(["name", "message", "stack", "cause"]);
 
 /** Encodes any supported value. Throws ValueIsUnsupportedError. */
 export function encodeCbor(value: unknown): Buffer {
@@ -85,9 +88,11 @@ class Flattening {
     if (this.#ancestors.size >= MAX_VALUE_DEPTH)
       return this.#refuse(`it is nested deeper than ${MAX_VALUE_DEPTH} levels`);
     this.#ancestors.add(value);
-    const flat = this.#container(value, key);
-    this.#ancestors.delete(value);
-    return flat;
+    try {
+      return this.#container(value, key);
+    } finally {
+      this.#ancestors.delete(value);
+    }
   }
 
   #container(value: object, key: string): unknown {
@@ -127,7 +132,17 @@ class Flattening {
     if (typeof value.stack === "string") properties.push(["stack", value.stack]);
     if (Object.hasOwn(value, "cause")) properties.push(["cause", value.cause]);
     if (value instanceof AggregateError) properties.push(["errors", value.errors]);
-    return new Tag(TAG_OBJECT, [String(value.name), this.#properties(properties)]);
+    const flat = this.#properties(properties);
+    for (const [name, item] of Object.entries(value)) {
+      if (ERROR_PROPERTIES.has(name) || flat.has(name)) continue;
+      try {
+        flat.set(name, this.#at(propertyPath(name), item, name));
+      } catch (error) {
+        // Libraries put sockets and the like there: without them the error still says what went wrong.
+        if (!(error instanceof ValueIsUnsupportedError)) throw error;
+      }
+    }
+    return new Tag(TAG_OBJECT, [String(value.name), flat]);
   }
 
   #properties(entries: [string, unknown][]): Map<string, unknown> {
@@ -136,9 +151,11 @@ class Flattening {
 
   #at(step: string, value: unknown, key: string): unknown {
     this.#path.push(step);
-    const flat = this.flatten(value, key);
-    this.#path.pop();
-    return flat;
+    try {
+      return this.flatten(value, key);
+    } finally {
+      this.#path.pop();
+    }
   }
 
   #refuse(problem: string): never {
@@ -225,6 +242,11 @@ function errorFromContents(contents: unknown): Error {
   const wanted = typeof name === "string" ? name : className;
   if (made.name !== wanted) hide(made, "name", wanted);
   hide(made, "stack", typeof stack === "string" ? stack : `${wanted}: ${text}`);
+  for (const [key, value] of Object.entries(properties)) {
+    // Not by assignment, which a key such as "__proto__" would make something else of.
+    if (ERROR_PROPERTIES.has(key) || Object.hasOwn(made, key)) continue;
+    Object.defineProperty(made, key, { value, enumerable: true, configurable: true, writable: true });
+  }
   return made;
 }
 
