@@ -78,14 +78,24 @@ test("makes as many lines of a message, or an error, as it has", () => {
   ]);
 });
 
-test("writes the logger's fields as JSON", () => {
+test("writes the logger's fields as JSON, each for itself where one is none", () => {
   const { log, lines } = makeLog();
   const cycle: Record<string, unknown> = {};
   cycle["self"] = cycle;
   log.logger().info("done", { count: 2, big: 1n });
-  log.logger().error("bad", cycle);
+  log.logger().error("bad", { ...cycle, why: new TypeError("x"), none: undefined });
+  log.logger().warn("worse", {
+    get it(): never {
+      throw new Error("no");
+    },
+    n: 1,
+  });
+  const pairs = new Map<unknown, unknown>([[1n, new Set(["a"])]]);
+  log.logger().info("more", { map: new Map([["a", new Map([["b", 1]])]]), pairs });
   expect(lines.map(({ stream, level, text }) => [stream, level, text])).toEqual([
     [LogStream.LOGGER, "info", 'done {"count":2,"big":"1"}'],
-    [LogStream.LOGGER, "error", "bad [fields that JSON cannot carry]"],
+    [LogStream.LOGGER, "error", 'bad {"self":"[JSON cannot carry it]","why":"TypeError: x"}'],
+    [LogStream.LOGGER, "warn", 'worse {"it":"[JSON cannot carry it]","n":1}'],
+    [LogStream.LOGGER, "info", 'more {"map":{"a":{"b":1}},"pairs":[["1",["a"]]]}'],
   ]);
 });

@@ -134,11 +134,28 @@ function takeLine(partial: Partial): string {
 
 function fieldsText(fields: Readonly<Record<string, unknown>>): string {
   try {
-    return JSON.stringify(fields, (_key, value: unknown) => {
-      if (typeof value === "bigint") return String(value);
-      return value instanceof Error ? `${value.name}: ${value.message}` : value;
-    });
+    return JSON.stringify(fields, readable);
   } catch {
-    return "[fields that JSON cannot carry]";
+    // One of them is to blame: the others are shown all the same.
+    const texts = Object.keys(fields).map((name) => [JSON.stringify(name), fieldText(fields, name)] as const);
+    return `{${texts.flatMap(([name, text]) => (text === undefined ? [] : [`${name}:${text}`])).join(",")}}`;
   }
+}
+
+function fieldText(fields: Readonly<Record<string, unknown>>, name: string): string | undefined {
+  try {
+    return JSON.stringify(fields[name], readable);
+  } catch {
+    return '"[JSON cannot carry it]"';
+  }
+}
+
+/** For people: what JSON would refuse, or show as `{}`, as something like it. */
+function readable(_key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return String(value);
+  if (value instanceof Error) return `${value.name}: ${value.message}`;
+  if (value instanceof Set) return [...value];
+  if (!(value instanceof Map)) return value;
+  const entries = [...value];
+  return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : entries;
 }
