@@ -23,6 +23,13 @@ test("main may export the Multinode object twice, or a function under two names"
   expect([...discover({ mn, default: mn, one, same: one }).keys()]).toStrictEqual(["one"]);
 });
 
+test("what a CommonJS main exports is its default", () => {
+  const mn = new Multinode();
+  const one = mn.function(() => 1);
+  expect([...discover({ default: { mn, one } }).keys()]).toStrictEqual(["one"]);
+  expect([...discover({ mn, one, default: { two: 2 } }).keys()]).toStrictEqual(["one"]);
+});
+
 const belongsElsewhere = new Multinode().function(() => 1);
 test.each<[string, () => object, RegExp]>([
   ["no Multinode object", () => ({ a: 1 }), /exports no Multinode object; add: export const mn/],

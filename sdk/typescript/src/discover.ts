@@ -10,7 +10,7 @@ import { FUNCTION_NAME_RULE, isFunctionName } from "./protocol/names.js";
  * says which export is wrong and what to change.
  */
 export function discover(moduleNamespace: object): ReadonlyMap<string, DefinedFunction> {
-  const exports = Object.entries(moduleNamespace);
+  const exports = exportsOf(moduleNamespace);
   const multinode = theMultinode(exports);
   const functions = new Map<string, DefinedFunction>();
   const exportOf = new Map<DefinedFunction, string>();
@@ -36,6 +36,19 @@ export function discover(moduleNamespace: object): ReadonlyMap<string, DefinedFu
   }
   checkAllExported(multinode, exportOf);
   return functions;
+}
+
+/** A CommonJS main becomes an ES module when it is bundled, and what it exported that module's `default`. */
+function exportsOf(moduleNamespace: object): [string, unknown][] {
+  const named: [string, unknown][] = Object.entries(moduleNamespace);
+  const inner: unknown = Reflect.get(moduleNamespace, "default");
+  return isPlainObject(inner) && !named.some(([, value]) => isMultinode(value)) ? Object.entries(inner) : named;
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 function theMultinode(exports: readonly [string, unknown][]): Multinode {
