@@ -16,7 +16,7 @@ export interface ProjectBundle {
   /** What the image of its workers is built of. Undefined: the folder has no Dockerfile. */
   readonly context: Archive | undefined;
   readonly functions: readonly InspectedFunction[];
-  /** Packages in node_modules beside the bundle, because they hold native code or package.json lists them. */
+  /** Packages in node_modules beside the bundle: those that cannot be bundled, and what they depend on. */
   readonly carried: readonly CarriedPackage[];
   /** The variables of `.env`, with their values. */
   readonly environment: Readonly<Record<string, string>>;
@@ -56,7 +56,7 @@ function checkSize(bytes: Uint8Array, packages: readonly CarriedPackage[]): void
     checkArchive(bytes);
   } catch (error) {
     if (!(error instanceof ArchiveIsInvalidError)) throw error;
-    const hint = packages.length > 0 ? "Depend on fewer packages with native code." : "Import less.";
+    const hint = packages.length > 0 ? "Depend on fewer of the packages that cannot be bundled." : "Import less.";
     throw new ProjectError(`The bundle cannot be deployed: ${error.message}.`, hint, { cause: error });
   }
 }

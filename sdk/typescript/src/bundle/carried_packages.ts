@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "n
 import { join, posix } from "node:path";
 import { LIMITS } from "../protocol/limits.js";
 import type { ArchiveFile } from "./archive.js";
+import type { ExternalPackage, ExternalReason } from "./external_plugin.js";
 import { type PackageFolder, readPackage, resolvePackage } from "./native_package.js";
 import { ProjectError } from "./project_error.js";
 
@@ -13,6 +14,8 @@ export interface CarriedPackage {
   readonly path: string;
   /** Size of its files, unpacked. */
   readonly bytes: number;
+  /** Why it is not bundled. Undefined: one that is not depends on it. */
+  readonly reason: ExternalReason | undefined;
 }
 
 export interface CarriedPackages {
@@ -24,20 +27,27 @@ export interface CarriedPackages {
 const NOT_CARRIED_FILES = /\.(?:o|a|obj|lib|pdb|c|cc|cpp|cxx|h|hpp|gyp|gypi|mk)$/;
 const NOT_CARRIED_FOLDERS = new Set(["node_modules", ".git", "obj.target", ".deps"]);
 
+/** The packages that could not be bundled, and all that they depend on, as a node_modules folder. */
+export function carryPackages(external: ReadonlyMap<string, ExternalPackage>): CarriedPackages {
+  return readAll(placePackages(external), external);
+}
+
 /**
- * Lays out the packages that could not be bundled, and all that they depend on, as a node_modules folder.
+ * Lays out packages, and all that they depend on, in a node_modules folder. Answers them by their paths in it.
  *
  * A package goes to the top where its name is free there or stands for the same folder, else below the package that
  * needs it, so that Node finds for each the very copy that it finds in the project.
  */
-export function carryPackages(external: ReadonlyMap<string, PackageFolder>): CarriedPackages {
+export function placePackages(external: ReadonlyMap<string, PackageFolder>): ReadonlyMap<string, PackageFolder> {
   const placed = new Map<string, PackageFolder>();
   const waiting: string[] = [];
   const place = (path: string, found: PackageFolder): void => {
     placed.set(path, found);
     waiting.push(path);
   };
-  for (const [name, found] of external) place(`node_modules/${name}`, found);
+  // In order, so that the same project gives the same archive.
+  const roots = [...external].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  for (const [name, found] of roots) place(`node_modules/${name}`, found);
 
   // Breadth first, so that what lies nearer to the top is placed before anything below asks what it would find there.
   for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
@@ -49,7 +59,7 @@ export function carryPackages(external: ReadonlyMap<string, PackageFolder>): Car
       else if (placed.get(visible)?.directory !== found.directory) place(`${path}/node_modules/${name}`, found);
     }
   }
-  return readAll(placed);
+  return placed;
 }
 
 /** Path at which Node, from the package at `path`, finds package `name` among those placed so far. */
@@ -81,7 +91,10 @@ function dependenciesOf(owner: PackageFolder): { name: string; found: PackageFol
   return result;
 }
 
-function readAll(placed: ReadonlyMap<string, PackageFolder>): CarriedPackages {
+function readAll(
+  placed: ReadonlyMap<string, PackageFolder>,
+  external: ReadonlyMap<string, ExternalPackage>,
+): CarriedPackages {
   const files = new Map<string, ArchiveFile>();
   const packages: CarriedPackage[] = [];
   let totalBytes = 0;
@@ -94,7 +107,8 @@ function readAll(placed: ReadonlyMap<string, PackageFolder>): CarriedPackages {
       if (totalBytes > LIMITS.bundleUnpackedBytes || files.size >= LIMITS.bundleEntries) throw tooLarge(packages, name);
       files.set(`${path}/${relative}`, { data: readFileSync(absolute), executable: (mode & 0o100) !== 0 });
     }
-    packages.push({ name, version: manifest.version ?? "", path, bytes });
+    const reason = external.get(path.slice("node_modules/".length))?.reason;
+    packages.push({ name, version: manifest.version ?? "", path, bytes, reason });
   }
   return { packages, files };
 }

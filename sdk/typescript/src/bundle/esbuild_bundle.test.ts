@@ -85,7 +85,7 @@ test("the same project in another folder gives the same bytes", async () => {
 test("packages with native code stay outside", async () => {
   await using project = await makeProject({
     "main.ts": `import direct from "direct"; import "@scope/platform/sub.js"; import loader from "loader"; import plain from "plain";
-      console.log(direct, loader, plain);`,
+      import esm from "esm"; console.log(direct, loader, plain, esm);`,
     "node_modules/direct/package.json": { name: "direct", main: "index.js" },
     "node_modules/direct/index.js": 'module.exports = require("./build/Release/direct.node");',
     "node_modules/direct/build/Release/direct.node": "ELF",
@@ -98,22 +98,95 @@ test("packages with native code stay outside", async () => {
     "node_modules/platform-linux/lib/it.node": "ELF",
     "node_modules/loader/package.json": { name: "loader", dependencies: { bindings: "1" } },
     "node_modules/loader/index.js": "module.exports = 3;",
+    "node_modules/esm/package.json": { name: "esm", type: "module", exports: "./index.js", gypfile: true },
+    "node_modules/esm/index.js": "export default 5;",
     "node_modules/plain/package.json": { name: "plain" },
     "node_modules/plain/index.js": "module.exports = 4;",
   });
   const { external, code } = await bundle(project.directory);
-  expect([...external.keys()].toSorted()).toEqual(["@scope/platform", "direct", "loader"]);
-  expect(Buffer.from(code).toString()).toContain('import "@scope/platform/sub.js"');
+  expect([...external].map(([name, { reason }]) => `${name}: ${reason}`).toSorted()).toEqual([
+    "@scope/platform: native code",
+    "direct: native code",
+    "esm: native code",
+    "loader: native code",
+  ]);
+  expect(Buffer.from(code).toString()).toContain('require("@scope/platform/sub.js")');
+  expect(Buffer.from(code).toString()).toContain('import esm from "esm"');
 });
 
-test("packages listed in package.json stay outside", async () => {
+test("packages listed in package.json stay outside, and come along where no import names them", async () => {
   await using project = await makeProject({
     "main.ts": 'import "plain";',
-    "package.json": { multinode: { external: ["plain"] } },
+    "package.json": { multinode: { external: ["plain", "by-name", "not-installed"] } },
     "node_modules/plain/package.json": { name: "plain" },
     "node_modules/plain/index.js": "",
+    "node_modules/by-name/package.json": { name: "by-name" },
   });
-  expect([...(await bundle(project.directory)).external.keys()]).toEqual(["plain"]);
+  expect([...(await bundle(project.directory)).external.keys()]).toEqual(["plain", "by-name"]);
+});
+
+test("packages that find their own files by where they lie stay outside", async () => {
+  const asking = (name: string, code: string) => ({
+    [`node_modules/${name}/package.json`]: { name },
+    [`node_modules/${name}/index.js`]: code,
+  });
+  await using project = await makeProject({
+    "main.ts": `import dirname from "dirname"; import url from "url-of"; import { used } from "unused"; import said from "said";
+      console.log(dirname, url, used, said, __dirname.length > 0);`,
+    ...asking("dirname", 'module.exports = require("node:fs").readFileSync(__dirname + "/data.txt", "utf8");'),
+    "node_modules/dirname/data.txt": "one",
+    "node_modules/url-of/package.json": { name: "url-of", type: "module", exports: "./index.js" },
+    "node_modules/url-of/index.js":
+      'import { readFileSync } from "node:fs"; export default readFileSync(new URL("data.txt", import.meta.url), "utf8");',
+    "node_modules/url-of/data.txt": "two",
+    "node_modules/unused/package.json": { name: "unused", type: "module", sideEffects: false, exports: "./index.js" },
+    "node_modules/unused/index.js": 'export { place } from "./place.js"; export const used = 3;',
+    "node_modules/unused/place.js": "export const place = import.meta.url;",
+    ...asking("said", '/* __dirname */ var __filename = "import.meta.url"; module.exports = __filename;'),
+  });
+  const { external, code } = await bundle(project.directory);
+  expect([...external].map(([name, { reason }]) => `${name}: ${reason}`).toSorted()).toEqual([
+    "dirname: reads its own files",
+    "url-of: reads its own files",
+  ]);
+  expect(await run(project.directory, code)).toBe("one two 3 import.meta.url true\n");
+});
+
+test("a package has the same exports outside as inside", async () => {
+  const code = `Object.defineProperty(exports, "__esModule", { value: true });
+    for (const name of ["one", "two"]) exports[name] = name;
+    exports.default = "default";`;
+  await using project = await makeProject({
+    "main.ts":
+      'import inside, { one } from "inside"; import outside, { two } from "outside"; console.log(inside, one, outside, two);',
+    "node_modules/inside/package.json": { name: "inside" },
+    "node_modules/inside/index.js": code,
+    "node_modules/outside/package.json": { name: "outside" },
+    "node_modules/outside/index.js": `exports.place = __dirname; ${code}`,
+  });
+  const bundled = await bundle(project.directory);
+  expect([...bundled.external.keys()]).toEqual(["outside"]);
+  expect(await run(project.directory, bundled.code)).toBe("default one default two\n");
+});
+
+test("what a package outside depends on is there once, and another version of it still is bundled", async () => {
+  const version = (folder: string, number: string) => ({
+    [`${folder}/package.json`]: { name: "shared", version: number },
+    [`${folder}/index.js`]: `exports.Shared = class Shared {}; exports.version = ${number};`,
+  });
+  await using project = await makeProject({
+    "main.ts": `import { make } from "outside"; import { Shared, version } from "shared"; import old from "old";
+      console.log(make() instanceof Shared, version, old);`,
+    "node_modules/outside/package.json": { name: "outside", dependencies: { shared: "2" } },
+    "node_modules/outside/index.js": `const { Shared } = require("shared"); exports.make = () => new Shared(); exports.place = __dirname;`,
+    ...version("node_modules/shared", "2"),
+    "node_modules/old/package.json": { name: "old", dependencies: { shared: "1" } },
+    "node_modules/old/index.js": 'module.exports = require("shared").version;',
+    ...version("node_modules/old/node_modules/shared", "1"),
+  });
+  const { external, code } = await bundle(project.directory);
+  expect([...external.keys()]).toEqual(["outside", "shared"]);
+  expect(await run(project.directory, code)).toBe("true 2 1\n");
 });
 
 test.each([

@@ -1,16 +1,10 @@
-import { realpathSync } from "node:fs";
-import { isBuiltin } from "node:module";
 import { join } from "node:path";
 import { type BuildFailure, build, type Message, type Plugin } from "esbuild";
+import { placePackages } from "./carried_packages.js";
+import { type ExternalPackage, externalPlugin, NATIVE_HINT, note } from "./external_plugin.js";
 import type { ProjectFolder } from "./find_main.js";
-import {
-  isNative,
-  owningPackage,
-  type PackageFolder,
-  readManifest,
-  readPackage,
-  resolvePackage,
-} from "./native_package.js";
+import { folderOf, nameIn, type PackageFolder, readManifest } from "./native_package.js";
+import { packagesReadingOwnFiles } from "./own_files.js";
 import { ProjectError } from "./project_error.js";
 import { sdkModuleText } from "./sdk_module.js";
 
@@ -18,7 +12,7 @@ export interface BundledCode {
   /** The text of main.mjs, with an inline source map whose paths are relative to the project folder. */
   readonly code: Uint8Array;
   /** Packages that stayed outside and must lie in node_modules beside main.mjs, by name. */
-  readonly external: ReadonlyMap<string, PackageFolder>;
+  readonly external: ReadonlyMap<string, ExternalPackage>;
   /** What esbuild found odd, one line each. */
   readonly warnings: readonly string[];
 }
@@ -33,10 +27,31 @@ const REQUIRE_BANNER =
  * @param sdkNames names that the SDK exports; imports of "multinode" are not bundled but read from the worker's SDK
  */
 export async function bundleMain(folder: ProjectFolder, sdkNames: readonly string[]): Promise<BundledCode> {
-  const external = new Map<string, PackageFolder>();
   const listed = listedExternal(folder.directory);
+  const external = new Map<string, ExternalPackage>();
+  let result = await buildMain(folder, [sdkPlugin(sdkNames), externalPlugin(listed, new Map(), external)]);
+  const reading = await packagesReadingOwnFiles(result.metafile, folder.directory);
+  for (const [name, found] of reading) {
+    if (!external.has(name)) external.set(name, { ...found, reason: "reads its own files" });
+  }
+  if (reading.size > 0) {
+    // What is carried with them is not bundled too: of a package that is there twice neither copy knows the other's objects.
+    const outside = topLevel(placePackages(external));
+    result = await buildMain(folder, [sdkPlugin(sdkNames), externalPlugin(listed, outside, external)]);
+  }
+  for (const name of listed) {
+    // Others load it by a name that no import shows, as loggers do their transports.
+    const found = external.has(name) ? undefined : folderOf(name, folder.directory);
+    if (found !== undefined) note(external, name, found, "listed in package.json");
+  }
+  const text = result.outputFiles[0]?.text ?? "";
+  return { code: Buffer.from(withRequire(text)), external, warnings: result.warnings.map(describe) };
+}
+
+/** @returns with all that was read, for who asks what came into the bundle */
+async function buildMain(folder: ProjectFolder, plugins: Plugin[]) {
   try {
-    const result = await build({
+    return await build({
       absWorkingDir: folder.directory,
       entryPoints: [folder.mainName],
       outfile: "main.mjs",
@@ -51,16 +66,20 @@ export async function bundleMain(folder: ProjectFolder, sdkNames: readonly strin
       legalComments: "none",
       charset: "utf8",
       logLevel: "silent",
+      metafile: true,
       // CommonJS dependencies name these; in an ES module they exist under other names.
       define: { __dirname: "import.meta.dirname", __filename: "import.meta.filename" },
-      plugins: [sdkPlugin(sdkNames), externalPlugin(listed, external)],
+      plugins,
     });
-    const text = result.outputFiles[0]?.text ?? "";
-    return { code: Buffer.from(withRequire(text)), external, warnings: result.warnings.map(describe) };
   } catch (error) {
     if (!isBuildFailure(error)) throw error;
     throw failureOf(error.errors, folder, error);
   }
+}
+
+function topLevel(placed: ReadonlyMap<string, PackageFolder>): Map<string, PackageFolder> {
+  const entries = [...placed].map(([path, found]) => [path.slice("node_modules/".length), found] as const);
+  return new Map(entries.filter(([name]) => name === nameIn(name)));
 }
 
 /**
@@ -83,61 +102,6 @@ function sdkPlugin(sdkNames: readonly string[]): Plugin {
       }));
     },
   };
-}
-
-/** Leaves packages with native code, and those listed in package.json, outside the bundle, and notes them in `external`. */
-function externalPlugin(listed: ReadonlySet<string>, external: Map<string, PackageFolder>): Plugin {
-  const native = new Map<string, boolean>();
-  const isNativeOnce = (found: PackageFolder): boolean => {
-    const known = native.get(found.directory) ?? isNative(found);
-    native.set(found.directory, known);
-    return known;
-  };
-  return {
-    name: "multinode-external",
-    setup(build) {
-      build.onResolve({ filter: /^[^./]/ }, async (args) => {
-        if (args.pluginData === "resolved" || args.kind === "entry-point" || isBuiltin(args.path)) return undefined;
-        const { path, kind, importer, resolveDir, namespace, with: attributes } = args;
-        const name = nameIn(path);
-        if (listed.has(name)) {
-          const directory = resolvePackage(name, resolveDir);
-          if (directory === undefined) return undefined;
-          note(external, name, readPackage(directory, name));
-          return { path, external: true };
-        }
-        const options = { kind, importer, resolveDir, namespace, with: attributes, pluginData: "resolved" };
-        const resolved = await build.resolve(path, options);
-        const found = resolved.errors.length > 0 || resolved.external ? undefined : owningPackage(resolved.path);
-        if (found === undefined || !isNativeOnce(found)) return undefined;
-        note(external, name, found);
-        return { path, external: true };
-      });
-      build.onResolve({ filter: /^[./].*\.node$/ }, (args) => ({
-        errors: [{ text: `"${args.path}" is native code, which cannot be bundled`, notes: [{ text: NATIVE_HINT }] }],
-      }));
-    },
-  };
-}
-
-const NATIVE_HINT = "Put it into a package of its own and add that to the dependencies in package.json.";
-
-function note(external: Map<string, PackageFolder>, name: string, found: PackageFolder): void {
-  const directory = realpathSync(found.directory);
-  const earlier = external.get(name);
-  if (earlier !== undefined && earlier.directory !== directory) {
-    throw new ProjectError(
-      `Two copies of the package "${name}" are needed, and it cannot be bundled: ${earlier.directory} and ${directory}.`,
-      `Make all packages use one version of it, for example with "npm dedupe" or "overrides" in package.json.`,
-    );
-  }
-  external.set(name, { ...found, directory });
-}
-
-/** "@scope/name/sub/path" → "@scope/name". */
-function nameIn(specifier: string): string {
-  const parts = specifier.split("/");
-  return parts.slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
 }
 
 function listedExternal(directory: string): ReadonlySet<string> {

@@ -12,6 +12,7 @@ export interface PackageFolder {
 export interface PackageManifest {
   readonly name?: string;
   readonly version?: string;
+  readonly type?: string;
   readonly gypfile?: boolean;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
@@ -37,9 +38,19 @@ export function owningPackage(file: string): PackageFolder | undefined {
   const marker = `${sep}node_modules${sep}`;
   const at = file.lastIndexOf(marker);
   if (at < 0) return undefined;
-  const parts = file.slice(at + marker.length).split(sep);
-  const name = parts[0]?.startsWith("@") ? parts.slice(0, 2).join("/") : (parts[0] ?? "");
+  const name = nameIn(
+    file
+      .slice(at + marker.length)
+      .split(sep)
+      .join("/"),
+  );
   return readPackage(join(file.slice(0, at + marker.length), name), name);
+}
+
+/** "@scope/name/sub/path" → "@scope/name". */
+export function nameIn(specifier: string): string {
+  const parts = specifier.split("/");
+  return parts.slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
 }
 
 /** Finds package `name` as Node does for a file in `from`: in the node_modules of that folder and of those above it. */
@@ -49,6 +60,12 @@ export function resolvePackage(name: string, from: string): string | undefined {
     if (existsSync(join(candidate, "package.json"))) return candidate;
     if (directory === dirname(directory)) return undefined;
   }
+}
+
+/** Package `name` as a file in `from` finds it. */
+export function folderOf(name: string, from: string): PackageFolder | undefined {
+  const directory = resolvePackage(name, from);
+  return directory === undefined ? undefined : readPackage(directory, name);
 }
 
 export function readPackage(directory: string, name: string): PackageFolder {

@@ -48,8 +48,8 @@ function* framesBelow(folder: string, stack: string): Generator<Place> {
 function mapped(map: SourceMap | undefined, line: number, column: number): Place | undefined {
   const entry = map?.findEntry(line - 1, column - 1);
   if (entry === undefined || !("originalSource" in entry)) return undefined;
-  // The SDK stands in the bundle as a module without a file.
-  if (entry.originalSource.startsWith("multinode-sdk:")) return undefined;
+  // The SDK, and what is loaded from beside the bundle, stand in it as modules without a file.
+  if (/^multinode-(?:sdk|external):/.test(entry.originalSource)) return undefined;
   return { path: entry.originalSource, line: entry.originalLine + 1, column: entry.originalColumn + 1 };
 }
 

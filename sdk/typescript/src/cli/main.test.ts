@@ -68,6 +68,30 @@ test("deploy makes a project, and upgrade another version of it", async () => {
   expect(await multinode("upgrade", project.directory, "-p", "other", "--deploy")).toMatchObject({ exitStatus: 0 });
 });
 
+test("deploy says which packages are not bundled, and why", async () => {
+  await using project = await makeProject({
+    "main.ts": `import "asking"; import "native"; ${MAIN}`,
+    "node_modules/asking/package.json": { name: "asking", version: "1.2.3", dependencies: { one: "1", two: "1" } },
+    "node_modules/asking/index.js": "exports.place = __dirname;",
+    "node_modules/native/package.json": { name: "native" },
+    "node_modules/native/index.js": "",
+    "node_modules/native/it.node": "ELF",
+    "node_modules/one/package.json": { name: "one" },
+    "node_modules/two/package.json": { name: "two" },
+  });
+  const { stdout } = await multinode("deploy", project.directory, "-p", "packages");
+  expect(stdout).toMatch(
+    /^packages carried +asking 1\.2\.3 \(\d+ B\): reads its own files\n +native \(\d+ B\): native code\n +2 more that they need \(\d+ B\)$/m,
+  );
+  const json = JSON.parse((await multinode("upgrade", project.directory, "-p", "packages", "--json")).stdout);
+  expect(json.packages).toMatchObject([
+    { name: "asking", reason: "reads its own files" },
+    { name: "native", reason: "native code" },
+    { name: "one" },
+    { name: "two" },
+  ]);
+});
+
 test("deploy proposes to try a function that needs no arguments, also one with a schema", async () => {
   const main = `import { Multinode } from "multinode";
 export const mn = new Multinode();

@@ -1,6 +1,7 @@
 import { relative } from "node:path";
 import type { Command } from "commander";
 import type { ProjectBundle } from "../../bundle/bundle_project.js";
+import type { CarriedPackage } from "../../bundle/carried_packages.js";
 import { ImageBuildFailed, ImagesAreNotSupported, ProjectAlreadyExists, ProjectDoesNotExist } from "../../errors.js";
 import { CommandError } from "../command_error.js";
 import type { CommandContext } from "../context.js";
@@ -96,9 +97,6 @@ function allowsNoArguments(inputSchema: string): boolean {
 function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, paint: Paint): string[] {
   const { archive, carried, context, environment, functions, warnings } = bundle;
   const names = Object.keys(environment).toSorted();
-  const direct = carried.map(
-    ({ name, version, bytes }) => `${name}${version && ` ${version}`} (${formatBytes(bytes)})`,
-  );
   const place = relative(process.cwd(), folder) || ".";
   return [
     ...functionTable(functions, paint),
@@ -108,11 +106,23 @@ function bundleLines(bundle: ProjectBundle, folder: string, bundledMs: number, p
         paint.dim("bundle"),
         `${place}/${bundle.mainName} → ${formatBytes(archive.bytes.length)} ${paint.dim(`in ${formatDuration(bundledMs)}`)}`,
       ],
-      [paint.dim("packages carried"), direct.length === 0 ? undefined : direct.join(", ")],
+      ...carriedTexts(carried).map((text, index) => [index === 0 ? paint.dim("packages carried") : "", text] as const),
       [paint.dim("Dockerfile"), context && `an image of ${formatBytes(context.bytes.length)} of the folder`],
       [paint.dim(".env"), names.length === 0 ? undefined : names.join(", ")],
     ]),
     ...warnings.map((warning) => `${paint.yellow("warning")} ${warning}`),
+  ];
+}
+
+/** Those that could not be bundled with the reason of each, then all that only they need. */
+function carriedTexts(carried: readonly CarriedPackage[]): string[] {
+  const needed = carried.filter(({ reason }) => reason === undefined);
+  const neededBytes = needed.reduce((sum, { bytes }) => sum + bytes, 0);
+  return [
+    ...carried.flatMap(({ name, version, bytes, reason }) =>
+      reason === undefined ? [] : [`${name}${version && ` ${version}`} (${formatBytes(bytes)}): ${reason}`],
+    ),
+    ...(needed.length === 0 ? [] : [`${needed.length} more that they need (${formatBytes(neededBytes)})`]),
   ];
 }
 
@@ -125,7 +135,13 @@ function deployJson(
     functions: functions.map(functionJson),
     bundle: { digest: archive.digest, sizeBytes: archive.bytes.length },
     ...(context && { image: { contextDigest: context.digest, contextBytes: context.bytes.length } }),
-    packages: carried.map(({ name, version, path, bytes }) => ({ name, version, path, sizeBytes: bytes })),
+    packages: carried.map(({ name, version, path, bytes, reason }) => ({
+      name,
+      version,
+      path,
+      sizeBytes: bytes,
+      reason,
+    })),
     environment: Object.keys(environment).toSorted(),
     warnings,
   };
