@@ -143,6 +143,53 @@ test.each<[string, string, RegExp, RegExp]>([
   });
 });
 
+test.each<[string, string, RegExp, RegExp]>([
+  [
+    "a bundled package that does not find its file",
+    `import "reading"; ${MAIN}`,
+    /ENOENT/,
+    /^Name "reading" under multinode\.external in package\.json: bundled, it does not find its files\.$/,
+  ],
+  [
+    "a bundled package that throws",
+    `import "@scope/throwing"; ${MAIN}`,
+    /TypeError: no key/,
+    /^Mend .+\. Only \.env .+ Name "@scope\/throwing" under multinode\.external in package\.json if it cannot be bundled\.$/,
+  ],
+  [
+    "a package that no import shows",
+    `import { createRequire } from "node:module"; createRequire(import.meta.url)("reading/sub"); ${MAIN}`,
+    /Cannot find module 'reading\/sub'/,
+    /^Name "reading" under multinode\.external in package\.json: no import shows that it is needed\.$/,
+  ],
+  [
+    "a package that is not installed",
+    `import { createRequire } from "node:module"; createRequire(import.meta.url)("@scope/nope/sub"); ${MAIN}`,
+    /Cannot find module '@scope\/nope\/sub'/,
+    /^Run "npm install @scope\/nope" in the project folder/,
+  ],
+  [
+    "a file of the project that is read by path",
+    `import { readFileSync } from "node:fs"; readFileSync(new URL("data.json", import.meta.url)); ${MAIN}`,
+    /^main\.ts:1:\d+: Error: ENOENT: .* 'data\.json'$/,
+    /^Files that main\.ts:1:\d+ finds by path are not deployed with it; import them/,
+  ],
+])("%s is refused with what to do", async (_what, main, message, hint) => {
+  await using project = await makeProject({
+    "main.ts": main,
+    "data.json": "{}",
+    "node_modules/reading/package.json": { name: "reading" },
+    "node_modules/reading/index.js": 'require("node:fs").readFileSync("no/such/file");',
+    "node_modules/@scope/throwing/package.json": { name: "@scope/throwing" },
+    "node_modules/@scope/throwing/index.js": 'throw new TypeError("no key");',
+  });
+  await expect(bundle(project.directory)).rejects.toMatchObject({
+    name: "ProjectError",
+    message: expect.stringMatching(message),
+    hint: expect.stringMatching(hint),
+  });
+});
+
 test("an interruption ends it", async () => {
   await using project = await makeProject({ "main.ts": `${MAIN}for (;;);` });
   const signal = AbortSignal.timeout(300);

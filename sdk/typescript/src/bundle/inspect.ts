@@ -6,6 +6,7 @@ import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { ProjectFolder } from "./find_main.js";
 import { type InspectedFunction, type InspectReport, REPORT_FD, type ReportedError } from "./inspect_report.js";
+import { nameIn, resolvePackage } from "./native_package.js";
 import { ProjectError } from "./project_error.js";
 import { type SourcePlaces, sourcePlaces } from "./source_place.js";
 import { unpackArchive } from "./unpack.js";
@@ -144,7 +145,7 @@ function failureOf(
       return new ProjectError(`${main}: ${report.error.message}`, `Change ${main} and deploy again.`);
     }
     const text = `${place ?? main}: ${titleOf(report.error).replaceAll(`${scratch}/`, "")}`;
-    return new ProjectError(text, hintOf(report.error, place ?? main));
+    return new ProjectError(text, hintOf(report.error, place ?? main, places, folder.directory));
   }
   if (ended.timedOut) {
     return new ProjectError(
@@ -169,10 +170,31 @@ function titleOf({ name, message, stack }: ReportedError): string {
   return `${name}: ${lines}`;
 }
 
-function hintOf({ message }: ReportedError, place: string): string {
+const ENVIRONMENT_HINT = "Only .env of the project folder reaches the environment of functions.";
+
+function hintOf(
+  { message, code, stack }: ReportedError,
+  place: string,
+  places: SourcePlaces,
+  directory: string,
+): string {
   const missing = /Cannot find (?:package|module) '([^']+)'/.exec(message)?.[1];
   if (missing !== undefined && !isAbsolute(missing) && !missing.startsWith(".")) {
-    return `Run "npm install ${missing}" in the project folder, or mend the import.`;
+    const name = nameIn(missing);
+    return resolvePackage(name, directory) === undefined
+      ? `Run "npm install ${name}" in the project folder, or mend the import.`
+      : `${nameIt(name)}: no import shows that it is needed.`;
   }
-  return `Mend ${place}. Only .env of the project folder reaches the environment of functions.`;
+  const bundled = places.bundledPackageIn(stack);
+  if (missing !== undefined || code === "ENOENT") {
+    return bundled === undefined
+      ? `Files that ${place} finds by path are not deployed with it; import them: import data from "./data.json".`
+      : `${nameIt(bundled)}: bundled, it does not find its files.`;
+  }
+  if (bundled === undefined) return `Mend ${place}. ${ENVIRONMENT_HINT}`;
+  return `Mend ${place}. ${ENVIRONMENT_HINT} ${nameIt(bundled)} if it cannot be bundled.`;
+}
+
+function nameIt(name: string): string {
+  return `Name "${name}" under multinode.external in package.json`;
 }

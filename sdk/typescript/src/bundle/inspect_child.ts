@@ -32,8 +32,9 @@ async function inspectBundle(mainPath: string): Promise<InspectReport> {
 }
 
 function reported(error: unknown): ReportedError {
-  if (!(error instanceof Error)) return { name: "Error", message: `threw ${inspect(error)}`, stack: "" };
-  return { name: error.name, message: error.message, stack: error.stack ?? "" };
+  if (!(error instanceof Error)) return { name: "Error", message: `threw ${inspect(error)}`, code: "", stack: "" };
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  return { name: error.name, message: error.message, code, stack: error.stack ?? "" };
 }
 
 /** `writeSync` on a pipe may take a part only. */

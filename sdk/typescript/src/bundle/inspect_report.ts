@@ -18,6 +18,8 @@ export interface ReportedError {
   /** Name of its class, such as "TypeError". */
   readonly name: string;
   readonly message: string;
+  /** Such as "ENOENT". Empty where it has none. */
+  readonly code: string;
   /** Empty where it has none. */
   readonly stack: string;
 }

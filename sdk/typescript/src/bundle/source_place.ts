@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 export interface SourcePlaces {
   /** Such as "lib/x.ts:3:7", relative to the project folder; undefined where no line of the stack lies in the project. */
   placeIn(stack: string): string | undefined;
+  /** Name of the bundled package whose code a stack ends in; undefined where that is other code. */
+  bundledPackageIn(stack: string): string | undefined;
 }
 
 /**
@@ -25,6 +27,11 @@ export function sourcePlaces(folder: string, mainText: string): SourcePlaces {
         inPackage ??= text;
       }
       return inPackage;
+    },
+    bundledPackageIn(stack) {
+      const [top] = framesBelow(folder, stack);
+      const place = top?.path === "main.mjs" ? mapped(map, top.line, top.column) : undefined;
+      return /.*\bnode_modules\/((?:@[^/]+\/)?[^/]+)/.exec(place?.path ?? "")?.[1];
     },
   };
 }
