@@ -11,6 +11,7 @@ const MAIN = `
   export const one = mn.function({ ...warm, input: size }, ({ width, name }) => name + ":" + width);
   export const two = mn.function({ ...warm, input: z.tuple([z.string(), z.number()]) }, (text, times) => text.repeat(times));
   export const out = mn.function({ ...warm, output: z.object({ sum: z.number() }) }, (sum: unknown) => ({ sum }));
+  export const coerced = mn.function({ ...warm, input: z.object({ n: z.coerce.number().min(1) }) }, ({ n }) => n * 2);
   export const costly = mn.function({ ...warm, input: z.string().regex(/^(a+)+$/) }, (text: string) => text.length);
   export const yields = mn.function({ ...warm, output: z.number() }, function* (values: unknown[]) { yield* values; });
 `;
@@ -27,10 +28,12 @@ describe.concurrent("input schema", () => {
   test("an input that fits is given to the function with its defaults", async () => {
     expect(await project.fn("one").callRemote({ width: 3 })).toBe("none:3");
     expect(await project.fn("two").callRemote("ab", 2)).toBe("abab");
+    expect(await project.fn("coerced").callRemote({ n: "5" })).toBe(10);
   });
 
   test.each([
     ["one", [{ width: "3" }], "arguments[0].width"],
+    ["coerced", [{ n: 0 }], "arguments[0].n"],
     ["one", [{ width: -1 }], "arguments[0].width"],
     ["one", [{}], "arguments[0]"],
     ["one", [], "arguments"],

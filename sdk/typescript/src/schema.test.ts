@@ -61,6 +61,25 @@ describe("input", () => {
     await expect(schema.parse(["abc"])).resolves.toStrictEqual([3]);
   });
 
+  test("what is coerced may be of any type, within its bounds", async () => {
+    const schema = argumentsSchema(
+      z.object({
+        n: z.coerce.number().int().min(1),
+        s: z.coerce.string().min(2).optional(),
+        at: z.coerce.date().optional(),
+      }),
+    );
+    expect(accepts(schema.jsonSchema, [{ n: "5", s: 12, at: "2026-01-02" }])).toBe(true);
+    expect(accepts(schema.jsonSchema, [{ n: 5, s: "12" }])).toBe(true);
+    expect(accepts(schema.jsonSchema, [{ n: 0 }])).toBe(false);
+    expect(accepts(schema.jsonSchema, [{ n: 5, s: "1" }])).toBe(false);
+    expect(accepts(schema.jsonSchema, [{}])).toBe(false);
+    await expect(schema.parse([{ n: "5", s: 12, at: "2026-01-02" }])).resolves.toStrictEqual([
+      { n: 5, s: "12", at: new Date("2026-01-02") },
+    ]);
+    await expect(schema.parse([{ n: "five" }])).rejects.toMatchObject({ violations: [{ field: "arguments[0].n" }] });
+  });
+
   test("no schema accepts anything", async () => {
     const schema = argumentsSchema(undefined);
     expect(schema.jsonSchema).toBe("");
@@ -97,6 +116,12 @@ describe("output", () => {
     await expect(schema.parse({ n: 1 })).resolves.toStrictEqual({ n: 1 });
     await expect(schema.parse({ n: "1" })).rejects.toThrow(FunctionOutputIsInvalid);
     await expect(schema.parse({ n: "1" })).rejects.toMatchObject({ violations: [{ field: "result.n" }] });
+  });
+
+  test("what is coerced has the type that comes out", () => {
+    const schema = resultSchema(z.coerce.number());
+    expect(accepts(schema.jsonSchema, 5)).toBe(true);
+    expect(accepts(schema.jsonSchema, "5")).toBe(false);
   });
 
   test("transforms are refused", () => {

@@ -115,14 +115,38 @@ function jsonSchemaOf(schema: StandardSchemaV1, side: Side): JsonSchema {
 
 function convertToJsonSchema(schema: StandardSchemaV1, side: Side): unknown {
   const standard = schema["~standard"] as {
-    jsonSchema?: Partial<Record<Side, (options: { target: string }) => unknown>>;
+    jsonSchema?: Partial<Record<Side, (options: { target: string; libraryOptions?: object | undefined }) => unknown>>;
   };
   const convert = standard.jsonSchema?.[side];
-  if (convert !== undefined) return convert({ target: "draft-2020-12" });
+  const libraryOptions = side === "input" ? coercionOptions(schema) : undefined;
+  if (convert !== undefined) return convert({ target: "draft-2020-12", libraryOptions });
   if ("toJSONSchema" in schema && typeof schema.toJSONSchema === "function") {
-    return schema.toJSONSchema({ io: side, target: "draft-2020-12" });
+    return schema.toJSONSchema({ io: side, target: "draft-2020-12", ...libraryOptions });
   }
   return undefined;
+}
+
+interface ZodNode {
+  readonly zodSchema: unknown;
+  readonly jsonSchema: Record<string, unknown>;
+}
+
+/**
+ * Zod describes what `z.coerce` makes of a value, not what it takes: any type. Bounds stay, since in JSON Schema each
+ * speaks of one type only, and coercion leaves values of that type as they are.
+ */
+function coercionOptions(schema: StandardSchemaV1): object | undefined {
+  const zod = zodInternals(schema);
+  if (zod === undefined) return undefined;
+  const coerces = ({ zodSchema }: ZodNode) =>
+    (zodInternals(zodSchema)?.["def"] as { coerce?: unknown })?.coerce === true;
+  const override = (node: ZodNode) => {
+    if (coerces(node)) delete node.jsonSchema["type"];
+  };
+  const { major = 0, minor = 0 } = (zod["version"] ?? {}) as { major?: number; minor?: number };
+  // Dates have no form unless they are coerced; before 4.5 zod cannot be asked for that distinction.
+  if (major < 4 || (major === 4 && minor < 5)) return { override };
+  return { override, unrepresentable: (node: ZodNode) => (coerces(node) ? "any" : "throw") };
 }
 
 function isStandardSchema(schema: unknown): schema is StandardSchemaV1 {
