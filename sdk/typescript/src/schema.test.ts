@@ -92,6 +92,15 @@ describe("input", () => {
     expect(() => argumentsSchema({} as never)).toThrow(/is no schema/);
   });
 
+  test.each([
+    ["zod", /use zod 4\.2 or later/],
+    ["valibot", /wrap it in toStandardJsonSchema of the package @valibot\/to-json-schema/],
+    ["example", /cannot tell its JSON Schema; its vendor is "example"/],
+  ])("a schema of %s that cannot tell its JSON Schema is refused with what to do", (vendor, message) => {
+    const schema = { "~standard": { version: 1, vendor, validate: (value: unknown) => ({ value }) } } as const;
+    expect(() => argumentsSchema(schema)).toThrow(message);
+  });
+
   test("another Standard Schema", async () => {
     const schema = argumentsSchema({
       "~standard": {

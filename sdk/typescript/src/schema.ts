@@ -107,11 +107,15 @@ function jsonSchemaOf(schema: StandardSchemaV1, side: Side): JsonSchema {
         (side === "output" ? ", and do transforms in the function" : ""),
     );
   }
-  return refuse(
-    side,
-    `cannot tell its JSON Schema; with zod, use version 4.2 or later (vendor: ${schema["~standard"].vendor})`,
-  );
+  const { vendor } = schema["~standard"];
+  return refuse(side, `cannot tell its JSON Schema; ${JSON_SCHEMA_HINTS[vendor] ?? `its vendor is "${vendor}"`}`);
 }
+
+/** How a schema gets a JSON Schema form, by the vendor that it names. */
+const JSON_SCHEMA_HINTS: Readonly<Record<string, string>> = {
+  zod: "use zod 4.2 or later",
+  valibot: "wrap it in toStandardJsonSchema of the package @valibot/to-json-schema",
+};
 
 function convertToJsonSchema(schema: StandardSchemaV1, side: Side): unknown {
   const standard = schema["~standard"] as {
