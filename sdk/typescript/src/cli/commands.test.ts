@@ -7,7 +7,7 @@ import { Outcome, Status } from "../../../../gen/multinode/invocation/v1/invocat
 import { LogLine, LogStream } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { FunctionSpec, Version } from "../../../../gen/multinode/registry/v1/function.pb.js";
 import { encode } from "../codec.js";
-import { Unavailable } from "../errors.js";
+import { FunctionDoesNotExist, Unavailable } from "../errors.js";
 import { describeError } from "./output/error.js";
 import { API_KEY, FakeServices, testId } from "./testing/fake_services.js";
 import { type RunOptions, runCommand } from "./testing/test_io.js";
@@ -85,6 +85,19 @@ test.each([
 ])("%s is told with %s", (cause, hint, grpcRoots) => {
   vi.stubEnv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", grpcRoots);
   expect(describeError(new Unavailable(`it cannot be reached: ${cause}`)).hint).toContain(hint);
+});
+
+test("hints name the project and the function that are known", async () => {
+  addProject("shop");
+  const hintOf = async (...argv: string[]) => (await multinode(argv)).stderr.split("\n").at(-2);
+  expect(await hintOf("describe", "-p", "shop", "-f", "nope")).toBe(
+    'next  Run "multinode describe --project-name shop" for the versions and functions there are.',
+  );
+  expect(await hintOf("describe", "-p", "shop", "-f", "resize", "--invocation-id", INV)).toBe(
+    'next  Run "multinode describe --project-name shop --function-name resize" for the newest invocations.',
+  );
+  const known = new FunctionDoesNotExist("there is none", { metadata: { projectName: "other" } });
+  expect(describeError(known).hint).toContain("--project-name other");
 });
 
 test("login checks, writes a file that only its owner reads, and logout removes it", async () => {

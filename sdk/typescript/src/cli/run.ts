@@ -15,7 +15,7 @@ import { registerWatch } from "./commands/watch.js";
 import { connect } from "./connect.js";
 import type { CommandContext } from "./context.js";
 import { type Io, wantsColor } from "./io.js";
-import { USAGE_HINT, writeError } from "./output/error.js";
+import { type GivenNames, USAGE_HINT, writeError } from "./output/error.js";
 import { paintFor } from "./output/paint.js";
 import { VERSION } from "./version.js";
 
@@ -37,8 +37,13 @@ export async function run(
   startServer: StartServer = startEmbeddedServer,
 ): Promise<number> {
   const json = argv.includes("--json");
+  let given: GivenNames = {};
   try {
-    await program({ io, connect: () => connect(io) }, { json, startServer }).parseAsync([...argv], { from: "user" });
+    await program({ io, connect: () => connect(io) }, { json, startServer })
+      .hook("preAction", (_program, command) => {
+        given = command.opts<GivenNames>();
+      })
+      .parseAsync([...argv], { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof QuietFailure) return EXIT_FAILED;
@@ -48,7 +53,7 @@ export async function run(
       return EXIT_USAGE;
     }
     if (io.signal.aborted) return EXIT_INTERRUPTED;
-    writeError(io, error, { json });
+    writeError(io, error, { json, given });
     return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED;
   }
 }

@@ -18,7 +18,13 @@ const KEY_HINT = 'Log in with another key; "multinode keys create" makes one, fo
 
 export const USAGE_HINT = 'Add "--help" to see what this command takes.';
 
-export function describeError(error: unknown): ErrorDescription {
+/** Names that the command line was given, for hints. */
+export interface GivenNames {
+  readonly projectName?: string;
+  readonly functionName?: string;
+}
+
+export function describeError(error: unknown, given: GivenNames = {}): ErrorDescription {
   if (error instanceof CommandError || error instanceof ProjectError) {
     const cause = error.cause instanceof MultinodeError ? error.cause : undefined;
     return {
@@ -31,7 +37,7 @@ export function describeError(error: unknown): ErrorDescription {
   }
   if (error instanceof MultinodeError) {
     const { reason, message, metadata, violations } = error;
-    return { reason, message, hint: hintFor(error), metadata, violations };
+    return { reason, message, hint: hintFor(error, given), metadata, violations };
   }
   const isError = error instanceof Error;
   return {
@@ -44,8 +50,12 @@ export function describeError(error: unknown): ErrorDescription {
 }
 
 /** Writes an error for a person, or, for a program, as one JSON object. */
-export function writeError(io: Io, error: unknown, options: { readonly json: boolean }): void {
-  const { reason, message, hint, metadata, violations } = describeError(error);
+export function writeError(
+  io: Io,
+  error: unknown,
+  options: { readonly json: boolean; readonly given?: GivenNames },
+): void {
+  const { reason, message, hint, metadata, violations } = describeError(error, options.given);
   if (options.json) {
     const details = {
       ...(hint === "" ? {} : { hint }),
@@ -63,7 +73,8 @@ export function writeError(io: Io, error: unknown, options: { readonly json: boo
   if (hint !== "") io.stderr.write(`${paint.cyan("next ")} ${hint}\n`);
 }
 
-function hintFor({ reason, message, metadata, retryDelayMs }: MultinodeError): string {
+function hintFor({ reason, message, metadata, retryDelayMs }: MultinodeError, given: GivenNames): string {
+  const { projectName = "P", functionName = "F" } = { ...given, ...metadata };
   switch (reason) {
     case "CredentialsMissingError":
       return 'Run "multinode login", or "multinode up" for a server of your own.';
@@ -79,10 +90,10 @@ function hintFor({ reason, message, metadata, retryDelayMs }: MultinodeError): s
       return 'Run "multinode list" for the projects there are.';
     case "VersionDoesNotExist":
     case "FunctionDoesNotExist":
-      return 'Run "multinode describe --project-name P" for the versions and functions there are.';
+      return `Run "multinode describe --project-name ${projectName}" for the versions and functions there are.`;
     case "InvocationDoesNotExist":
     case "ExecutionDoesNotExist":
-      return 'Run "multinode describe --project-name P --function-name F" for the newest invocations.';
+      return `Run "multinode describe --project-name ${projectName} --function-name ${functionName}" for the newest invocations.`;
     case "ProjectIsBeingDeleted":
       return "Wait until the project is gone, or use another name.";
     case "IdempotencyKeyReused":
