@@ -45,6 +45,16 @@ test("functions, with their options and the variables of .env", async () => {
   expect((await bundle(project.directory)).archive.digest).toBe(archive.digest);
 });
 
+test("variables of .env are not expanded, and give Node no options", async () => {
+  await using project = await makeProject({
+    ".env": "A=one\nB=$A/${A}\nNODE_OPTIONS=--require=./no/such/file.cjs",
+    "main.ts": `${MAIN}export const f = mn.function({ name: process.env.B === "$A/\${A}" ? "same" : "expanded" }, () => 1);`,
+  });
+  const { functions, environment } = await bundle(project.directory);
+  expect(functions).toMatchObject([{ functionName: "same" }]);
+  expect(environment).toEqual({ A: "one", B: "$A/${A}", NODE_OPTIONS: "--require=./no/such/file.cjs" });
+});
+
 test("schemas of a zod that the project brings itself", async () => {
   await using project = await makeProject({
     "main.ts": `${MAIN}import { z } from "zod";

@@ -59,7 +59,8 @@ interface ChildEnd {
 async function runChild(scratch: string, options: InspectOptions): Promise<ChildEnd> {
   const child = spawn(process.execPath, [options.childFile ?? beside("inspect_child.js"), join(scratch, "main.mjs")], {
     cwd: scratch,
-    env: { ...systemEnvironment(), ...options.environment },
+    // A worker runs already when it is given the variables of .env: it follows no options of Node from there.
+    env: { ...systemEnvironment(), ...options.environment, NODE_OPTIONS: undefined },
     stdio: ["ignore", "ignore", "pipe", "pipe"],
   });
   const report = collect(child.stdio[REPORT_FD], Number.POSITIVE_INFINITY);
