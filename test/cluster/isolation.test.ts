@@ -61,7 +61,7 @@ const MAIN = `
   export const resolveNames = mn.function(options, async (names: string[]) =>
     await Promise.all(names.map((name) => lookup(name).then(({ address }) => address, () => "unknown"))));
   export const call = mn.function(options, async (url: string, paths: string[]) => {
-    const storage = (globalThis as any)[Symbol.for("multinode.executionContext")];
+    const storage = (globalThis as any)[Symbol.for("multinode.runningExecution")];
     const authorization = "Bearer " + storage.getStore().executionToken;
     const session = connectHttp2(url);
     const statuses: string[] = [];

@@ -26,7 +26,7 @@ const MAIN = `
   export const mn = new Multinode();
   export const child = mn.function(() => 1);
   export const teller = mn.function({ gracePeriod: 100 }, async function* () {
-    const storage = (globalThis as any)[Symbol.for("multinode.executionContext")];
+    const storage = (globalThis as any)[Symbol.for("multinode.runningExecution")];
     yield storage.getStore().executionToken;
     const { signal } = getContext();
     await new Promise((resolve) => signal.addEventListener("abort", resolve));

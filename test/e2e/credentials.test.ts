@@ -27,7 +27,7 @@ const MAIN = `
     };
   });
   function credentials() {
-    const execution = getContext() as unknown as { apiUrl: string; executionToken: string };
+    const execution = (globalThis as any)[Symbol.for("multinode.runningExecution")].getStore();
     return { apiUrl: execution.apiUrl, apiKey: execution.executionToken };
   }
   export const leak = mn.function(async function* (gate: string) {
