@@ -156,7 +156,7 @@ describe("other calls", () => {
 describe("a replica that stands still", () => {
   beforeEach(async () => {
     await client.close();
-    client = new MultinodeClient({ apiUrl: server.url, apiKey: "k", answerMs: 50, watch: { silenceMs: 200 } });
+    client = new MultinodeClient({ apiUrl: server.url, apiKey: "k", answerMs: 250, watch: { silenceMs: 1_000 } });
     // The first affinity of this client leads to it.
     let ill: string | undefined;
     server.standsStill = (affinity) => affinity === (ill ??= affinity);
