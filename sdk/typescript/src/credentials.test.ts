@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { readLoginFile, removeLoginFile, resolveCredentials, writeLoginFile } from "./credentials.js";
-import { CredentialsMissingError } from "./errors.js";
+import { ApiKeyIsInvalid, CredentialsMissingError, ParameterValidationError } from "./errors.js";
+import { openClient } from "./open_client.js";
 
 let home: string;
 let env: NodeJS.ProcessEnv;
@@ -31,6 +32,45 @@ test("each of the two comes from the first place that has it", async () => {
   expect(resolveCredentials({}, env)).toStrictEqual({ apiUrl: "http://env", apiKey: "file-key" });
   expect(resolveCredentials({ apiKey: "mine" }, env)).toMatchObject({ apiUrl: "http://env", apiKey: "mine" });
 });
+
+test("blanks around them are left out, wherever they come from", async () => {
+  const clean = { apiUrl: "http://a", apiKey: "mn_secret" };
+  const padded = { apiUrl: " http://a\n", apiKey: "mn_secret\r\n" };
+  expect(resolveCredentials(padded, env)).toMatchObject(clean);
+  expect(
+    resolveCredentials({}, { ...env, MULTINODE_API_URL: padded.apiUrl, MULTINODE_API_KEY: padded.apiKey }),
+  ).toMatchObject(clean);
+  await writeLoginFile(padded, env);
+  expect(resolveCredentials({ apiKey: "\n" }, env)).toMatchObject(clean);
+});
+
+test.each(["mn_sec\nret", "mn_sec ret", "mn_secrèt", "mn_sec\u0000ret"])(
+  "the key %j is refused and not shown",
+  (apiKey) => {
+    const error = errorOf(() => openClient({ apiUrl: "http://a", apiKey }));
+    expect(error).toBeInstanceOf(ApiKeyIsInvalid);
+    expect(error.message).toMatch(/its character [78] of /);
+    expect(error.message).not.toContain("mn_");
+  },
+);
+
+test("a URL with a control character, and what is no text, are refused and not shown", () => {
+  for (const bad of [{ apiUrl: "http://mn_\nsecret" }, { apiUrl: 12_345 as never }, { apiKey: 12_345 as never }]) {
+    const error = errorOf(() => resolveCredentials({ apiUrl: "http://a", apiKey: "k", ...bad }, env));
+    expect(error).toBeInstanceOf(ParameterValidationError);
+    expect(error).toMatchObject({ violations: [{ field: Object.keys(bad)[0] }] });
+    expect(error.message).not.toMatch(/secret|12345/);
+  }
+});
+
+function errorOf(call: () => unknown): Error {
+  try {
+    call();
+  } catch (error) {
+    if (error instanceof Error) return error;
+  }
+  throw new Error("nothing was thrown");
+}
 
 test("a missing one is named, with the ways to set it", async () => {
   const path = await writeLoginFile({ apiUrl: "http://file", apiKey: "" }, env);

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { CredentialsMissingError } from "./errors.js";
+import { ApiKeyIsInvalid, CredentialsMissingError, ParameterValidationError } from "./errors.js";
 
 export interface Credentials {
   /** Such as "http://127.0.0.1:7411" or "https://multinode.example.com". */
@@ -26,21 +26,52 @@ export function loginFilePath(env: NodeJS.ProcessEnv): string {
   return join(multinodeHome(env), "credentials.json");
 }
 
-/** Throws CredentialsMissingError, which says which one is missing and how to set it. */
+/**
+ * Blanks around them are left out: who reads a key from a file has a line break behind it. Throws CredentialsMissingError,
+ * which says which one is missing and how to set it, and, for what cannot be sent, ApiKeyIsInvalid or ParameterValidationError.
+ */
 export function resolveCredentials(options: PartialCredentials, env: NodeJS.ProcessEnv = process.env): Credentials {
   const fromEnv = { apiUrl: env["MULTINODE_API_URL"], apiKey: env["MULTINODE_API_KEY"] };
   let fromFile: PartialCredentials | undefined;
   const find = (key: keyof Credentials): string | undefined => {
-    const given = options[key] || fromEnv[key];
+    const given = textOf(key, options[key]) || fromEnv[key]?.trim();
     if (given) return given;
     fromFile ??= parseLoginFile(readIfThere(loginFilePath(env)));
-    return fromFile[key] || undefined;
+    return fromFile[key]?.trim() || undefined;
   };
   const apiUrl = find("apiUrl");
   const apiKey = find("apiKey");
   if (apiUrl === undefined || apiKey === undefined)
     throw missing(apiUrl === undefined, apiKey === undefined, loginFilePath(env));
+  checkUrl(apiUrl);
+  checkKey(apiKey);
   return { apiUrl, apiKey };
+}
+
+function textOf(field: keyof Credentials, value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string") return value.trim();
+  throw bad(field, `must be a string, and is a ${typeof value}`);
+}
+
+/** URLs drop line breaks and tabs without a word; in a message they would break its lines. */
+function checkUrl(apiUrl: string): void {
+  const place = apiUrl.search(/\p{Cc}/u);
+  if (place >= 0) throw bad("apiUrl", `has a control character at place ${place + 1}`);
+}
+
+/** The key goes into a header. What refuses it there shows the whole of it, which must not get into logs. */
+function checkKey(apiKey: string): void {
+  const place = apiKey.search(/[^\x21-\x7e]/);
+  if (place < 0) return;
+  throw new ApiKeyIsInvalid(
+    `the API key is none: its character ${place + 1} of ${apiKey.length} is a blank, a control character, ` +
+      "or none of ASCII",
+  );
+}
+
+function bad(field: keyof Credentials, description: string): ParameterValidationError {
+  return new ParameterValidationError(`${field}: ${description}`, { violations: [{ field, description }] });
 }
 
 /** What the login file holds; nothing where there is none. */
