@@ -92,6 +92,26 @@ describe("starts", () => {
     expect(fourth).not.toBe(first);
   });
 
+  test("one that cannot be sent, whatever the reason, rejects and leaves the others of its moment alone", async () => {
+    const bad = client.start({ ...request(1), projectName: undefined as never });
+    const worse = client.start(undefined as never);
+    const good = client.start(request(2));
+    await expect(bad).rejects.toThrow(TypeError);
+    await expect(worse).rejects.toThrow(TypeError);
+    await expect(good).resolves.toMatch(/^inv-/);
+    expect(server.batches).toStrictEqual([1]);
+  });
+
+  test("one whose outcome cannot be read rejects, and those behind it are told theirs", async () => {
+    server.refuse = ({ idempotencyKey }) => (idempotencyKey === "used" ? "IdempotencyKeyReused" : undefined);
+    server.refusalsAreDamaged = true;
+    const bad = client.start({ ...request(1), idempotencyKey: "used" });
+    const good = client.start(request(2));
+    await expect(bad).rejects.toThrow("premature EOF");
+    await expect(good).resolves.toMatch(/^inv-/);
+    await expect(client.start(request(3))).resolves.toMatch(/^inv-/);
+  });
+
   test("one that was given up before it was sent is not sent", async () => {
     let release: () => void = () => undefined;
     server.beforeBatch = () => new Promise<void>((resolve) => (release = resolve));

@@ -106,6 +106,13 @@ describe("a deployed function", () => {
     expect(() => getDeployedFunction({ projectName: "1", functionName: "a b" })).toThrow(/projectName.*functionName/);
   });
 
+  test("refuses names that are no texts, such as of a variable that is not set", () => {
+    const unset = { projectName: undefined as never, functionName: undefined as never, versionId: 5 as never };
+    expect(() => getDeployedFunction(unset)).toThrow(
+      /projectName: undefined must be .*functionName: undefined must be .*versionId: 5 must be/,
+    );
+  });
+
   test("looks for credentials at the first call, and shares its client", async () => {
     vi.stubEnv("MULTINODE_HOME", "/nonexistent");
     vi.stubEnv("MULTINODE_API_URL", "");

@@ -59,15 +59,18 @@ export function getDeployedFunction<F = (...args: unknown[]) => unknown>(
   return handle as unknown as DeployedFunction<F>;
 }
 
-function checkNames({ projectName, functionName }: DeployedFunctionOptions): void {
+function checkNames({ projectName, functionName, versionId }: DeployedFunctionOptions): void {
   const violations: Violation[] = [];
-  if (!isProjectName(projectName)) {
-    violations.push({ field: "projectName", description: `"${projectName}" must be ${PROJECT_NAME_RULE}` });
-  }
-  if (!isFunctionName(functionName)) {
-    violations.push({ field: "functionName", description: `"${functionName}" must be ${FUNCTION_NAME_RULE}` });
-  }
+  const bad = (field: string, value: unknown, rule: string) =>
+    violations.push({ field, description: `${shown(value)} must be ${rule}` });
+  if (!isProjectName(projectName)) bad("projectName", projectName, PROJECT_NAME_RULE);
+  if (!isFunctionName(functionName)) bad("functionName", functionName, FUNCTION_NAME_RULE);
+  if (versionId !== undefined && typeof versionId !== "string") bad("versionId", versionId, "the id of a version");
   if (violations.length === 0) return;
   const text = violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
   throw new ParameterValidationError(`getDeployedFunction: ${text}`, { violations });
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }

@@ -9,6 +9,7 @@
 import type { Client } from "nice-grpc";
 import type {
   InvocationServiceDefinition,
+  StartInvocationRequest,
   StartOutcome,
 } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { payloadSizeBytes } from "./codec.js";
@@ -22,7 +23,8 @@ import { copyOf, errorFromStatus } from "./status_details.js";
 type StartService = Pick<Client<InvocationServiceDefinition>, "batchStartInvocations" | "streamStartInvocations">;
 
 interface PendingStart {
-  readonly request: StartRequest;
+  readonly request: StartInvocationRequest;
+  readonly sizeBytes: number;
   readonly sink: StartSink;
 }
 
@@ -48,7 +50,13 @@ export class StartBatcher {
       sink.notStarted(new Unavailable("the client is closed"));
       return;
     }
-    this.#queue.push({ request, sink });
+    try {
+      this.#queue.push({ request: startRequestToWire(request), sizeBytes: sizeBytes(request), sink });
+    } catch (error) {
+      // One that cannot be sent must not take those of its batch with it.
+      sink.notStarted(asError(error));
+      return;
+    }
     if (this.#isSending || this.#isScheduled) return;
     this.#isScheduled = true;
     queueMicrotask(() => {
@@ -77,7 +85,7 @@ export class StartBatcher {
   /** Never throws: each sink is told. */
   async #sendBatch(batch: readonly PendingStart[]): Promise<void> {
     const request = {
-      requests: batch.map(({ request }) => startRequestToWire(request)),
+      requests: batch.map(({ request }) => request),
       requestId: crypto.randomUUID(),
     };
     let outcomes: StartOutcome[];
@@ -90,12 +98,19 @@ export class StartBatcher {
       for (const { sink } of batch) sink.notStarted(error instanceof MultinodeError ? copyOf(error) : asError(error));
       return;
     }
-    for (const [index, { sink }] of batch.entries()) {
-      const outcome = outcomes[index]?.outcome;
-      if (outcome?.$case === "invocationId") sink.started(outcome.value);
-      else if (outcome?.$case === "error") sink.notStarted(errorFromStatus(outcome.value));
-      else sink.notStarted(new MultinodeError("Internal", "the server gave no outcome for this start"));
-    }
+    for (const [index, { sink }] of batch.entries()) tell(sink, outcomes[index]);
+  }
+}
+
+/** Never throws: the starts behind it wait to be told too. */
+function tell(sink: StartSink, told: StartOutcome | undefined): void {
+  const outcome = told?.outcome;
+  try {
+    if (outcome?.$case === "invocationId") sink.started(outcome.value);
+    else if (outcome?.$case === "error") sink.notStarted(errorFromStatus(outcome.value));
+    else sink.notStarted(new MultinodeError("Internal", "the server gave no outcome for this start"));
+  } catch (error) {
+    sink.notStarted(asError(error));
   }
 }
 
@@ -110,7 +125,7 @@ function takeBatch(queue: readonly PendingStart[]): { batch: PendingStart[]; res
       pending.sink.notStarted(new Unavailable("the start was given up before it was sent"));
       continue;
     }
-    bytes += sizeBytes(pending.request);
+    bytes += pending.sizeBytes;
     if (batch.length > 0 && (batch.length >= LIMITS.startsPerBatch || bytes > LIMITS.startBatchBytes)) break;
     batch.push(pending);
     taken += 1;

@@ -10,17 +10,18 @@ export type IdPrefix = "ver" | "inv" | "exe" | "prj" | "wrk" | "key" | "sch";
 export const PROJECT_NAME_RULE = `1 to ${LIMITS.projectNameLength} letters, digits, "-" and "_", beginning with a letter`;
 export const FUNCTION_NAME_RULE = `1 to ${LIMITS.functionNameLength} letters, digits, "-" and "_", beginning with a letter`;
 
-export function isProjectName(name: string): boolean {
-  return PROJECT_NAME.test(name);
+/** Anything may be asked about: JavaScript passes undefined where a variable is not set, which a pattern takes for a name. */
+export function isProjectName(name: unknown): boolean {
+  return typeof name === "string" && PROJECT_NAME.test(name);
 }
 
-export function isFunctionName(name: string): boolean {
-  return FUNCTION_NAME.test(name);
+export function isFunctionName(name: unknown): boolean {
+  return typeof name === "string" && FUNCTION_NAME.test(name);
 }
 
 /** Whether `id` has the form of an identifier of this kind, such as "inv-" and 26 characters of Crockford's base 32. */
-export function isId(prefix: IdPrefix, id: string): boolean {
-  return id.startsWith(`${prefix}-`) && ID.test(id);
+export function isId(prefix: IdPrefix, id: unknown): boolean {
+  return typeof id === "string" && id.startsWith(`${prefix}-`) && ID.test(id);
 }
 
 /** Whether a version id means "the newest version at the moment of the call". */

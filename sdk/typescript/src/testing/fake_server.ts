@@ -52,6 +52,8 @@ export class FakeServer {
   beforeBatch: (request: BatchStartInvocationsRequest) => Promise<void> | void = () => undefined;
   /** Refuses one start of a batch. */
   refuse: (request: StartInvocationRequest) => Reason | undefined = () => undefined;
+  /** Whether the details of such a refusal are no message. */
+  refusalsAreDamaged = false;
   /** Whether a replica that a gateway would choose by this affinity says nothing, to whatever it is asked. */
   standsStill: (affinity: string) => boolean = () => false;
   /** Calls that came to such a replica. */
@@ -163,7 +165,7 @@ export class FakeServer {
         const reason = this.refuse(each);
         return reason === undefined
           ? { outcome: { $case: "invocationId", value: this.#store(each) } }
-          : { outcome: { $case: "error", value: statusOf(reason) } };
+          : { outcome: { $case: "error", value: this.refusalsAreDamaged ? damaged(reason) : statusOf(reason) } };
       });
       this.#byRequest.set(request.requestId, outcomes);
     }
@@ -286,6 +288,11 @@ export function refusal(reason: Reason, context: CallContext, metadata: Record<s
 
 export function unavailable(): ServerError {
   return new ServerError(Code.UNAVAILABLE, "going away");
+}
+
+function damaged(reason: Reason): RpcStatus {
+  const status = statusOf(reason);
+  return { ...status, details: status.details.map((detail) => ({ ...detail, value: Buffer.from([0xff]) })) };
 }
 
 function statusOf(reason: Reason, metadata: Record<string, string> = {}): RpcStatus {
