@@ -59,6 +59,10 @@ describe.concurrent("objects and ids", () => {
     await expect(project.fn("slow").cancel(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
     const elsewhere = target.fn(target.newProjectName(), "say");
     await expect(elsewhere.get(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
+    for (const fn of [project.fn("slow"), elsewhere]) {
+      await expect(fn.awaitResult(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
+      await expect(fn.watch(id).next()).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
+    }
   });
 
   test("the version of a request is checked against the project", async () => {

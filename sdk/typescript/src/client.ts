@@ -16,6 +16,7 @@ import type {
   WatchSink,
   WatchUntil,
 } from "./invocation_client.js";
+import { invocationDoesNotExist, isWhatIsAskedFor } from "./invocation_result.js";
 import { latestStates } from "./latest_states.js";
 import { payloadLimit } from "./payload_limit.js";
 import { LIMITS } from "./protocol/limits.js";
@@ -121,13 +122,14 @@ export class MultinodeClient implements InvocationClient, Services {
     return this.#watches.follow(invocationId, detail, until, sink);
   }
 
-  awaitFinished(invocationId: string, signal?: AbortSignal): Promise<Invocation> {
+  awaitFinished(invocationId: string, signal?: AbortSignal, check?: InvocationCheck): Promise<Invocation> {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
     return new Promise((resolve, reject) => {
       const handle = this.#watches.follow(invocationId, "end", "finished", {
         changed(invocation) {
           signal?.removeEventListener("abort", onAbort);
-          resolve(invocation);
+          if (isWhatIsAskedFor(invocation, check)) resolve(invocation);
+          else reject(invocationDoesNotExist(invocation.id));
         },
         unwatchable(error) {
           signal?.removeEventListener("abort", onAbort);
@@ -142,8 +144,13 @@ export class MultinodeClient implements InvocationClient, Services {
     });
   }
 
-  watch(invocationId: string, until: WatchUntil, signal?: AbortSignal): AsyncGenerator<Invocation, void, undefined> {
-    return latestStates((sink) => this.follow(invocationId, "changes", until, sink), until, signal);
+  watch(
+    invocationId: string,
+    until: WatchUntil,
+    signal?: AbortSignal,
+    check?: InvocationCheck,
+  ): AsyncGenerator<Invocation, void, undefined> {
+    return latestStates((sink) => this.follow(invocationId, "changes", until, sink), until, signal, check);
   }
 
   close(): Promise<void> {

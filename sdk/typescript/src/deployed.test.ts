@@ -64,6 +64,17 @@ describe("a deployed function", () => {
     expect(second).toMatchObject({ invocationIds: [id], offset: undefined });
   });
 
+  test("neither awaits nor watches an invocation of another function or project", async () => {
+    const names = { projectName: "p", functionName: "add", client };
+    const id = await getDeployedFunction<typeof tasks.add>(names).start(1, 2);
+    for (const other of [{ functionName: "count" }, { projectName: "q" }]) {
+      const stranger = getDeployedFunction<typeof tasks.count>({ ...names, ...other });
+      const refused = { reason: "InvocationDoesNotExist", metadata: { invocationId: id } };
+      await expect(stranger.awaitResult(id)).rejects.toMatchObject(refused);
+      await expect(stranger.watch(id).next()).rejects.toMatchObject(refused);
+    }
+  });
+
   test("throws how the invocation ended", async () => {
     server.autoFinish = () => ({ status: 7, terminated: true, error: "Error: slow" });
     const add = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add", client });

@@ -136,7 +136,7 @@ export class FunctionHandle<Args extends unknown[], Result> {
   watch(invocationId: string, options: WatchOptions = {}): AsyncGenerator<Invocation<Result>, void, undefined> {
     const target = this.#resolve();
     const signal = this.#signal(target, options.signal);
-    const states = target.client.watch(invocationId, options.until ?? "finished", signal);
+    const states = target.client.watch(invocationId, options.until ?? "finished", signal, target);
     return states as AsyncGenerator<Invocation<Result>, void, undefined>;
   }
 
@@ -148,7 +148,7 @@ export class FunctionHandle<Args extends unknown[], Result> {
     const target = this.#resolve();
     const signal = this.#signal(target, options.signal);
     try {
-      return resultOf(await target.client.awaitFinished(invocationId, signal)) as Result;
+      return resultOf(await target.client.awaitFinished(invocationId, signal, target)) as Result;
     } catch (error) {
       if (options.cancelOnAbort === true && signal?.aborted === true) {
         // The waiting ends at once; the cancellation may take as long as it needs, or be too late.

@@ -77,10 +77,15 @@ export interface InvocationClient extends AsyncDisposable {
   list(request: ListRequest, signal?: AbortSignal): Promise<InvocationIdsList>;
   /** Follows one invocation on the client's one watch stream. */
   follow(invocationId: string, detail: WatchDetail, until: WatchUntil, sink: WatchSink): WatchHandle;
-  /** Waits for the finished state. */
-  awaitFinished(invocationId: string, signal?: AbortSignal): Promise<Invocation>;
-  /** The state now, then every change. A slow reader is given the newest state only. */
-  watch(invocationId: string, until: WatchUntil, signal?: AbortSignal): AsyncGenerator<Invocation, void, undefined>;
+  /** Waits for the finished state. Without a check: of any function. */
+  awaitFinished(invocationId: string, signal?: AbortSignal, check?: InvocationCheck): Promise<Invocation>;
+  /** The state now, then every change. A slow reader is given the newest state only. Without a check: of any function. */
+  watch(
+    invocationId: string,
+    until: WatchUntil,
+    signal?: AbortSignal,
+    check?: InvocationCheck,
+  ): AsyncGenerator<Invocation, void, undefined>;
   /** Ends the connection; whatever is still pending rejects. */
   close(): Promise<void>;
 }

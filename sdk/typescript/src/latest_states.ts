@@ -1,6 +1,7 @@
 /** A watch for `for await`: what was not read yet, of each status the newest. */
 import type { Invocation } from "./invocation.js";
-import type { WatchHandle, WatchSink, WatchUntil } from "./invocation_client.js";
+import type { InvocationCheck, WatchHandle, WatchSink, WatchUntil } from "./invocation_client.js";
+import { invocationDoesNotExist, isWhatIsAskedFor } from "./invocation_result.js";
 import { isEnd } from "./watch_target.js";
 
 /**
@@ -11,6 +12,7 @@ export async function* latestStates(
   follow: (sink: WatchSink) => WatchHandle,
   until: WatchUntil,
   signal: AbortSignal | undefined,
+  check: InvocationCheck | undefined,
 ): AsyncGenerator<Invocation, void, undefined> {
   signal?.throwIfAborted();
   const unread: Invocation[] = [];
@@ -35,6 +37,7 @@ export async function* latestStates(
       signal?.throwIfAborted();
       const state = unread.shift();
       if (state !== undefined) {
+        if (!isWhatIsAskedFor(state, check)) throw invocationDoesNotExist(state.id);
         yield state;
         if (isEnd(state, until)) return;
         continue;
