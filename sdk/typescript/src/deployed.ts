@@ -1,10 +1,10 @@
 /** Functions of a project that was deployed, as an application calls them. */
 import { currentExecution } from "./context.js";
 import { resolveCredentials } from "./credentials.js";
-import { ParameterValidationError, type Violation } from "./errors.js";
 import type { ResultOf } from "./function.js";
 import { FunctionHandle } from "./function_handle.js";
 import type { InvocationClient } from "./invocation_client.js";
+import { OptionCheck } from "./option_check.js";
 import { FUNCTION_NAME_RULE, isFunctionName, isProjectName, PROJECT_NAME_RULE } from "./protocol/names.js";
 import { sharedClient } from "./shared_clients.js";
 
@@ -20,6 +20,15 @@ export interface DeployedFunctionOptions {
   /** Default: one that the whole process shares. */
   readonly client?: InvocationClient | undefined;
 }
+
+const OPTION_NAMES = [
+  "projectName",
+  "functionName",
+  "versionId",
+  "apiUrl",
+  "apiKey",
+  "client",
+] as const satisfies readonly (keyof DeployedFunctionOptions)[];
 
 /** The handle of a function, from `typeof` the function that main exports, or from the type of a plain function. */
 export type DeployedFunction<F> = F extends {
@@ -37,12 +46,12 @@ export type DeployedFunction<F> = F extends {
  *     const resize = getDeployedFunction<typeof tasks.resize>({ projectName: "images", functionName: "resize" });
  *     const url = await resize.callRemote("https://example.com/cat.jpg");
  *
- * Throws a ParameterValidationError for a bad name.
+ * Throws a ParameterValidationError for a bad option.
  */
 export function getDeployedFunction<F = (...args: unknown[]) => unknown>(
   options: DeployedFunctionOptions,
 ): DeployedFunction<F> {
-  checkNames(options);
+  checkOptions(options);
   const { projectName, functionName, versionId = "", apiUrl, apiKey } = options;
   let client = options.client;
   const handle = new FunctionHandle<unknown[], unknown>(() => {
@@ -59,18 +68,15 @@ export function getDeployedFunction<F = (...args: unknown[]) => unknown>(
   return handle as unknown as DeployedFunction<F>;
 }
 
-function checkNames({ projectName, functionName, versionId }: DeployedFunctionOptions): void {
-  const violations: Violation[] = [];
-  const bad = (field: string, value: unknown, rule: string) =>
-    violations.push({ field, description: `${shown(value)} must be ${rule}` });
-  if (!isProjectName(projectName)) bad("projectName", projectName, PROJECT_NAME_RULE);
-  if (!isFunctionName(functionName)) bad("functionName", functionName, FUNCTION_NAME_RULE);
-  if (versionId !== undefined && typeof versionId !== "string") bad("versionId", versionId, "the id of a version");
-  if (violations.length === 0) return;
-  const text = violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
-  throw new ParameterValidationError(`getDeployedFunction: ${text}`, { violations });
-}
-
-function shown(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
+function checkOptions(options: DeployedFunctionOptions): void {
+  const check = new OptionCheck();
+  if (check.names("", options, OPTION_NAMES)) {
+    const { projectName, functionName, versionId } = options;
+    if (!isProjectName(projectName)) check.violation("projectName", projectName, `must be ${PROJECT_NAME_RULE}`);
+    if (!isFunctionName(functionName)) check.violation("functionName", functionName, `must be ${FUNCTION_NAME_RULE}`);
+    if (versionId !== undefined && typeof versionId !== "string") {
+      check.violation("versionId", versionId, "must be the id of a version");
+    }
+  }
+  check.throwIfAny("getDeployedFunction");
 }

@@ -1,4 +1,18 @@
 /** The methods that a function has in an application and inside another function. */
+
+import {
+  type AwaitOptions,
+  argumentList,
+  type CallOptions,
+  checkAwait,
+  checkCall,
+  checkInvocationOptions,
+  checkList,
+  checkWatch,
+  type InvocationOptions,
+  type ListOptions,
+  type WatchOptions,
+} from "./call_options.js";
 import {
   checkPayloadSize,
   type EncodedArguments,
@@ -7,13 +21,12 @@ import {
   payloadSizeBytes,
   type WirePayload,
 } from "./codec.js";
-import { FunctionInputSizeLimitExceeded, type MultinodeError, ParameterValidationError } from "./errors.js";
-import type { Invocation, InvocationIdsList, InvocationStatus } from "./invocation.js";
-import type { InvocationClient, StartRequest, WatchUntil } from "./invocation_client.js";
+import { FunctionInputSizeLimitExceeded, type MultinodeError } from "./errors.js";
+import type { Invocation, InvocationIdsList } from "./invocation.js";
+import type { InvocationClient, StartRequest } from "./invocation_client.js";
 import { resultOf } from "./invocation_result.js";
 import { type MapOptions, mapInvocations } from "./map_invocations.js";
-import { LIMITS } from "./protocol/limits.js";
-import { DURATION_RULE, type Duration, parseDurationMs } from "./units.js";
+import { parseDurationMs } from "./units.js";
 
 /** Where the calls of a function go. */
 export interface FunctionTarget {
@@ -26,48 +39,6 @@ export interface FunctionTarget {
   readonly listProjectName: string;
   /** Aborts when the function that is calling is interrupted; every pending call then rejects with its reason. */
   readonly interruption: AbortSignal | undefined;
-}
-
-/** How invocations are started, and until when their results are awaited. */
-export interface InvocationOptions {
-  /**
-   * 1 to 128 characters, unique in the project. For 24 hours a repeated start with the same key and arguments answers the
-   * first invocation. `map` and `starmap` add ":" and the place of the input.
-   */
-  readonly idempotencyKey?: string | undefined;
-  /** An invocation that has not begun by then is TIMED_OUT, and never begins. Default: no limit. At most 365 days. */
-  readonly ttl?: Duration | undefined;
-  /** Stops the call; the invocation is left alone. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface ListOptions extends CallOptions {
-  /** `offset` of the page before, listed with the same filters. Default: the first page. */
-  readonly offset?: string | undefined;
-  /** 1 to 1,000. Default 50. */
-  readonly pageSize?: number | undefined;
-  readonly status?: InvocationStatus | readonly InvocationStatus[] | undefined;
-  /** Only children of this invocation. */
-  readonly parent?: string | undefined;
-  readonly versionId?: string | undefined;
-  /** Only those created at this time or later. */
-  readonly createdFrom?: Date | undefined;
-  /** Only those created before this time. */
-  readonly createdBefore?: Date | undefined;
-}
-
-export interface WatchOptions extends CallOptions {
-  /** When the stream ends. Default "finished". */
-  readonly until?: WatchUntil | undefined;
-}
-
-export interface AwaitOptions extends CallOptions {
-  /** Whether aborting the signal also cancels the invocation. Default false. */
-  readonly cancelOnAbort?: boolean | undefined;
 }
 
 /**
@@ -97,6 +68,7 @@ export class FunctionHandle<Args extends unknown[], Result> {
 
   /** The invocation as it is now. */
   async get(invocationId: string, options: CallOptions = {}): Promise<Invocation<Result>> {
+    checkCall("get", invocationId, options);
     const target = this.#resolve();
     const found = await target.client.get(invocationId, target, this.#signal(target, options.signal));
     return found as Invocation<Result>;
@@ -104,12 +76,14 @@ export class FunctionHandle<Args extends unknown[], Result> {
 
   /** Asks for an invocation to end. May be repeated; throws InvocationIsAlreadyTerminated where it is terminated. */
   async cancel(invocationId: string, options: CallOptions = {}): Promise<void> {
+    checkCall("cancel", invocationId, options);
     const target = this.#resolve();
     await target.client.cancel(invocationId, target, this.#signal(target, options.signal));
   }
 
   /** One page of the function's invocations, newest first. */
   async list(options: ListOptions = {}): Promise<InvocationIdsList<Result>> {
+    checkList(options);
     const target = this.#resolve();
     const { status = [] } = options;
     const page = await target.client.list(
@@ -134,6 +108,7 @@ export class FunctionHandle<Args extends unknown[], Result> {
    * given the newest one.
    */
   watch(invocationId: string, options: WatchOptions = {}): AsyncGenerator<Invocation<Result>, void, undefined> {
+    checkWatch(invocationId, options);
     const target = this.#resolve();
     const signal = this.#signal(target, options.signal);
     const states = target.client.watch(invocationId, options.until ?? "finished", signal, target);
@@ -145,6 +120,7 @@ export class FunctionHandle<Args extends unknown[], Result> {
    * none. Aborting the signal stops the waiting and leaves the invocation alone, unless `cancelOnAbort` is set.
    */
   async awaitResult(invocationId: string, options: AwaitOptions = {}): Promise<Result> {
+    checkAwait(invocationId, options);
     const target = this.#resolve();
     const signal = this.#signal(target, options.signal);
     try {
@@ -179,7 +155,7 @@ export class FunctionHandle<Args extends unknown[], Result> {
     options?: MapOptions,
   ): AsyncGenerator<Result, void, undefined>;
   map(inputs: Iterable<unknown> | AsyncIterable<unknown>, options: MapOptions = {}) {
-    return this.#map(inputs, options, (input) => [input]);
+    return this.#map("map", inputs, options, (input) => [input]);
   }
 
   /** The same as `map`, for lists of arguments. */
@@ -192,20 +168,22 @@ export class FunctionHandle<Args extends unknown[], Result> {
     options?: MapOptions,
   ): AsyncGenerator<Result, void, undefined>;
   starmap(inputs: Iterable<readonly unknown[]> | AsyncIterable<readonly unknown[]>, options: MapOptions = {}) {
-    return this.#map(inputs, options, (input) => input as readonly unknown[]);
+    return this.#map("starmap", inputs, options, argumentList);
   }
 
   #map(
+    method: "map" | "starmap",
     inputs: Iterable<unknown> | AsyncIterable<unknown>,
     options: MapOptions,
-    argumentsOf: (input: unknown) => readonly unknown[],
+    argumentsOf: (input: unknown, index: number) => readonly unknown[],
   ): AsyncGenerator<Result, void, undefined> {
     const target = this.#resolve();
     const results = mapInvocations(
       {
+        method,
         client: target.client,
-        signal: this.#signal(target, options.signal),
-        requestOf: (input, index) => this.#request(target, argumentsOf(input), index),
+        signalOf: (own) => this.#signal(target, own),
+        requestOf: (input, index) => this.#request(target, argumentsOf(input, index), index),
       },
       inputs,
       options,
@@ -243,24 +221,4 @@ function encodeChecked(args: readonly unknown[], limitBytes: number): EncodedArg
     });
   }
   return encoded;
-}
-
-function checkInvocationOptions({ idempotencyKey, ttl }: InvocationOptions): void {
-  const violations = [];
-  if (idempotencyKey !== undefined && (idempotencyKey === "" || idempotencyKey.length > LIMITS.idempotencyKeyLength)) {
-    violations.push({
-      field: "idempotencyKey",
-      description: `has ${idempotencyKey.length} characters; it must have 1 to ${LIMITS.idempotencyKeyLength}`,
-    });
-  }
-  const ttlMs = ttl === undefined ? 1 : parseDurationMs(ttl);
-  if (ttlMs === undefined || ttlMs < 1 || ttlMs > LIMITS.ttlMs) {
-    violations.push({
-      field: "ttl",
-      description: `${String(ttl)} must be ${DURATION_RULE}, above 0 and at most 365 days`,
-    });
-  }
-  if (violations.length === 0) return;
-  const text = violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
-  throw new ParameterValidationError(`bad invocation option: ${text}`, { violations });
 }

@@ -1,4 +1,5 @@
 /** The public entry of the package `multinode`. */
+export type { AwaitOptions, CallOptions, InvocationOptions, ListOptions, WatchOptions } from "./call_options.js";
 export { PayloadIsInvalidError, ValueIsUnsupportedError } from "./codec_errors.js";
 export { type ExecutionContext, getContext, type Logger } from "./context.js";
 export {
@@ -8,14 +9,7 @@ export {
 } from "./deployed.js";
 export * from "./errors.js";
 export { DefinedFunction, type Handler, isDefinedFunction, type ResultOf } from "./function.js";
-export {
-  type AwaitOptions,
-  type CallOptions,
-  FunctionHandle,
-  type InvocationOptions,
-  type ListOptions,
-  type WatchOptions,
-} from "./function_handle.js";
+export { FunctionHandle } from "./function_handle.js";
 export type {
   Execution,
   ExecutionOutcome,

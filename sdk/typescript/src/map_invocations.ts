@@ -5,12 +5,13 @@
  * input is. One small object stands for each input; starts and ends are told to it by the client's batch of starts and its
  * one watch stream, and the consumer is woken once for all that happened meanwhile.
  */
-import { MultinodeError, ParameterValidationError } from "./errors.js";
+import { MultinodeError } from "./errors.js";
 import { Fifo } from "./fifo.js";
 import { InputReader } from "./input_reader.js";
 import type { Invocation } from "./invocation.js";
 import type { InvocationClient, StartRequest, StartSink, WatchHandle, WatchSink } from "./invocation_client.js";
 import { errorOf } from "./invocation_result.js";
+import { OptionCheck } from "./option_check.js";
 import { LIMITS } from "./protocol/limits.js";
 
 export interface MapOptions {
@@ -25,9 +26,20 @@ export interface MapOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const MAP_OPTIONS = [
+  "window",
+  "order",
+  "errors",
+  "cancelRest",
+  "signal",
+] as const satisfies readonly (keyof MapOptions)[];
+
 export interface MapTarget {
+  /** For errors. */
+  readonly method: "map" | "starmap";
   readonly client: InvocationClient;
-  readonly signal: AbortSignal | undefined;
+  /** What ends the iteration besides its own signal. Asked when the options have been checked. */
+  signalOf(own: AbortSignal | undefined): AbortSignal | undefined;
   requestOf(input: unknown, index: number): StartRequest;
 }
 
@@ -42,19 +54,17 @@ export async function* mapInvocations(
   inputs: Iterable<unknown> | AsyncIterable<unknown>,
   options: MapOptions,
 ): AsyncGenerator<unknown, void, undefined> {
+  checkMap(target.method, inputs, options);
   const { window = DEFAULT_WINDOW, order = "input", errors = "throw", cancelRest = false } = options;
-  if (!Number.isInteger(window) || window < 1 || window > LIMITS.watchTargets) {
-    const description = `${String(window)} must be a whole number from 1 to ${LIMITS.watchTargets}`;
-    throw new ParameterValidationError(`window: ${description}`, { violations: [{ field: "window", description }] });
-  }
-  target.signal?.throwIfAborted();
+  const signal = target.signalOf(options.signal);
+  signal?.throwIfAborted();
   const run = new MapRun(target, window, order === "input");
   const onAbort = () => run.wake();
-  target.signal?.addEventListener("abort", onAbort);
+  signal?.addEventListener("abort", onAbort);
   const reader = new InputReader(inputs, run);
   try {
     for (;;) {
-      target.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       reader.fill();
       const item = run.take();
       if (item !== undefined) {
@@ -69,11 +79,27 @@ export async function* mapInvocations(
       }
     }
   } finally {
-    target.signal?.removeEventListener("abort", onAbort);
+    signal?.removeEventListener("abort", onAbort);
     const rest = run.close();
     await reader.close();
     if (cancelRest) await cancelAll(target.client, rest);
   }
+}
+
+function checkMap(method: string, inputs: unknown, options: MapOptions): void {
+  const check = new OptionCheck();
+  // A text can be iterated over too: letter by letter, which nobody means.
+  const isIterable =
+    typeof inputs === "object" && inputs !== null && (Symbol.iterator in inputs || Symbol.asyncIterator in inputs);
+  if (!isIterable) check.violation("inputs", inputs, "must be a list, or another iterable or async iterable");
+  if (check.names("", options, MAP_OPTIONS)) {
+    check.integer("window", options.window, { min: 1, max: LIMITS.watchTargets });
+    check.oneOf("order", options.order, ["input", "completed"]);
+    check.oneOf("errors", options.errors, ["throw", "return"]);
+    check.boolean("cancelRest", options.cancelRest);
+    check.signal("signal", options.signal);
+  }
+  check.throwIfAny(method);
 }
 
 /** One input: what became of it. */

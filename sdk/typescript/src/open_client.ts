@@ -2,6 +2,7 @@
 import { MultinodeClient } from "./client.js";
 import type { PartialCredentials } from "./credentials.js";
 import type { InvocationClient } from "./invocation_client.js";
+import { OptionCheck } from "./option_check.js";
 
 export interface OpenClientOptions extends PartialCredentials {
   /**
@@ -13,10 +14,20 @@ export interface OpenClientOptions extends PartialCredentials {
   readonly retryForMs?: number | undefined;
 }
 
+const OPTION_NAMES = [
+  "apiUrl",
+  "apiKey",
+  "maxPayloadBytes",
+  "retryForMs",
+] as const satisfies readonly (keyof OpenClientOptions)[];
+
 /**
  * Opens a client, to be passed to `getDeployedFunction({ client })` and closed with `await using` or `close()`. Without it
- * all functions of a process share one. Throws a CredentialsMissingError, or a ParameterValidationError for a bad URL or limit.
+ * all functions of a process share one. Throws a CredentialsMissingError, or a ParameterValidationError for a bad URL or option.
  */
 export function openClient(options: OpenClientOptions = {}): InvocationClient {
+  const check = new OptionCheck();
+  if (check.names("", options, OPTION_NAMES)) check.number("retryForMs", options.retryForMs, { min: 0 });
+  check.throwIfAny("openClient");
   return new MultinodeClient(options);
 }

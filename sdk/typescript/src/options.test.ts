@@ -65,6 +65,12 @@ test.each([
   expect(error.violations[0]).toMatchObject({ field: option, description: expect.stringContaining(description) });
 });
 
+test("what is no object is refused", () => {
+  expect(() => parseFunctionOptions(null as never)).toThrow(
+    "mn.function: options: null must be an object with options",
+  );
+});
+
 test("everything that is wrong is told at once", () => {
   const error = refused({
     cpu: -1,

@@ -1,10 +1,10 @@
 /** The options of a function: how they are written, how they are checked, and what goes on the wire. */
 
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { ParameterValidationError, type Violation } from "./errors.js";
+import { OptionCheck } from "./option_check.js";
 import { OPTION_LIMITS } from "./protocol/limits.js";
 import { FUNCTION_NAME_RULE, isFunctionName } from "./protocol/names.js";
-import { DURATION_RULE, type Duration, parseDurationMs, parseSizeBytes, SIZE_RULE, type Size } from "./units.js";
+import { DURATION_RULE, type Duration, type Size } from "./units.js";
 
 /** Wait before the attempt that follows a failed one: initial * factor ^ (failures - 1), at most `ceiling`. */
 export interface RetryDelay {
@@ -89,17 +89,11 @@ const OPTION_NAMES = [
 ] as const satisfies readonly (keyof FunctionOptions)[];
 const RETRY_DELAY_NAMES = ["initial", "factor", "ceiling", "jitter"] as const satisfies readonly (keyof RetryDelay)[];
 
-interface Bounds {
-  readonly min?: number;
-  readonly above?: number;
-  readonly max?: number;
-}
-
 /** Checks the options of one function. Throws one ParameterValidationError that lists every bad one. */
 export function parseFunctionOptions(options: FunctionOptions): WireFunctionOptions {
   const check = new OptionCheck();
-  check.names("", options, OPTION_NAMES);
-  if (options.name !== undefined && !(typeof options.name === "string" && isFunctionName(options.name))) {
+  if (!check.names("", options, OPTION_NAMES)) check.throwIfAny("mn.function");
+  if (options.name !== undefined && !isFunctionName(options.name)) {
     check.violation("name", options.name, `must be ${FUNCTION_NAME_RULE}`);
   }
   const wire: WireFunctionOptions = {
@@ -125,7 +119,7 @@ export function parseFunctionOptions(options: FunctionOptions): WireFunctionOpti
   if ((wire.workerConcurrency ?? 1) > 1 && (wire.maxInvocationsPerWorker ?? 1) === 1) {
     check.violation("workerConcurrency", options.workerConcurrency, "above 1 needs maxInvocationsPerWorker above 1");
   }
-  check.throwIfAny();
+  check.throwIfAny("bad function option", "bad function options");
   return wire;
 }
 
@@ -146,95 +140,4 @@ function retryDelay(check: OptionCheck, written: Duration | RetryDelay): WireRet
     }),
     jitter: check.number("retryDelay.jitter", written.jitter, OPTION_LIMITS.retryJitter),
   };
-}
-
-/** Collects everything that is wrong, so that all of it is told at once. */
-class OptionCheck {
-  readonly #violations: Violation[] = [];
-
-  names(prefix: string, written: object, known: readonly string[]): void {
-    for (const name of Object.keys(written)) {
-      if (!known.includes(name)) {
-        this.#violations.push({
-          field: `${prefix}${name}`,
-          description: `is no option; the options are ${known.join(", ")}`,
-        });
-      }
-    }
-  }
-
-  number(field: string, value: unknown, bounds: Bounds): number | undefined {
-    if (value === undefined) return undefined;
-    if (typeof value !== "number" || Number.isNaN(value)) return this.violation(field, value, "must be a number");
-    return this.#bounded(field, value, value, bounds, String);
-  }
-
-  integer(field: string, value: unknown, bounds: Bounds): number | undefined {
-    if (value === undefined) return undefined;
-    if (!Number.isInteger(value))
-      return this.violation(field, value, `must be a whole number ${rangeOf(bounds, String)}`);
-    return this.#bounded(field, value, Number(value), bounds, String);
-  }
-
-  size(field: string, value: unknown, bounds: Bounds): number | undefined {
-    if (value === undefined) return undefined;
-    const bytes = parseSizeBytes(value);
-    if (bytes === undefined) return this.violation(field, value, `must be ${SIZE_RULE}`);
-    return this.#bounded(field, value, bytes, bounds, formatSize);
-  }
-
-  duration(field: string, value: unknown, bounds: Bounds): number | undefined {
-    if (value === undefined) return undefined;
-    const ms = parseDurationMs(value);
-    if (ms === undefined) return this.violation(field, value, `must be ${DURATION_RULE}`);
-    return this.#bounded(field, value, ms, bounds, formatDuration);
-  }
-
-  violation(field: string, value: unknown, problem: string): undefined {
-    this.#violations.push({ field, description: `${describe(value)} ${problem}` });
-  }
-
-  throwIfAny(): void {
-    if (this.#violations.length === 0) return;
-    const text = this.#violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
-    throw new ParameterValidationError(`bad function option${this.#violations.length > 1 ? "s" : ""}: ${text}`, {
-      violations: this.#violations,
-    });
-  }
-
-  #bounded(field: string, written: unknown, value: number, bounds: Bounds, format: (value: number) => string) {
-    const isBelow =
-      bounds.above !== undefined ? value <= bounds.above : value < (bounds.min ?? Number.NEGATIVE_INFINITY);
-    if (isBelow || value > (bounds.max ?? Number.POSITIVE_INFINITY)) {
-      return this.violation(field, written, `must be ${rangeOf(bounds, format)}`);
-    }
-    return value;
-  }
-}
-
-function rangeOf(bounds: Bounds, format: (value: number) => string): string {
-  const low = bounds.above !== undefined ? `above ${format(bounds.above)}` : `at least ${format(bounds.min ?? 0)}`;
-  return bounds.max === undefined ? low : `${low} and at most ${format(bounds.max)}`;
-}
-
-function formatSize(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
-  const [unit, size] =
-    bytes >= 1024 ** 3 ? ["GiB", 1024 ** 3] : bytes >= 1024 ** 2 ? ["MiB", 1024 ** 2] : ["KiB", 1024];
-  return `${bytes / Number(size)} ${unit}`;
-}
-
-function formatDuration(ms: number): string {
-  for (const [unit, size] of [
-    ["h", 3_600_000],
-    ["m", 60_000],
-    ["s", 1_000],
-  ] as const) {
-    if (ms >= size && ms % size === 0) return `${ms / size}${unit}`;
-  }
-  return `${ms}ms`;
-}
-
-function describe(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
