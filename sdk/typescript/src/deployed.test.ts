@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
 import { MultinodeClient } from "./client.js";
 import { type RunningExecution, runInContext } from "./context.js";
-import { getDeployedFunction } from "./deployed.js";
+import { type DeployedFunction, getDeployedFunction } from "./deployed.js";
 import { discover } from "./discover.js";
 import {
   CredentialsMissingError,
@@ -10,7 +10,9 @@ import {
   InvocationTimedOutError,
   ParameterValidationError,
 } from "./errors.js";
-import type { FunctionHandle } from "./function_handle.js";
+import type { FunctionHandle, OnlyArgument } from "./function_handle.js";
+import type { Invocation } from "./invocation.js";
+import { Multinode } from "./multinode.js";
 import { FakeServer } from "./testing/fake_server.js";
 import type * as tasks from "./testing/tasks_main.js";
 
@@ -40,6 +42,47 @@ describe("a deployed function", () => {
     expectTypeOf(count).toEqualTypeOf<FunctionHandle<[to: number], { n: number }>>();
     await expect(add.callRemote(2, 3)).resolves.toBe(5);
     expect(Reflect.get(globalThis, LOADED)).toBeUndefined();
+  });
+
+  test("has a type of what it ends with, and one of what it shows before", () => {
+    function* steps(to: number) {
+      yield to;
+      return "done";
+    }
+    const names = { projectName: "p", functionName: "f", client };
+    const handle = getDeployedFunction<typeof steps>(names);
+    expectTypeOf(handle).toEqualTypeOf<FunctionHandle<[to: number], string, number | string>>();
+    type Handle = typeof handle;
+    type Shown = Invocation<number | string>;
+    expectTypeOf<ReturnType<Handle["callRemote"]>>().toEqualTypeOf<Promise<string>>();
+    expectTypeOf<ReturnType<Handle["get"]>>().toEqualTypeOf<Promise<Shown>>();
+    expectTypeOf<ReturnType<Handle["watch"]>>().toEqualTypeOf<AsyncGenerator<Shown, void, undefined>>();
+    expectTypeOf(handle.map([1])).toEqualTypeOf<AsyncGenerator<string, void, undefined>>();
+    const made = new Multinode().function(steps);
+    expectTypeOf(getDeployedFunction<typeof made>(names)).toEqualTypeOf(handle);
+  });
+
+  test("is mapped over single arguments where it takes one", () => {
+    const of = <F>() => getDeployedFunction<F>({ projectName: "p", functionName: "f", client }) as DeployedFunction<F>;
+    const pair = of<typeof tasks.add>();
+    // @ts-expect-error: the second argument would be missing
+    pair.map([1]);
+    async function* stream() {
+      yield 1;
+    }
+    // @ts-expect-error: the same for an async input
+    pair.map(stream(), { errors: "return" });
+    // @ts-expect-error: a function without parameters takes no argument
+    of<() => void>().map([1]);
+    // @ts-expect-error: an argument of another type
+    of<(n: number) => void>().map(["1"]);
+    of<(n: number, unit?: string) => void>().map([1]);
+    of<(n?: number) => void>().map([1, undefined]);
+    of<(...all: number[]) => void>().map([1]);
+    of<(n: number, ...more: string[]) => void>().map([1]);
+    getDeployedFunction({ projectName: "p", functionName: "f", client }).map([1, "2"]);
+    pair.starmap([[1, 2]]);
+    expectTypeOf<OnlyArgument<[n?: number]>>().toEqualTypeOf<number | undefined>();
   });
 
   test("starts, gets, lists, watches, awaits and cancels", async () => {
@@ -182,7 +225,12 @@ describe("inside a function", () => {
     await watching.next();
     const pending: Promise<unknown>[] = runInContext(execution(interruption.signal), () => [
       main.add.callRemote(1, 2),
-      main.add.map([1, 2]).next(),
+      main.add
+        .starmap([
+          [1, 2],
+          [3, 4],
+        ])
+        .next(),
       main.add.awaitResult(id),
       watching.next(),
       other.callRemote(1, 2),

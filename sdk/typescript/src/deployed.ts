@@ -1,8 +1,9 @@
 /** Functions of a project that was deployed, as an application calls them. */
 import { currentExecution } from "./context.js";
 import { resolveCredentials } from "./credentials.js";
-import type { ResultOf } from "./function.js";
+import type { FinalResultOf, ResultOf } from "./function.js";
 import { FunctionHandle } from "./function_handle.js";
+import type { Invocation } from "./invocation.js";
 import type { InvocationClient } from "./invocation_client.js";
 import { OptionCheck } from "./option_check.js";
 import { FUNCTION_NAME_RULE, isFunctionName, isProjectName, PROJECT_NAME_RULE } from "./protocol/names.js";
@@ -33,10 +34,11 @@ const OPTION_NAMES = [
 /** The handle of a function, from `typeof` the function that main exports, or from the type of a plain function. */
 export type DeployedFunction<F> = F extends {
   callRemote(...args: infer Args): Promise<infer Result>;
+  get(...args: never[]): Promise<Invocation<infer Shown>>;
 }
-  ? FunctionHandle<Args, Result>
+  ? FunctionHandle<Args, Result, Shown>
   : F extends (...args: infer Args) => infer Returned
-    ? FunctionHandle<Args, ResultOf<Returned>>
+    ? FunctionHandle<Args, FinalResultOf<Returned>, ResultOf<Returned>>
     : never;
 
 /**

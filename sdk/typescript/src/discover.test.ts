@@ -140,7 +140,16 @@ test("types follow the handler and the schema", () => {
     yield n;
     return "done";
   });
-  expectTypeOf(generator).toEqualTypeOf<DefinedFunction<[n: number], number | string>>();
+  expectTypeOf(generator).toEqualTypeOf<DefinedFunction<[n: number], string, number | string>>();
+  const early = mn.function(async function* (n: number) {
+    yield n;
+    if (n > 1) return "done";
+  });
+  expectTypeOf(early).toEqualTypeOf<DefinedFunction<[n: number], number | "done">>();
+  const endless = mn.function(function* () {
+    for (;;) yield 1;
+  });
+  expectTypeOf(endless).toEqualTypeOf<DefinedFunction<[], number>>();
   const progress = mn.function(function* () {
     yield 1;
   });

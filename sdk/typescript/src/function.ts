@@ -11,13 +11,27 @@ import { clientOfExecution } from "./shared_clients.js";
 /** Any function or generator function, sync or async. */
 export type Handler = (...args: never[]) => unknown;
 
-/** What a handler gives: the value returned; of a generator, a value yielded or returned. */
+/** What is shown of what a handler gives: the value returned; of a generator, a value yielded or returned. */
 export type ResultOf<Returned> =
   Awaited<Returned> extends AsyncGenerator<infer Yielded, infer Last, never>
     ? Yielded | Exclude<Last, void | undefined>
     : Awaited<Returned> extends Generator<infer Yielded, infer Last, never>
       ? Yielded | Exclude<Last, void | undefined>
       : Awaited<Returned>;
+
+/** What a handler ends with: of a generator, the value returned, or, where it may return none, also the last one yielded. */
+export type FinalResultOf<Returned> =
+  Awaited<Returned> extends AsyncGenerator<infer Yielded, infer Last, never>
+    ? LastOf<Yielded, Last>
+    : Awaited<Returned> extends Generator<infer Yielded, infer Last, never>
+      ? LastOf<Yielded, Last>
+      : Awaited<Returned>;
+
+type LastOf<Yielded, Last> = [Last] extends [never]
+  ? Yielded
+  : undefined extends Last
+    ? Yielded | Exclude<Last, void | undefined>
+    : Last;
 
 type IsTuple<List extends readonly unknown[]> = number extends List["length"]
   ? List extends readonly [unknown, ...unknown[]]
@@ -51,10 +65,11 @@ const FUNCTION_BRAND = Symbol.for("multinode.DefinedFunction");
  * A function of this project. Inside another function of the project its methods start and follow invocations of it, in
  * the same version; `callLocal` runs its code here.
  */
-export class DefinedFunction<Args extends unknown[] = unknown[], Result = unknown> extends FunctionHandle<
-  Args,
-  Result
-> {
+export class DefinedFunction<
+  Args extends unknown[] = unknown[],
+  Result = unknown,
+  Shown = Result,
+> extends FunctionHandle<Args, Result, Shown> {
   readonly [FUNCTION_BRAND] = true;
   /** The code that was passed to `Multinode.function`. */
   readonly handler: Handler;

@@ -41,11 +41,19 @@ export interface FunctionTarget {
   readonly interruption: AbortSignal | undefined;
 }
 
+/** What `map` takes: of a function that needs several arguments, nothing. */
+export type OnlyArgument<Args extends unknown[]> = [Exclude<Args[0], undefined>] extends Args
+  ? Args[0]
+  : "the function does not take one argument: use starmap";
+
 /**
- * A function that runs remotely. Every method that talks to the server may throw one of the classes of `errors`, and, once
+ * A function that runs remotely. `Result` is what its invocations end with, `Shown` what `get`, `watch` and `list` show of
+ * them: of a generator, also what it yields.
+ *
+ * Every method that talks to the server may throw one of the classes of `errors`, and, once
  * its signal has aborted, the signal's reason.
  */
-export class FunctionHandle<Args extends unknown[], Result> {
+export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
   readonly #resolve: () => FunctionTarget;
   readonly #options: InvocationOptions;
 
@@ -55,9 +63,9 @@ export class FunctionHandle<Args extends unknown[], Result> {
   }
 
   /** The same function, whose invocations are started with these options. Throws a ParameterValidationError. */
-  withOptions(options: InvocationOptions): FunctionHandle<Args, Result> {
+  withOptions(options: InvocationOptions): FunctionHandle<Args, Result, Shown> {
     checkInvocationOptions(options);
-    return new FunctionHandle<Args, Result>(this.#resolve, { ...this.#options, ...options });
+    return new FunctionHandle<Args, Result, Shown>(this.#resolve, { ...this.#options, ...options });
   }
 
   /** Starts an invocation and answers its id, as soon as it is stored durably. */
@@ -67,11 +75,11 @@ export class FunctionHandle<Args extends unknown[], Result> {
   }
 
   /** The invocation as it is now. */
-  async get(invocationId: string, options: CallOptions = {}): Promise<Invocation<Result>> {
+  async get(invocationId: string, options: CallOptions = {}): Promise<Invocation<Shown>> {
     checkCall("get", invocationId, options);
     const target = this.#resolve();
     const found = await target.client.get(invocationId, target, this.#signal(target, options.signal));
-    return found as Invocation<Result>;
+    return found as Invocation<Shown>;
   }
 
   /** Asks for an invocation to end. May be repeated; throws InvocationIsAlreadyTerminated where it is terminated. */
@@ -82,7 +90,7 @@ export class FunctionHandle<Args extends unknown[], Result> {
   }
 
   /** One page of the function's invocations, newest first. */
-  async list(options: ListOptions = {}): Promise<InvocationIdsList<Result>> {
+  async list(options: ListOptions = {}): Promise<InvocationIdsList<Shown>> {
     checkList(options);
     const target = this.#resolve();
     const { status = [] } = options;
@@ -100,19 +108,19 @@ export class FunctionHandle<Args extends unknown[], Result> {
       },
       this.#signal(target, options.signal),
     );
-    return page as InvocationIdsList<Result>;
+    return page as InvocationIdsList<Shown>;
   }
 
   /**
    * The invocation as it is now, then every change, up to the finished state. A reader that is slower than the changes is
    * given the newest one.
    */
-  watch(invocationId: string, options: WatchOptions = {}): AsyncGenerator<Invocation<Result>, void, undefined> {
+  watch(invocationId: string, options: WatchOptions = {}): AsyncGenerator<Invocation<Shown>, void, undefined> {
     checkWatch(invocationId, options);
     const target = this.#resolve();
     const signal = this.#signal(target, options.signal);
     const states = target.client.watch(invocationId, options.until ?? "finished", signal, target);
-    return states as AsyncGenerator<Invocation<Result>, void, undefined>;
+    return states as AsyncGenerator<Invocation<Shown>, void, undefined>;
   }
 
   /**
@@ -147,11 +155,11 @@ export class FunctionHandle<Args extends unknown[], Result> {
    * input works in constant memory. An error is thrown at the place of its input, and names it.
    */
   map(
-    inputs: Iterable<Args[0]> | AsyncIterable<Args[0]>,
+    inputs: Iterable<OnlyArgument<Args>> | AsyncIterable<OnlyArgument<Args>>,
     options: MapOptions & { readonly errors: "return" },
   ): AsyncGenerator<Result | MultinodeError, void, undefined>;
   map(
-    inputs: Iterable<Args[0]> | AsyncIterable<Args[0]>,
+    inputs: Iterable<OnlyArgument<Args>> | AsyncIterable<OnlyArgument<Args>>,
     options?: MapOptions,
   ): AsyncGenerator<Result, void, undefined>;
   map(inputs: Iterable<unknown> | AsyncIterable<unknown>, options: MapOptions = {}) {

@@ -8,8 +8,8 @@ export {
   getDeployedFunction,
 } from "./deployed.js";
 export * from "./errors.js";
-export { DefinedFunction, type Handler, isDefinedFunction, type ResultOf } from "./function.js";
-export { FunctionHandle } from "./function_handle.js";
+export { DefinedFunction, type FinalResultOf, type Handler, isDefinedFunction, type ResultOf } from "./function.js";
+export { FunctionHandle, type OnlyArgument } from "./function_handle.js";
 export type {
   Execution,
   ExecutionOutcome,

@@ -1,6 +1,13 @@
 /** The object that main exports, and that collects its functions. */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { type CallArguments, DefinedFunction, type Handler, type HandlerArguments, type ResultOf } from "./function.js";
+import {
+  type CallArguments,
+  DefinedFunction,
+  type FinalResultOf,
+  type Handler,
+  type HandlerArguments,
+  type ResultOf,
+} from "./function.js";
 import type { FunctionOptions } from "./options.js";
 
 const MULTINODE_BRAND = Symbol.for("multinode.Multinode");
@@ -24,15 +31,17 @@ export class Multinode {
    * Defines a function that can run remotely. The handler is a function or a generator function, sync or async; with an
    * `input` schema its parameters are what the schema gives. Throws a ParameterValidationError that lists every bad option.
    */
-  function<H extends Handler>(handler: H): DefinedFunction<Parameters<H>, ResultOf<ReturnType<H>>>;
+  function<H extends Handler>(
+    handler: H,
+  ): DefinedFunction<Parameters<H>, FinalResultOf<ReturnType<H>>, ResultOf<ReturnType<H>>>;
   function<Input extends StandardSchemaV1, Returned>(
     options: FunctionOptions & { readonly input: Input },
     handler: (...args: HandlerArguments<Input>) => Returned,
-  ): DefinedFunction<CallArguments<Input>, ResultOf<Returned>>;
+  ): DefinedFunction<CallArguments<Input>, FinalResultOf<Returned>, ResultOf<Returned>>;
   function<H extends Handler>(
     options: FunctionOptions & { readonly input?: undefined },
     handler: H,
-  ): DefinedFunction<Parameters<H>, ResultOf<ReturnType<H>>>;
+  ): DefinedFunction<Parameters<H>, FinalResultOf<ReturnType<H>>, ResultOf<ReturnType<H>>>;
   function(optionsOrHandler: FunctionOptions | Handler, handler?: Handler): unknown {
     const made =
       typeof optionsOrHandler === "function"
