@@ -1,22 +1,27 @@
 // Copies the public type declarations of the package: the entry and what it imports, and nothing else.
 import { cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";
-import { builtinModules } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
 
 // `from "x"`, `import("x")`, `import "x"`; declarations emitted by tsc hold no other form.
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(\s*|\bimport\s+)["']([^"']+)["']/g;
 
+// What is there only with the package @types/node, which users may not have.
+const NODE_TYPE = /\bNodeJS\.\w+|\bBuffer\b/;
+
 /**
  * Fails if a reachable declaration imports something that users of the package will not have: generated code, the services, a
- * package that is no dependency.
+ * package that is no dependency; or if it names a type of Node.
  */
 export function copyDeclarations({ from, to, entry, dependencies }) {
   const problems = [];
   const seen = new Set([join(from, entry)]);
   for (const file of seen) {
     if (!existsSync(file)) throw new Error(`no declaration ${file}: run \`npm run build\`, which compiles first`);
-    for (const specifier of importsOf(file)) {
-      const name = relative(from, file);
+    const name = relative(from, file);
+    const code = readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
+    const nodeType = NODE_TYPE.exec(code)?.[0];
+    if (nodeType !== undefined) problems.push(`${name} names ${nodeType}, a type of Node`);
+    for (const specifier of importsOf(code)) {
       if (specifier.startsWith(".")) {
         const target = resolve(dirname(file), specifier.replace(/\.(m?)js$/, ".d.$1ts"));
         if (relative(from, target).startsWith(".."))
@@ -36,13 +41,11 @@ export function copyDeclarations({ from, to, entry, dependencies }) {
   }
 }
 
-function importsOf(file) {
-  const code = readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
+function importsOf(code) {
   return [...code.matchAll(IMPORT)].map((match) => match[1]);
 }
 
 function isAvailable(specifier, dependencies) {
-  if (specifier.startsWith("node:") || builtinModules.includes(specifier)) return true;
   const [scope, name] = specifier.split("/");
   return (scope.startsWith("@") ? `${scope}/${name}` : scope) in dependencies;
 }

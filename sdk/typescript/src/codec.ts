@@ -9,35 +9,18 @@ import { types } from "node:util";
 import { decodeCbor, encodeCbor } from "./codec_cbor.js";
 import { MAX_VALUE_DEPTH, PayloadIsInvalidError, PayloadSizeLimitExceeded } from "./codec_errors.js";
 import { hollowness } from "./codec_hollow.js";
+import type { EncodedArguments, EncodedPayload, TextPayload } from "./payload.js";
 import { JSON_CONTENT_TYPE } from "./protocol/names.js";
 
 export { PayloadIsInvalidError, PayloadSizeLimitExceeded, ValueIsUnsupportedError } from "./codec_errors.js";
+export type { EncodedArguments, EncodedPayload, TextPayload } from "./payload.js";
 export { JSON_CONTENT_TYPE } from "./protocol/names.js";
 
 export const CBOR_CONTENT_TYPE = "application/cbor";
 
-/** One encoded value. */
-export interface EncodedPayload {
-  /** "application/json", "application/cbor", or empty, which means JSON. */
-  readonly contentType: string;
-  readonly data: Uint8Array;
-}
-
-/** One encoded value, where JSON may be text. */
-export interface TextPayload {
-  readonly contentType: string;
-  readonly data: Uint8Array | string;
-}
-
 /** One encoded value in the type of bytes that the generated messages ask for. */
 export interface WirePayload extends EncodedPayload {
   readonly data: Buffer;
-}
-
-/** Encoded arguments. An absent part means that there are none. */
-export interface EncodedArguments<Payload extends TextPayload = EncodedPayload> {
-  readonly positional: Payload | undefined;
-  readonly named: Payload | undefined;
 }
 
 /** Encodes any supported value. Throws ValueIsUnsupportedError. */

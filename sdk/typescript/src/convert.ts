@@ -8,7 +8,7 @@ import type {
   ListInvocationsRequest,
   StartInvocationRequest,
 } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
-import { decode } from "./codec.js";
+import { decode, type EncodedArguments, type WirePayload } from "./codec.js";
 import type { Execution, ExecutionOutcome, Invocation, InvocationStatus } from "./invocation.js";
 import type { ListRequest, StartRequest } from "./invocation_client.js";
 
@@ -69,7 +69,8 @@ export function invocationFromWire(wire: WireInvocation): Invocation {
 }
 
 export function startRequestToWire(request: StartRequest): StartInvocationRequest {
-  const { positional, named } = request.arguments;
+  // What the codec makes; that it is a Buffer is no matter of the public types.
+  const { positional, named } = request.arguments as EncodedArguments<WirePayload>;
   return {
     projectName: request.projectName,
     versionId: request.versionId,

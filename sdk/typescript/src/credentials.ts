@@ -17,12 +17,15 @@ export interface Credentials {
 
 export type PartialCredentials = { readonly [Key in keyof Credentials]?: string | undefined };
 
+/** Environment variables. The type of Node has no place here: users see this file's, and may have none of Node's. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 /** The folder of Multinode's own files: `$MULTINODE_HOME`, or `~/.multinode`. */
-export function multinodeHome(env: NodeJS.ProcessEnv): string {
+export function multinodeHome(env: Environment): string {
   return env["MULTINODE_HOME"] || join(homedir(), ".multinode");
 }
 
-export function loginFilePath(env: NodeJS.ProcessEnv): string {
+export function loginFilePath(env: Environment): string {
   return join(multinodeHome(env), "credentials.json");
 }
 
@@ -30,7 +33,7 @@ export function loginFilePath(env: NodeJS.ProcessEnv): string {
  * Blanks around them are left out: who reads a key from a file has a line break behind it. Throws CredentialsMissingError,
  * which says which one is missing and how to set it, and, for what cannot be sent, ApiKeyIsInvalid or ParameterValidationError.
  */
-export function resolveCredentials(options: PartialCredentials, env: NodeJS.ProcessEnv = process.env): Credentials {
+export function resolveCredentials(options: PartialCredentials, env: Environment = process.env): Credentials {
   const fromEnv = { apiUrl: env["MULTINODE_API_URL"], apiKey: env["MULTINODE_API_KEY"] };
   let fromFile: PartialCredentials | undefined;
   const find = (key: keyof Credentials): string | undefined => {
@@ -75,7 +78,7 @@ function bad(field: keyof Credentials, description: string): ParameterValidation
 }
 
 /** What the login file holds; nothing where there is none. */
-export async function readLoginFile(env: NodeJS.ProcessEnv): Promise<PartialCredentials> {
+export async function readLoginFile(env: Environment): Promise<PartialCredentials> {
   try {
     return parseLoginFile(await readFile(loginFilePath(env), "utf8"));
   } catch (error) {
@@ -85,7 +88,7 @@ export async function readLoginFile(env: NodeJS.ProcessEnv): Promise<PartialCred
 }
 
 /** Writes the login file whole or not at all, readable by its owner only (mode 0600). Answers its path. */
-export async function writeLoginFile(credentials: Credentials, env: NodeJS.ProcessEnv): Promise<string> {
+export async function writeLoginFile(credentials: Credentials, env: Environment): Promise<string> {
   const path = loginFilePath(env);
   await mkdir(multinodeHome(env), { recursive: true, mode: 0o700 });
   const temporary = `${path}.${crypto.randomUUID()}`;
@@ -97,7 +100,7 @@ export async function writeLoginFile(credentials: Credentials, env: NodeJS.Proce
 }
 
 /** Removes the login file. Answers whether there was one. */
-export async function removeLoginFile(env: NodeJS.ProcessEnv): Promise<boolean> {
+export async function removeLoginFile(env: Environment): Promise<boolean> {
   try {
     await rm(loginFilePath(env));
     return true;

@@ -55,8 +55,8 @@ export class MultinodeError extends Error {
   }
 }
 
-/** A class for one reason. */
-function refusal(reason: Reason) {
+/** A class for one reason. Its type is written down: that of the class has all that Node adds to the classes of errors. */
+function refusal(reason: Reason): new (message: string, details?: MultinodeErrorDetails) => MultinodeError {
   return class extends MultinodeError {
     constructor(message: string, details?: MultinodeErrorDetails) {
       super(reason, message, details);

@@ -19,7 +19,6 @@ import {
   encodeArguments,
   PayloadSizeLimitExceeded,
   payloadSizeBytes,
-  type WirePayload,
 } from "./codec.js";
 import { FunctionInputSizeLimitExceeded, type MultinodeError } from "./errors.js";
 import type { Invocation, InvocationIdsList } from "./invocation.js";
@@ -218,7 +217,7 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
   }
 }
 
-function encodeChecked(args: readonly unknown[], limitBytes: number): EncodedArguments<WirePayload> {
+function encodeChecked(args: readonly unknown[], limitBytes: number): EncodedArguments {
   const encoded = encodeArguments(args);
   try {
     checkPayloadSize(encoded, "the input", limitBytes);

@@ -4,8 +4,8 @@
  * Starts and waits are told to a sink, an object with methods, so that `map` over many inputs makes one small object for
  * each and neither promises nor listeners.
  */
-import type { EncodedArguments, WirePayload } from "./codec.js";
 import type { Invocation, InvocationIdsList, InvocationStatus } from "./invocation.js";
+import type { EncodedArguments } from "./payload.js";
 
 /** One invocation to start. Empty names are filled in by the server from the token of the calling execution. */
 export interface StartRequest {
@@ -13,7 +13,7 @@ export interface StartRequest {
   /** Empty, or "latest": the newest version at the moment of the call. */
   readonly versionId: string;
   readonly functionName: string;
-  readonly arguments: EncodedArguments<WirePayload>;
+  readonly arguments: EncodedArguments;
   /** Empty: none. */
   readonly idempotencyKey: string;
   /** Milliseconds within which an execution must begin. */
