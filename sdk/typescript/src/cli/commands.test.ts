@@ -156,13 +156,14 @@ test("describe an invocation", async () => {
     finishTimeMs: 3_500,
     terminated: true,
     numFailedAttempts: 1,
+    error: "Error: \u001b[2Jonce",
     result: { ...encode({ big: 1n }), data: Buffer.from(encode({ big: 1n }).data) },
     executions: [
       {
         executionId: testId("exe", 1),
         attemptNumber: 1,
         outcome: Outcome.FAILED,
-        error: "Error: once",
+        error: "Error: \u001b[31monce",
         terminated: true,
         createTimeMs: 1,
         workerId: "",
@@ -184,7 +185,9 @@ test("describe an invocation", async () => {
   expect(stdout).toMatch(/started +1970-01-01 00:00:01 \(after 500ms\)/);
   expect(stdout).toMatch(/finished +1970-01-01 00:00:03 \(ran 2s\)/);
   expect(stdout).toContain("{ big: 1n }");
-  expect(stdout).toMatch(/exe-0+1  1 +FAILED .*Error: once/);
+  expect(stdout).toMatch(/exe-0+1  1 +FAILED .*Error: \\x1B\[31monce/);
+  expect(stdout).toContain("Error: \\x1B[2Jonce");
+  expect(stdout).not.toContain("\u001b");
   expect(JSON.parse((await multinode(["describe", "-i", INV, "--json"])).stdout)).toMatchObject({
     id: INV,
     status: "SUCCEEDED",

@@ -2,7 +2,7 @@ import { type Invocation, isFinishedStatus } from "../invocation.js";
 import type { InvocationClient, WatchUntil } from "../invocation_client.js";
 import { QuietFailure } from "./command_error.js";
 import type { Io } from "./io.js";
-import { formatClockMs, formatDuration } from "./output/format.js";
+import { formatClockMs, formatDuration, harmless } from "./output/format.js";
 import { invocationJson, outcomeLine, paintStatus } from "./output/invocation.js";
 import { LiveLine } from "./output/live_line.js";
 import { type Paint, paintFor } from "./output/paint.js";
@@ -115,7 +115,7 @@ class TerminalView implements View {
   ended(invocation: Invocation): void {
     const took = formatDuration((invocation.finishedAt ?? new Date()).getTime() - invocation.createdAt.getTime());
     const lines = [`${paintStatus(this.#paint, invocation.status)} after ${took}`];
-    if (invocation.error !== undefined && invocation.status !== "SUCCEEDED") lines.push(invocation.error);
+    if (invocation.error !== undefined && invocation.status !== "SUCCEEDED") lines.push(harmless(invocation.error));
     if (invocation.result !== undefined) {
       const color = this.#paint.isColorSupported;
       lines.push(prettyValue(invocation.result, { color, columns: this.#io.stdout.columns }));

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { count, formatBytes, formatDuration, shorten } from "./format.js";
+import { count, formatBytes, formatDuration, harmless, shorten } from "./format.js";
 
 test.each([
   [0, "0 B"],
@@ -20,6 +20,13 @@ test.each([
   [3_661_000, "1h 1m"],
   [90_000_000, "1d 1h"],
 ])("%d ms", (durationMs, text) => expect(formatDuration(durationMs)).toBe(text));
+
+test("what would control a terminal is written out, line breaks and tabs are not", () => {
+  expect(harmless("\u001b[31mred\u001b[0m\n\tline\r\u009b2J\u0007")).toBe(
+    "\\x1B[31mred\\x1B[0m\n\tline\\x0D\\x9B2J\\x07",
+  );
+  expect(shorten("a\r\n\u001b]0;title", 20)).toBe("a \\x1B]0;title");
+});
 
 test("count and shorten", () => {
   expect(count(1, "function")).toBe("1 function");

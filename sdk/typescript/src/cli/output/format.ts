@@ -1,5 +1,8 @@
 /** Numbers and times as people read them. */
 
+/** But for line breaks and tabs. */
+const CONTROLS = /(?![\n\t])\p{Cc}/gu;
+
 const UNITS = ["B", "KiB", "MiB", "GiB"] as const;
 
 /** 1536 → "1.5 KiB". */
@@ -53,9 +56,20 @@ export function count(number: number, noun: string): string {
   return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+/**
+ * A text that came from user code, for a terminal: what would colour it, move its cursor or set its title is written out, as
+ * Node does it for texts within a result.
+ */
+export function harmless(text: string): string {
+  return text.replaceAll(
+    CONTROLS,
+    (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0").toUpperCase()}`,
+  );
+}
+
 /** The beginning of a text, in one line of at most `width` characters. */
 export function shorten(text: string, width: number): string {
-  const line = text.replaceAll(/\s+/g, " ");
+  const line = harmless(text.replaceAll(/\s+/g, " "));
   return line.length <= width ? line : `${line.slice(0, Math.max(0, width - 1))}…`;
 }
 

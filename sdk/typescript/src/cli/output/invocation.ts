@@ -1,5 +1,5 @@
 import type { Execution, Invocation, InvocationStatus } from "../../invocation.js";
-import { formatDuration, formatTime, shorten } from "./format.js";
+import { formatDuration, formatTime, harmless, shorten } from "./format.js";
 import type { Paint } from "./paint.js";
 import { fieldLines, tableLines } from "./table.js";
 import { jsonValue, prettyValue, valueLine } from "./value.js";
@@ -41,7 +41,7 @@ export function invocationLines(
     [paint.dim("expires"), expiresAt && startedAt === undefined ? formatTime(expiresAt) : undefined],
     [paint.dim("failed attempts"), invocation.numFailedAttempts > 0 ? String(invocation.numFailedAttempts) : undefined],
   ]);
-  if (invocation.error !== undefined) lines.push("", paint.dim("error"), paint.red(invocation.error));
+  if (invocation.error !== undefined) lines.push("", paint.dim("error"), paint.red(harmless(invocation.error)));
   if (invocation.result !== undefined) {
     const color = paint.isColorSupported;
     lines.push("", paint.dim("result"), prettyValue(invocation.result, { color, columns }));
@@ -88,7 +88,7 @@ export function invocationTable(invocations: readonly Invocation[], paint: Paint
 
 /** What an invocation has come to, in one line, such as "result 42" or "error TypeError: no". Empty where there is nothing. */
 export function outcomeLine({ result, error, status }: Invocation): string {
-  if (error !== undefined && status !== "SUCCEEDED") return `error ${error}`;
+  if (error !== undefined && status !== "SUCCEEDED") return `error ${harmless(error)}`;
   return result === undefined ? "" : `result ${valueLine(result)}`;
 }
 
