@@ -53,7 +53,7 @@ describe("a data folder", () => {
   it("belongs to one server at a time, and says to whom", () => {
     const folder = holdDataFolder(path, "process 17");
     expect(() => holdDataFolder(path, "process 18")).toThrow(/in use by another server \(process 17\)/);
-    expect(() => holdDataFolder(path, "process 19")).toThrow(/process 17/);
+    expect(() => holdDataFolder(path, "process 19")).toThrow(expect.objectContaining({ code: "EDATAFOLDERINUSE" }));
     folder.release();
     const next = holdDataFolder(path, "process 18");
     expect(() => holdDataFolder(path, "process 19")).toThrow(/process 18/);

@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
 const SQLITE_BUSY = 5;
+/** The code of the error of a folder that another server holds. */
+const DATA_FOLDER_IN_USE = "EDATAFOLDERINUSE";
 
 export interface DataFolder {
   readonly path: string;
@@ -25,9 +27,8 @@ export function holdDataFolder(path: string, holder: string): DataFolder {
     if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) {
       throw new Error(`the data folder ${path} cannot be locked: ${String(error)}`, { cause: error });
     }
-    throw new Error(
-      `the data folder ${path} is in use by another server (${readHolder(holderFile)}): stop it, or choose another folder`,
-    );
+    const message = `the data folder ${path} is in use by another server (${readHolder(holderFile)}): stop it, or choose another folder`;
+    throw Object.assign(new Error(message), { code: DATA_FOLDER_IN_USE });
   }
   try {
     writeFileSync(holderFile, holder, { mode: 0o600 });

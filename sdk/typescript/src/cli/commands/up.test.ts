@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { EmbeddedOptions } from "../../../../../services/embedded/embedded.js";
+import { holdDataFolder } from "../../../../../services/platform/store/data_folder.js";
 import { writeLoginFile } from "../../credentials.js";
 import { runCommand } from "../testing/test_io.js";
 import type { StartServer } from "./up.js";
@@ -87,5 +88,25 @@ test("a port that is taken is explained", async () => {
     exitStatus: 1,
     stops: 0,
     stderr: expect.stringMatching(/already listens on port 7411[\s\S]*--port 7412/),
+  });
+});
+
+test("a data folder that another server uses has a reason of its own", async () => {
+  const held = holdDataFolder(join(home, "server"), "process 17");
+  const failure = (() => {
+    try {
+      return void holdDataFolder(held.path, "process 18");
+    } catch (error) {
+      return error as Error;
+    } finally {
+      held.release();
+    }
+  })();
+  const { exitStatus, stderr } = await up(["--port", "0", "--json"], {
+    failure: failure ?? new Error("it was not held"),
+  });
+  expect(exitStatus).toBe(1);
+  expect(JSON.parse(stderr)).toMatchObject({
+    error: { reason: "DataFolderIsInUse", message: expect.stringContaining("process 17") },
   });
 });

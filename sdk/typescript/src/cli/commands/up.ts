@@ -34,6 +34,8 @@ export async function startEmbeddedServer(options: EmbeddedOptions): Promise<Emb
 }
 
 const DEFAULT_PORT = 7411;
+/** As `services/platform/store/data_folder.ts` has it, which is loaded with the server only. */
+const DATA_FOLDER_IN_USE = "EDATAFOLDERINUSE";
 const MAX_WORKERS = 10_000;
 
 export function registerUp(program: Command, context: CommandContext, start: StartServer): void {
@@ -96,7 +98,12 @@ async function startServer(io: Io, dataDir: string, options: UpOptions, start: S
         : {}),
     });
   } catch (error) {
-    if (!(error instanceof Error) || !isAddressInUse(error)) throw error;
+    if (!(error instanceof Error)) throw error;
+    if ("code" in error && error.code === DATA_FOLDER_IN_USE) {
+      const hint = "A folder is for one server: multinode up --data-dir FOLDER uses another.";
+      throw new CommandError("DataFolderIsInUse", error.message, hint, { cause: error });
+    }
+    if (!isAddressInUse(error)) throw error;
     const message = `Something already listens on port ${port} of ${host}.`;
     const hint = 'Perhaps "multinode up" runs already; else choose another: multinode up --port 7412';
     throw new CommandError("AddressIsInUse", message, hint, { cause: error });
