@@ -120,3 +120,18 @@ describe("a stop", () => {
     expect(performance.now() - startedAt).toBeLessThan(5_000);
   });
 });
+
+it("a port that is taken is told by the error alone", async () => {
+  const { listening } = await open();
+  const lines = vi.spyOn(console, "error").mockReturnValue();
+  undo.push(() => lines.mockRestore());
+  const server = createRpcServer({
+    log: createLogger("test", "silent"),
+    authorities: [],
+    access: {},
+    stopping: new AbortController().signal,
+  });
+  const taken = { host: "127.0.0.1", port: listening.port };
+  await expect(listen(server, taken, [])).rejects.toMatchObject({ code: "EADDRINUSE" });
+  expect(lines).not.toHaveBeenCalled();
+});

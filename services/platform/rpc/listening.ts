@@ -1,7 +1,8 @@
 /** A server that listens, and how it stops. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import type { Socket } from "node:net";
+import { createServer, type Socket } from "node:net";
 import type { ServerCredentials } from "@grpc/grpc-js";
 import type { Server } from "nice-grpc";
 import { HealthDefinition, HealthServiceImpl, HealthState } from "nice-grpc-server-health";
@@ -91,9 +92,19 @@ async function listenOn(
   credentials: ServerCredentials | undefined,
 ): Promise<number> {
   try {
+    if (port !== 0) await tryPort(host, port);
     return await server.listen(`${host.includes(":") ? `[${host}]` : host}:${port}`, credentials);
   } catch (error) {
     if (!String(error).includes("EADDRINUSE")) throw error;
     throw Object.assign(new Error(`port ${port} of ${host} is in use`), { code: "EADDRINUSE" });
   }
+}
+
+/** The library tells of a port that is taken on the console too, which is not its to write to: so it is asked of none. */
+async function tryPort(host: string, port: number): Promise<void> {
+  const probe = createServer();
+  probe.listen({ host, port, exclusive: true });
+  await once(probe, "listening");
+  probe.close();
+  await once(probe, "close");
 }
