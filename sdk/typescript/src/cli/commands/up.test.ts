@@ -53,6 +53,13 @@ test("it listens where it is told to, logs in, and stops cleanly at Ctrl-C", asy
   expect(await loginFile()).toEqual({ apiUrl: URL, apiKey: "secret" });
 });
 
+test("it says who is logged in at every start", async () => {
+  await up([]);
+  const { stdout } = await up([]);
+  expect(stdout).toMatch(/login +you are logged in to it \(.*credentials\.json\)\n/);
+  expect(stdout).not.toContain("another server");
+});
+
 test("an address that other machines reach is asked for with --insecure", async () => {
   const { given } = await up(["--host", "0.0.0.0", "--insecure"]);
   expect(given).toMatchObject([{ host: "0.0.0.0", insecure: true }]);

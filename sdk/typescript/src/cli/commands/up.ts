@@ -67,12 +67,12 @@ async function up({ io }: CommandContext, options: UpOptions, start: StartServer
   const dataDir = resolve(options.dataDir ?? join(multinodeHome(io.env), "server"));
   const server = await startServer(io, dataDir, options, start);
   try {
-    const login = await logIn(io, server);
+    const loggedIn = await logIn(io, server);
     if (options.json === true) {
       const { url, apiKeyFile, firstStart } = server;
-      writeJsonLine(io, { url, apiKeyFile, dataDir, firstStart, loggedIn: login.isThisServer });
+      writeJsonLine(io, { url, apiKeyFile, dataDir, firstStart, loggedIn });
     } else {
-      greet(io, server, dataDir, login);
+      greet(io, server, dataDir, loggedIn);
     }
     await Promise.race([aborted(io.signal), server.closed]);
   } finally {
@@ -114,34 +114,32 @@ function isAddressInUse(error: Error): boolean {
   return ("code" in error && error.code === "EADDRINUSE") || error.message.includes("EADDRINUSE");
 }
 
-interface Login {
-  /** Whether later commands of this user reach this server without being told. */
-  readonly isThisServer: boolean;
-  /** Path of the login file where it was written just now. */
-  readonly writtenTo: string | undefined;
-}
-
-/** Logs this user in where nobody is, and renews the key of this very server; a login elsewhere is left alone. */
-async function logIn(io: Io, { url, apiKeyFile }: EmbeddedServer): Promise<Login> {
+/**
+ * Logs this user in where nobody is, and renews the key of this very server; a login elsewhere is left alone. Answers whether
+ * later commands of this user reach this server without being told.
+ */
+async function logIn(io: Io, { url, apiKeyFile }: EmbeddedServer): Promise<boolean> {
   const apiKey = (await readFile(apiKeyFile, "utf8")).trim();
   const earlier = await readLoginFile(io.env);
-  const isElsewhere = earlier.apiUrl !== undefined && earlier.apiUrl !== url;
-  if (isElsewhere) return { isThisServer: false, writtenTo: undefined };
-  if (earlier.apiUrl === url && earlier.apiKey === apiKey) return { isThisServer: true, writtenTo: undefined };
-  return { isThisServer: true, writtenTo: await writeLoginFile({ apiUrl: url, apiKey }, io.env) };
+  if (earlier.apiUrl !== undefined && earlier.apiUrl !== url) return false;
+  if (earlier.apiUrl !== url || earlier.apiKey !== apiKey) await writeLoginFile({ apiUrl: url, apiKey }, io.env);
+  return true;
 }
 
-function greet(io: Io, { url, apiKeyFile }: EmbeddedServer, dataDir: string, login: Login): void {
+function greet(io: Io, { url, apiKeyFile }: EmbeddedServer, dataDir: string, isLoggedIn: boolean): void {
   const paint = paintFor(io.stdout, io.env);
+  const loginFile = loginFilePath(io.env);
   const environment = `export MULTINODE_API_URL=${url} MULTINODE_API_KEY="$(cat ${apiKeyFile})"`;
   writeLines(io, [
     `${paint.green("✔")} Multinode is up at ${paint.bold(url)}`,
     ...fieldLines([
       [`  ${paint.dim("data")}`, dataDir],
       [`  ${paint.dim("API key")}`, apiKeyFile],
-      [`  ${paint.dim("login")}`, login.writtenTo && `you are logged in to it (${login.writtenTo})`],
-      [`  ${paint.dim("login")}`, login.isThisServer ? undefined : `${loginFilePath(io.env)} is for another server`],
-      [`  ${paint.dim("use it")}`, login.isThisServer ? undefined : environment],
+      [
+        `  ${paint.dim("login")}`,
+        isLoggedIn ? `you are logged in to it (${loginFile})` : `${loginFile} is for another server`,
+      ],
+      [`  ${paint.dim("use it")}`, isLoggedIn ? undefined : environment],
       [`  ${paint.dim("next")}`, "multinode deploy DIR --project-name my_project"],
     ]),
     paint.dim("  Ctrl-C stops it."),
