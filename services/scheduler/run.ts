@@ -117,8 +117,9 @@ export function threw(error: string, killed: boolean): ExecutionEnded {
  * The error of an execution whose worker is gone.
  *
  * @param failure why its worker never came
+ * @param isStopping whether the scheduler is ending its workers, since it stops itself
  */
-export function lossOf(run: Run, exit: WorkerExit, failure: string | undefined): string {
+export function lossOf(run: Run, exit: WorkerExit, failure: string | undefined, isStopping: boolean): string {
   if (run.killed) {
     const what =
       run.interrupt?.reason === InterruptReason.TIMED_OUT ? "InvocationTimedOutError" : "InvocationCancelledError";
@@ -126,5 +127,7 @@ export function lossOf(run: Run, exit: WorkerExit, failure: string | undefined):
   }
   if (failure !== undefined) return `ProvisioningError: the worker ${failure}`;
   if (exit.outOfMemory) return `OutOfMemoryError: the worker ${exit.description}, out of memory`;
+  // "Was killed by SIGKILL" would read as if something had gone wrong.
+  if (isStopping) return "WorkerLostError: the worker was ended, since its server was stopped";
   return `WorkerLostError: the worker ${exit.description}`;
 }

@@ -279,7 +279,7 @@ export class Scheduler {
         this.end(
           run,
           {
-            ...threw(lossOf(run, exit, worker?.failure), true),
+            ...threw(lossOf(run, exit, worker?.failure, this.#stopped), true),
             interrupted: run.interrupt !== undefined,
             released: true,
           },

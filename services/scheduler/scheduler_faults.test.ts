@@ -248,6 +248,8 @@ describe("a scheduler that was ended", () => {
     const states = await Promise.all(ids.map((id) => test.get(id)));
     expect(new Set(states.map(({ status }) => status))).toEqual(new Set([Status.PENDING, Status.SUCCEEDED]));
     expect(await queueOf("f")).toEqual({ used: 0, queued: 1 });
+    const error = "WorkerLostError: the worker was ended, since its server was stopped";
+    expect(states.map((state) => state.error)).toContain(error);
   });
 });
 
