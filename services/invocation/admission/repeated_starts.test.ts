@@ -1,5 +1,9 @@
+import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Arguments } from "../../../gen/multinode/type/v1/payload.pb.js";
+import type { StartCommand } from "../requests.js";
 import { openTestInvocations, reports, type TestInvocations } from "../test_invocation.js";
+import { bodyHashOf } from "./idempotency.js";
 
 let test: TestInvocations;
 
@@ -52,6 +56,41 @@ describe("a start with an idempotency key that comes again", () => {
     await expect(test.start("f", { parentInvocationId })).rejects.toMatchObject({
       reason: "InvocationIsAlreadyTerminated",
     });
+  });
+
+  it("may leave out the content type of JSON, and an empty list of arguments", async () => {
+    const json = (text: string, contentType = "application/json") => ({ contentType, data: Buffer.from(text) });
+    const same = [
+      [json("[1]"), json("[1]", "")],
+      [undefined, json("[]"), json(" [ ]\n", ""), { contentType: "application/cbor", data: Buffer.of(0x80) }],
+    ];
+    for (const [place, ways] of same.entries()) {
+      const ids = [];
+      for (const positional of ways) {
+        const request = { idempotencyKey: `k${place}`, arguments: { positional, named: undefined } };
+        ids.push(await test.start("f", request));
+      }
+      expect(new Set(ids).size).toBe(1);
+    }
+    const others = { idempotencyKey: "k0", arguments: { positional: json("[ 1 ]"), named: undefined } };
+    await expect(test.start("f", others)).rejects.toMatchObject({ reason: "IdempotencyKeyReused" });
+  });
+
+  it("is the same to servers before and after an upgrade", () => {
+    const positional = { contentType: "application/json", data: Buffer.from("[1]") };
+    const args = { positional, named: undefined };
+    const encodedArguments = Arguments.encode(args).finish();
+    const names = {
+      projectName: "p",
+      versionId: "",
+      functionName: "f",
+      parentId: null,
+      idempotencyKey: "k",
+      ttlMs: null,
+    };
+    const command: StartCommand = { ...names, arguments: args, encodedArguments };
+    const hash = createHash("sha256").update('["prj-1","f",null]').update(encodedArguments).digest();
+    expect(bodyHashOf("prj-1", command)).toEqual(hash);
   });
 
   it("starts anew after a day", async () => {
