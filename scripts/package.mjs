@@ -34,6 +34,8 @@ await runScript(import.meta.url, async () => {
     entry: "index.d.ts",
     dependencies,
   });
+  // npm packs a licence that lies beside the package.json, whatever else is packed.
+  cpSync(join(ROOT, "LICENSE"), join(PACKAGE, "LICENSE"));
   cpSync(join(ROOT, "proto"), join(DIST, "proto"), { recursive: true, filter: (path) => !path.endsWith(".binpb") });
   await must("buf", ["build", "-o", join(DIST, "descriptors.binpb")]);
   // Fails on a top-level await anywhere in the graph, which CommonJS programs cannot `require`.

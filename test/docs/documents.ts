@@ -1,4 +1,4 @@
-/** What people read: README.md, CONTRIBUTING.md and everything under docs/. */
+/** What people read: README.md, that of the package, CONTRIBUTING.md and everything under docs/. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,7 +16,7 @@ export function listDocuments(): Document[] {
     .filter((name) => name.endsWith(".md"))
     .toSorted()
     .map((name) => `docs/${name}`);
-  return ["README.md", "CONTRIBUTING.md", ...inDocs].map(readDocument);
+  return ["README.md", "sdk/typescript/README.md", "CONTRIBUTING.md", ...inDocs].map(readDocument);
 }
 
 export function readDocument(path: string): Document {
