@@ -83,8 +83,8 @@ describe.concurrent("projects", () => {
     await expect(target.deploy(FILES, { projectName })).rejects.toMatchObject(refusal);
     await expect(target.client.registry.createProject({ projectName })).rejects.toMatchObject(refusal);
 
-    for (const id of [running, parent, child]) {
-      await untilState(held, id, ({ status }) => status === "CANCELLING");
+    for (const [functionName, id] of Object.entries({ held: running, parent, child })) {
+      await untilState(fn(functionName), id, ({ status }) => status === "CANCELLING");
     }
     await untilState(held, queued, ({ status }) => status === "CANCELLED");
     // It may be asked for again meanwhile.
