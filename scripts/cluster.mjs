@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ROOT } from "./toolchain.mjs";
@@ -21,6 +22,30 @@ const WORKERS_NETWORK = "multinode-workers";
 const FIREWALL = join(ROOT, "deploy/firewall/workers.nft");
 /** Programs for root, which Debian keeps off other users' PATH. */
 const WITH_SBIN = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+
+/** Those of 127.0.0.1 that docker-compose.yml publishes beside MULTINODE_ADDRESS. */
+const OWN_PORTS = [7409, 7421, 7422];
+/** The public API's, at this machine's end of the workers' network. */
+const WORKERS_API_PORT = 7400;
+
+/**
+ * The host of MULTINODE_ADDRESS, without the brackets of IPv6. Compose finds out what is wrong with it only after it has ended the gateway that
+ * runs. @throws Error that names the setting, its value and its form.
+ */
+export function hostOf(address) {
+  const [, inBrackets, plain, digits = ""] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? [];
+  const isAddress = inBrackets === undefined ? isIP(plain ?? "") === 4 : isIP(inBrackets) === 6;
+  const port = Number(digits);
+  if (!isAddress || port < 1 || port > 65_535) {
+    throw new Error(
+      `MULTINODE_ADDRESS is "${address}": must be an IP address of this machine and a port from 1 to 65535, such as 127.0.0.1:7400 or [::1]:7400`,
+    );
+  }
+  const taken = { "127.0.0.1": OWN_PORTS, "0.0.0.0": [...OWN_PORTS, WORKERS_API_PORT] }[plain] ?? [];
+  if (taken.includes(port))
+    throw new Error(`MULTINODE_ADDRESS is "${address}": the cluster itself uses port ${port} there, so take another`);
+  return inBrackets ?? plain;
+}
 
 /** @throws Error that says what to do. */
 export function refuseWithoutEngine() {

@@ -9,6 +9,7 @@ import {
   engineSocket,
   ensureCertificates,
   ensureSecrets,
+  hostOf,
   loadFirewall,
   output,
   PROJECT,
@@ -46,6 +47,7 @@ await runScript(import.meta.url, async (args) => {
   if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; known are ${OPTIONS.join(" ")}`);
   if (args.includes("--own-firewall") && !hasInternet) throw new Error("--own-firewall is of use with --internet only");
   const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
+  const host = hostOf(address);
   refuseWithoutEngine();
   const socket = engineSocket();
   refuseOthersRemains();
@@ -53,7 +55,7 @@ await runScript(import.meta.url, async (args) => {
   if (hasInternet && !args.includes("--own-firewall")) loadFirewall();
   ensureSecrets();
   if (args.includes("--insecure")) removeCertificates();
-  else ensureCertificates([hostname(), address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "")]);
+  else ensureCertificates([hostname(), host]);
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
   await step("the images", makeImages);

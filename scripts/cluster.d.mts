@@ -1,0 +1,1 @@
+export function hostOf(address: string): string;

@@ -1,0 +1,41 @@
+/** What `cluster:up` does before it asks an engine for anything. */
+import { describe, expect, it } from "vitest";
+import { hostOf } from "../../scripts/cluster.mjs";
+
+describe("MULTINODE_ADDRESS of cluster:up", () => {
+  it.each([
+    ["127.0.0.1:7400", "127.0.0.1"],
+    ["192.0.2.1:443", "192.0.2.1"],
+    ["192.0.2.1:7409", "192.0.2.1"],
+    ["0.0.0.0:65535", "0.0.0.0"],
+    ["[::1]:7400", "::1"],
+  ])("may be %s", (address, host) => {
+    expect(hostOf(address)).toBe(host);
+  });
+
+  it.each([
+    "",
+    "127.0.0.1",
+    ":7500",
+    "7500",
+    "abc",
+    "localhost:7500",
+    "127.0.0.1:",
+    "127.0.0.1:0",
+    "127.0.0.1:99999",
+    "127.0.0.1:7400:7400",
+    "[127.0.0.1]:7400",
+    "::1:7400",
+    " 127.0.0.1:7400",
+    "127.0.0.1:7400/udp",
+  ])("is refused, with its form, when it is %j", (address) => {
+    expect(() => hostOf(address)).toThrow(`MULTINODE_ADDRESS is "${address}": must be an IP address`);
+  });
+
+  it.each(["127.0.0.1:7409", "127.0.0.1:7421", "0.0.0.0:7422", "0.0.0.0:7400"])(
+    "is refused where the cluster itself listens: %s",
+    (address) => {
+      expect(() => hostOf(address)).toThrow("the cluster itself uses port");
+    },
+  );
+});
