@@ -156,8 +156,9 @@ export function ensureCertificates(hosts) {
   copyFileSync(join(made, "ca.crt"), CA_FILE);
 }
 
-export function removeCertificates() {
-  rmSync(TLS_FOLDER, { recursive: true, force: true });
+/** From now on the cluster speaks plain text. The authority stays for the next time, so that whoever trusts it goes on to. */
+export function leaveTls() {
+  rmSync(CA_FILE, { force: true });
 }
 
 export function hasSecrets() {

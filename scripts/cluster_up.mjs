@@ -10,13 +10,13 @@ import {
   ensureCertificates,
   ensureSecrets,
   hostOf,
+  leaveTls,
   loadFirewall,
   output,
   PROJECT,
   refuseOtherNetwork,
   refuseOthersRemains,
   refuseWithoutEngine,
-  removeCertificates,
   usesTls,
 } from "./cluster.mjs";
 import { run, runScript, seconds } from "./toolchain.mjs";
@@ -54,7 +54,7 @@ await runScript(import.meta.url, async (args) => {
   refuseOtherNetwork(hasInternet);
   if (hasInternet && !args.includes("--own-firewall")) loadFirewall();
   ensureSecrets();
-  if (args.includes("--insecure")) removeCertificates();
+  if (args.includes("--insecure")) leaveTls();
   else ensureCertificates([hostname(), host]);
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));

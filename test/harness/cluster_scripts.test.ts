@@ -1,6 +1,15 @@
 /** What `cluster:up` does before it asks an engine for anything. */
-import { describe, expect, it } from "vitest";
-import { hostOf } from "../../scripts/cluster.mjs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it, vi } from "vitest";
+
+const folder = mkdtempSync(join(tmpdir(), "multinode-cluster-scripts-"));
+// The scripts look at it when they are loaded.
+vi.stubEnv("MULTINODE_CLUSTER_FOLDER", folder);
+const { CA_FILE, ensureCertificates, hostOf, leaveTls, usesTls } = await import("../../scripts/cluster.mjs");
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("MULTINODE_ADDRESS of cluster:up", () => {
   it.each([
@@ -38,4 +47,17 @@ describe("MULTINODE_ADDRESS of cluster:up", () => {
       expect(() => hostOf(address)).toThrow("the cluster itself uses port");
     },
   );
+});
+
+describe("the authority of cluster:up", () => {
+  it("stays while certificates are renewed, and where the cluster goes without TLS for a time", () => {
+    const authorities = [1, 2, 3].map((time) => {
+      ensureCertificates(["127.0.0.1"]);
+      const authority = readFileSync(CA_FILE, "utf8");
+      if (time === 2) leaveTls();
+      expect(usesTls()).toBe(time !== 2);
+      return authority;
+    });
+    expect(new Set(authorities).size).toBe(1);
+  });
 });
