@@ -17,6 +17,8 @@ export const CA_FILE = join(TLS_FOLDER, "ca.crt");
 // docker-compose.tls.yml reads it.
 process.env.MULTINODE_TLS_FOLDER = TLS_FOLDER;
 export const PROJECT = "multinode";
+/** Where docker-compose.yml has services look for the gateway. */
+const INNER_GATEWAY = "gateway-inner";
 const LABEL = "dev.multinode.installation";
 const WORKERS_NETWORK = "multinode-workers";
 const FIREWALL = join(ROOT, "deploy/firewall/workers.nft");
@@ -143,7 +145,7 @@ export function usesTls() {
  */
 export function ensureCertificates(hosts) {
   const made = join(TLS_FOLDER, "made");
-  output(process.execPath, [join(ROOT, "scripts/make_certs.mjs"), made, ...new Set(hosts)]);
+  output(process.execPath, [join(ROOT, "scripts/make_certs.mjs"), made, ...new Set([INNER_GATEWAY, ...hosts])]);
   for (const name of ["registry", "invocation", "scheduler", "gateway", "nats", "worker-gate"]) {
     const folder = join(TLS_FOLDER, name);
     mkdirSync(folder, { recursive: true });

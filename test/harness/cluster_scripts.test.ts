@@ -1,8 +1,10 @@
 /** What `cluster:up` does before it asks an engine for anything. */
+import { X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import { repositoryFile } from "./repository.js";
 
 const folder = mkdtempSync(join(tmpdir(), "multinode-cluster-scripts-"));
 // The scripts look at it when they are loaded.
@@ -60,4 +62,14 @@ describe("the authority of cluster:up", () => {
     });
     expect(new Set(authorities).size).toBe(1);
   });
+});
+
+it("the gateway's certificate is for the name by which docker-compose.yml has services call it", () => {
+  ensureCertificates(["127.0.0.1"]);
+  const certificate = new X509Certificate(readFileSync(join(folder, "tls/gateway/gateway.crt")));
+  const compose = readFileSync(repositoryFile("docker-compose.yml"), "utf8");
+  const names = Array.from(compose.matchAll(/: (\S+):7410$/gm), ([, name = ""]) => name);
+  expect(new Set(names)).toEqual(new Set(["gateway-inner"]));
+  expect(certificate.checkHost("gateway-inner")).toBe("gateway-inner");
+  expect(compose).toContain("aliases: [gateway-inner]");
 });
