@@ -158,6 +158,33 @@ export function ensureCertificates(hosts) {
   copyFileSync(join(made, "ca.crt"), CA_FILE);
 }
 
+/**
+ * What has those that do not look for renewed certificates by themselves take them, without a word of it to their connections. Not by
+ * `docker kill`: a container that is sent any signal in that way is not started again when it fails (moby issue 41302).
+ */
+const RELOADS = {
+  gateway: ["nginx", "-s", "reload"],
+  "worker-gate": ["nginx", "-s", "reload"],
+  nats: ["nats-server", "--signal", "reload=1"],
+};
+
+/** The containers that run and have certificates from their start, with their services. */
+export function holdersOfCertificates() {
+  const filters = [`label=com.docker.compose.project=${PROJECT}`, "status=running"];
+  const format = '{{.ID}} {{.Label "com.docker.compose.service"}}';
+  return output("docker", ["ps", "--format", format, ...filters.flatMap((filter) => ["--filter", filter])])
+    .split("\n")
+    .filter((line) => line.split(" ")[1] in RELOADS);
+}
+
+/** For those that were not started since. @throws Error that says which does not take them. */
+export function reloadCertificates(earlierHolders) {
+  for (const line of holdersOfCertificates().filter((holder) => earlierHolders.includes(holder))) {
+    const [id, service] = line.split(" ");
+    output("docker", ["exec", id, ...RELOADS[service]]);
+  }
+}
+
 /** From now on the cluster speaks plain text. The authority stays for the next time, so that whoever trusts it goes on to. */
 export function leaveTls() {
   rmSync(CA_FILE, { force: true });

@@ -9,6 +9,7 @@ import {
   engineSocket,
   ensureCertificates,
   ensureSecrets,
+  holdersOfCertificates,
   hostOf,
   leaveTls,
   loadFirewall,
@@ -17,6 +18,7 @@ import {
   refuseOtherNetwork,
   refuseOthersRemains,
   refuseWithoutEngine,
+  reloadCertificates,
   usesTls,
 } from "./cluster.mjs";
 import { run, runScript, seconds } from "./toolchain.mjs";
@@ -54,12 +56,15 @@ await runScript(import.meta.url, async (args) => {
   refuseOtherNetwork(hasInternet);
   if (hasInternet && !args.includes("--own-firewall")) loadFirewall();
   ensureSecrets();
+  const earlierHolders = holdersOfCertificates();
   if (args.includes("--insecure")) leaveTls();
   else ensureCertificates([hostname(), host]);
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
   await step("the images", makeImages);
   await step("the cluster", () => start(compose, socket, hasInternet));
+  // Services look for theirs every minute; Compose leaves the others as they are.
+  if (usesTls()) reloadCertificates(earlierHolders);
   await step("its health", () => untilHealthy());
   const apiKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
   // Node warns of certificates that are asked for by an IP address.

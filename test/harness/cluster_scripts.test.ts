@@ -1,6 +1,6 @@
 /** What `cluster:up` does before it asks an engine for anything. */
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
@@ -9,7 +9,8 @@ import { repositoryFile } from "./repository.js";
 const folder = mkdtempSync(join(tmpdir(), "multinode-cluster-scripts-"));
 // The scripts look at it when they are loaded.
 vi.stubEnv("MULTINODE_CLUSTER_FOLDER", folder);
-const { CA_FILE, ensureCertificates, hostOf, leaveTls, usesTls } = await import("../../scripts/cluster.mjs");
+const { CA_FILE, ensureCertificates, holdersOfCertificates, hostOf, leaveTls, reloadCertificates, usesTls } =
+  await import("../../scripts/cluster.mjs");
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -72,4 +73,22 @@ it("the gateway's certificate is for the name by which docker-compose.yml has se
   expect(new Set(names)).toEqual(new Set(["gateway-inner"]));
   expect(certificate.checkHost("gateway-inner")).toBe("gateway-inner");
   expect(compose).toContain("aliases: [gateway-inner]");
+});
+
+it("certificates that are renewed are given to what was running before, and still is", () => {
+  const engine = join(folder, "docker");
+  const answerPs = (...lines: string[]) => writeFileSync(join(folder, "ps"), lines.join("\n"));
+  const said = join(folder, "said");
+  const script = `#!/bin/sh\necho "$@" >> '${said}'\n[ "$1" != ps ] || cat '${join(folder, "ps")}'\n`;
+  writeFileSync(engine, script, { mode: 0o755 });
+  vi.stubEnv("PATH", `${folder}:${process.env["PATH"]}`);
+  answerPs("a gateway", "b nats", "c registry", "d worker-gate");
+  const earlier = holdersOfCertificates();
+  answerPs("a gateway", "b nats", "c registry", "e worker-gate");
+  reloadCertificates(earlier);
+  const calls = readFileSync(said, "utf8").split("\n");
+  expect(calls.filter((call) => call !== "" && !call.startsWith("ps "))).toEqual([
+    "exec a nginx -s reload",
+    "exec b nats-server --signal reload=1",
+  ]);
 });
