@@ -1,7 +1,8 @@
 // `npm run cluster:up [-- --json] [--insecure] [--internet [--own-firewall]]`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   CA_FILE,
@@ -21,7 +22,7 @@ import {
   reloadCertificates,
   usesTls,
 } from "./cluster.mjs";
-import { run, runScript, seconds } from "./toolchain.mjs";
+import { ROOT, run, runScript, seconds } from "./toolchain.mjs";
 
 const BASE_IMAGE = "node:24-slim";
 /** Made from this machine's own Node where no registry is reached. */
@@ -38,6 +39,9 @@ const LOOK_INTERVAL_MS = 500;
 const MOST_FAILURES = 20;
 /** The image has no more than node for it. */
 const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/api-key","utf8"))';
+
+const COMMAND_LINE = join(ROOT, "sdk/typescript/dist/cli.js");
+const ASK_BOUND_MS = 30_000;
 
 const OPTIONS = ["--json", "--insecure", "--internet", "--own-firewall"];
 
@@ -66,9 +70,10 @@ await runScript(import.meta.url, async (args) => {
   // Services look for theirs every minute; Compose leaves the others as they are.
   if (usesTls()) reloadCertificates(earlierHolders);
   await step("its health", () => untilHealthy());
-  const apiKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
+  const firstKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
   // Node warns of certificates that are asked for by an IP address.
   const url = usesTls() ? `https://${address.replace(/^127\.0\.0\.1:/, "localhost:")}` : `http://${address}`;
+  const apiKey = isRefused(url, firstKey) ? null : firstKey;
   if (isForPrograms) {
     console.log(JSON.stringify({ url, apiKey, ...(usesTls() ? { ca: CA_FILE } : {}) }));
     return 0;
@@ -79,7 +84,7 @@ await runScript(import.meta.url, async (args) => {
       `The cluster is up, ${seconds(performance.now() - startedAt)} after it was asked for.`,
       "",
       `  address  ${url}`,
-      `  API key  ${apiKey}`,
+      `  API key  ${apiKey ?? "the first key was revoked: log in with one of yours"}`,
       "",
       "Next:",
       ...(usesTls() ? [`  export NODE_EXTRA_CA_CERTS=${CA_FILE}`] : []),
@@ -90,6 +95,16 @@ await runScript(import.meta.url, async (args) => {
   );
   return 0;
 });
+
+/** The file keeps the first key also after it was revoked. Whatever else may be wrong is said to who uses the key. */
+function isRefused(url, apiKey) {
+  const env = { ...process.env, MULTINODE_API_URL: url, MULTINODE_API_KEY: apiKey };
+  // The first is ignored where the second is set.
+  if (usesTls()) Object.assign(env, { NODE_EXTRA_CA_CERTS: CA_FILE, GRPC_DEFAULT_SSL_ROOTS_FILE_PATH: CA_FILE });
+  const options = { encoding: "utf8", env, timeout: ASK_BOUND_MS };
+  const { stderr } = spawnSync(process.execPath, [COMMAND_LINE, "list", "--json"], options);
+  return stderr.includes('"ApiKeyIsInvalid"');
+}
 
 async function step(name, work) {
   const startedAt = performance.now();
