@@ -40,6 +40,9 @@ const MOST_FAILURES = 20;
 /** The image has no more than node for it. */
 const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/api-key","utf8"))';
 
+const HALF_UP =
+  "What has started goes on running: mend this and run npm run cluster:up again, or end it and keep what is stored: " +
+  "npm run cluster:down -- --keep-data";
 const COMMAND_LINE = join(ROOT, "sdk/typescript/dist/cli.js");
 const ASK_BOUND_MS = 30_000;
 
@@ -66,10 +69,14 @@ await runScript(import.meta.url, async (args) => {
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
   await step("the images", makeImages);
-  await step("the cluster", () => start(compose, socket, hasInternet));
-  // Services look for theirs every minute; Compose leaves the others as they are.
-  if (usesTls()) reloadCertificates(earlierHolders);
-  await step("its health", () => untilHealthy());
+  try {
+    await step("the cluster", () => start(compose, socket, hasInternet));
+    // Services look for theirs every minute; Compose leaves the others as they are.
+    if (usesTls()) reloadCertificates(earlierHolders);
+    await step("its health", () => untilHealthy());
+  } catch (error) {
+    throw new Error(`${error.message}\n${HALF_UP}`, { cause: error });
+  }
   const firstKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
   // Node warns of certificates that are asked for by an IP address.
   const url = usesTls() ? `https://${address.replace(/^127\.0\.0\.1:/, "localhost:")}` : `http://${address}`;
@@ -166,7 +173,7 @@ async function start([command, ...args], socket, hasInternet) {
   if (hasInternet) env.MULTINODE_WORKER_NAME_SERVERS = process.env.MULTINODE_WORKER_NAME_SERVERS ?? "engine";
   // Those of an earlier build are replaced.
   const { ok, detail } = await run(command, [...args, "up", "-d", "--remove-orphans"], { boundMs: 300_000, env });
-  if (!ok) throw new Error(`${command} up failed (${detail}): mend what it names above, then try again`);
+  if (!ok) throw new Error(`${command} up failed (${detail}), for what it says above`);
 }
 
 async function untilHealthy() {
