@@ -21,6 +21,7 @@ export const PROJECT = "multinode";
 const INNER_GATEWAY = "gateway-inner";
 const LABEL = "dev.multinode.installation";
 const WORKERS_NETWORK = "multinode-workers";
+const REMOVAL_BOUND_MS = 600_000;
 const FIREWALL = join(ROOT, "deploy/firewall/workers.nft");
 /** Programs for root, which Debian keeps off other users' PATH. */
 const WITH_SBIN = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
@@ -215,6 +216,13 @@ export async function removeWorkers() {
   for (const network of lines(output("docker", ["network", "ls", "-q", ...filter])))
     output("docker", ["network", "rm", network]);
   return containers.length;
+}
+
+/** Images that schedulers built of projects' Dockerfiles. Nothing else tells which they are once the secrets are gone. */
+export async function removeProjectImages() {
+  const repository = `multinode-project-${await installationId()}`;
+  const images = output("docker", ["images", "--format", "{{.Repository}}:{{.Tag}}", repository]).split("\n");
+  if (images[0] !== "") output("docker", ["rmi", ...images], { timeout: REMOVAL_BOUND_MS });
 }
 
 /** As schedulers make it, so that there is one place for it. */

@@ -1,4 +1,4 @@
-// `npm run cluster:down`: ends the cluster and removes all that it made and stored but its images. `-- --keep-data` keeps what is stored,
+// `npm run cluster:down`: ends the cluster and removes all that it made and stored but the images of services, stores and workers. `-- --keep-data` keeps what is stored,
 // and the secrets that belong to it, for the next `npm run cluster:up`.
 import { rmSync } from "node:fs";
 import {
@@ -9,6 +9,7 @@ import {
   PROJECT,
   refuseWithoutEngine,
   removeFirewall,
+  removeProjectImages,
   removeWorkers,
 } from "./cluster.mjs";
 import { run, runScript } from "./toolchain.mjs";
@@ -37,7 +38,10 @@ await runScript(import.meta.url, async (args) => {
       throw new Error(miscountedNetworks() ?? `${command} down failed (${ok ? "containers are left" : detail})`);
   }
   removeFirewall();
-  if (!keepsData) rmSync(CLUSTER_FOLDER, { recursive: true, force: true });
+  if (!keepsData) {
+    await removeProjectImages();
+    rmSync(CLUSTER_FOLDER, { recursive: true, force: true });
+  }
   console.log(`cluster: down${keepsData ? "; what it stored is kept" : ""}`);
   return 0;
 });

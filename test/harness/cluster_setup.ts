@@ -99,17 +99,22 @@ function plain(log: Buffer): string {
   return Buffer.concat(pieces).toString();
 }
 
-/** `cluster:down` leaves nothing but images. */
+/** `cluster:down` leaves nothing but images, and none of projects. */
 async function refuseRemains({ docker }: TestEngine): Promise<void> {
-  const [containers, networks, { Volumes }] = await Promise.all([
+  const [containers, networks, { Volumes }, images] = await Promise.all([
     docker.listContainers({ all: true }),
     docker.listNetworks(),
     docker.listVolumes(),
+    docker.listImages(),
   ]);
   const remains = [
     ...containers.map(({ Names }) => `container ${Names[0]}`),
     ...networks.filter(({ Name }) => !["host", "none"].includes(Name)).map(({ Name }) => `network ${Name}`),
     ...Volumes.map(({ Name }) => `volume ${Name}`),
+    ...images
+      .flatMap(({ RepoTags }) => RepoTags ?? [])
+      .filter((name) => name.startsWith("multinode-project-"))
+      .map((name) => `image ${name}`),
   ];
   if (remains.length > 0) throw new Error(`the cluster was taken down and left ${remains.join(", ")}`);
 }
