@@ -225,6 +225,19 @@ export async function removeProjectImages() {
   if (images[0] !== "") output("docker", ["rmi", ...images], { timeout: REMOVAL_BOUND_MS });
 }
 
+/** The image that has a name now; undefined: none has. */
+export function imageOf(name) {
+  const { status, stdout } = spawnSync("docker", ["image", "inspect", "-f", "{{.Id}}", name], { encoding: "utf8" });
+  return status === 0 ? stdout.trim() : undefined;
+}
+
+/** An image that had a name until another one was given it. One that has further names, or that a container still needs, stays. */
+export function removeFormerImage(id, name) {
+  if (id === undefined || imageOf(name) === id) return;
+  const { stdout } = spawnSync("docker", ["image", "inspect", "-f", "{{len .RepoTags}}", id], { encoding: "utf8" });
+  if (stdout.trim() === "0") spawnSync("docker", ["rmi", id], { stdio: "ignore" });
+}
+
 /** As schedulers make it, so that there is one place for it. */
 async function installationId() {
   const token = /^MULTINODE_SERVICE_TOKEN=(.*)$/m.exec(readFileSync(ENV_FILE, "utf8"))?.[1] ?? "";

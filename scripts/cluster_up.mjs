@@ -12,6 +12,7 @@ import {
   ensureSecrets,
   holdersOfCertificates,
   hostOf,
+  imageOf,
   leaveTls,
   loadFirewall,
   output,
@@ -20,6 +21,7 @@ import {
   refuseOthersRemains,
   refuseWithoutEngine,
   reloadCertificates,
+  removeFormerImage,
   usesTls,
 } from "./cluster.mjs";
 import { ROOT, run, runScript, seconds } from "./toolchain.mjs";
@@ -32,6 +34,8 @@ const PUBLIC_IMAGES = {
   MULTINODE_NATS_IMAGE: "nats:2-alpine",
   MULTINODE_NGINX_IMAGE: "nginx:1-alpine",
 };
+const WORKER_IMAGE = process.env.MULTINODE_WORKER_IMAGE ?? "multinode/worker:latest";
+const SERVICES_IMAGE = process.env.MULTINODE_SERVICES_IMAGE ?? "multinode/services:latest";
 const PULL_BOUND_MS = 120_000;
 const HEALTHY_BOUND_MS = 180_000;
 const LOOK_INTERVAL_MS = 500;
@@ -68,6 +72,7 @@ await runScript(import.meta.url, async (args) => {
   else ensureCertificates([hostname(), host]);
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
+  const formerImages = [SERVICES_IMAGE, WORKER_IMAGE].map((name) => ({ name, id: imageOf(name) }));
   await step("the images", makeImages);
   try {
     await step("the cluster", () => start(compose, socket, hasInternet));
@@ -77,6 +82,7 @@ await runScript(import.meta.url, async (args) => {
   } catch (error) {
     throw new Error(`${error.message}\n${HALF_UP}`, { cause: error });
   }
+  for (const { id, name } of formerImages) removeFormerImage(id, name);
   const firstKey = output(compose[0], [...compose.slice(1), "exec", "-T", "registry", "node", "-e", READ_KEY]);
   // Node warns of certificates that are asked for by an IP address.
   const url = usesTls() ? `https://${address.replace(/^127\.0\.0\.1:/, "localhost:")}` : `http://${address}`;
@@ -136,8 +142,8 @@ async function makeImages() {
     detail = "the base made here, since no image registry is reached";
     await makeImage("make_base_image.mjs", OWN_BASE_IMAGE);
   }
-  await makeImage("make_worker_image.mjs", process.env.MULTINODE_WORKER_IMAGE ?? "multinode/worker:latest", base);
-  await makeImage("make_service_image.mjs", process.env.MULTINODE_SERVICES_IMAGE ?? "multinode/services:latest", base);
+  await makeImage("make_worker_image.mjs", WORKER_IMAGE, base);
+  await makeImage("make_service_image.mjs", SERVICES_IMAGE, base);
   for (const [setting, image] of Object.entries(PUBLIC_IMAGES)) {
     if (await isThere(process.env[setting] ?? image)) continue;
     if (process.env[setting] !== undefined)
