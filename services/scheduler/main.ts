@@ -15,12 +15,11 @@ import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { runService } from "../platform/service_process.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openRuntime, RUNTIME_SETTINGS } from "./runtime/runtime_settings.js";
-import { DEFAULT_MAX_WORKERS, DEFAULT_SPARE_WORKERS } from "./scheduler_settings.js";
+import { WORKER_COUNT_SETTINGS } from "./scheduler_settings.js";
 import { createSchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
 
 const workerUrl = z.url({ protocol: /^https?$/ });
-const count = (most: number) => z.coerce.number().int().min(0).max(most);
 
 const settings = readSettings(
   {
@@ -46,8 +45,7 @@ const settings = readSettings(
       .pipe(z.array(workerUrl))
       .default([]),
     ...PAYLOAD_SETTING,
-    MULTINODE_MAX_WORKERS: count(10_000).default(DEFAULT_MAX_WORKERS),
-    MULTINODE_SPARE_WORKERS: count(100).default(DEFAULT_SPARE_WORKERS),
+    ...WORKER_COUNT_SETTINGS,
     ...RUNTIME_SETTINGS,
   },
   process.env,

@@ -1,4 +1,5 @@
 /** What a scheduler is made of. */
+import { z } from "zod";
 import type { DispatchServiceClient } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import type { Bus } from "../platform/bus/bus.js";
@@ -10,6 +11,14 @@ import type { WorkerTokens } from "./worker_token.js";
 
 export const DEFAULT_MAX_WORKERS = 64;
 export const DEFAULT_SPARE_WORKERS = 2;
+
+const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+
+export const WORKER_COUNT_SETTINGS = {
+  // With none, all calls would wait for ever.
+  MULTINODE_MAX_WORKERS: count(1, 10_000).default(DEFAULT_MAX_WORKERS),
+  MULTINODE_SPARE_WORKERS: count(0, 100).default(DEFAULT_SPARE_WORKERS),
+};
 
 export interface SchedulerSettings {
   readonly schedulerId: string;

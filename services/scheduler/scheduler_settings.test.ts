@@ -1,0 +1,13 @@
+import { expect, it } from "vitest";
+import { readSettings } from "../platform/config.js";
+import { WORKER_COUNT_SETTINGS } from "./scheduler_settings.js";
+
+it("a scheduler has at least one worker, and any number of spare ones", () => {
+  const read = (env: Record<string, string>) => readSettings(WORKER_COUNT_SETTINGS, env);
+  expect(read({ MULTINODE_MAX_WORKERS: "1", MULTINODE_SPARE_WORKERS: "0" })).toEqual({
+    MULTINODE_MAX_WORKERS: 1,
+    MULTINODE_SPARE_WORKERS: 0,
+  });
+  expect(() => read({ MULTINODE_MAX_WORKERS: "0" })).toThrow("MULTINODE_MAX_WORKERS");
+  expect(() => read({ MULTINODE_MAX_WORKERS: "" })).toThrow("MULTINODE_MAX_WORKERS is wrong: it is empty");
+});
