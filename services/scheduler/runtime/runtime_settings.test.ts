@@ -37,17 +37,21 @@ describe("the settings of the runtime", () => {
     expect(settings.MULTINODE_WORKER_NAME_SERVERS).toEqual(nameServers);
   });
 
-  it("refuse on a Swarm what it cannot do", async () => {
-    const settings = readSettings(RUNTIME_SETTINGS, {
-      MULTINODE_RUNTIME: "swarm",
-      MULTINODE_DOCKER_SOCKET: "/nobody/listens",
-      MULTINODE_WORKER_OCI_RUNTIME: "runsc",
-    });
+  it.each([
+    ["swarm", "MULTINODE_WORKER_OCI_RUNTIME", "runsc"],
+    ["swarm", "MULTINODE_READY_NETWORKS", "4"],
+    ["process", "MULTINODE_WORKER_OCI_RUNTIME", "runsc"],
+    ["process", "MULTINODE_READY_NETWORKS", "4"],
+  ])("refuse with %s what it cannot do: %s", async (name, setting, value) => {
     const context = { folder: "/", schedulerId: "sch-1", log: createLogger("test", "silent") };
-    const open = (more: object) => openRuntime({ ...settings, MULTINODE_SERVICE_TOKEN: "t", ...more }, context);
-    expect(() => open({})).toThrow("MULTINODE_WORKER_OCI_RUNTIME is wrong");
-    const runtime = open({ MULTINODE_WORKER_OCI_RUNTIME: undefined });
-    expect(runtime.name).toBe("swarm");
+    const open = (more: Record<string, string>) => {
+      const env = { MULTINODE_RUNTIME: name, MULTINODE_DOCKER_SOCKET: "/nobody/listens", ...more };
+      return openRuntime({ ...readSettings(RUNTIME_SETTINGS, env), MULTINODE_SERVICE_TOKEN: "t" }, context);
+    };
+    expect(() => open({ [setting]: value })).toThrow(`${setting} is wrong`);
+    if (name === "process") return; // it would use the folder
+    const runtime = open({});
+    expect(runtime.name).toBe(name);
     await runtime.close();
   });
 

@@ -10,6 +10,7 @@ import type { Runtime } from "./runtime.js";
 import { SwarmRuntime } from "./swarm.js";
 
 const INSTALLATION_CHARACTERS = 12;
+const DEFAULT_READY_NETWORKS = 4;
 
 export const RUNTIME_SETTINGS = {
   MULTINODE_RUNTIME: z.enum(["process", "docker", "swarm"]).default("process"),
@@ -32,8 +33,8 @@ export const RUNTIME_SETTINGS = {
     })
     .transform((text) => (text === "engine" ? text : text.split(",").filter((part) => part !== "none")))
     .default([]),
-  /** Networks that are kept open for workers to come. */
-  MULTINODE_READY_NETWORKS: z.coerce.number().int().min(0).max(1_000).default(4),
+  /** Networks that are kept open for workers to come. Default: 4. */
+  MULTINODE_READY_NETWORKS: z.coerce.number().int().min(0).max(1_000).optional(),
   /** Whether projects' Dockerfiles are built here. Their steps run as root of containers that are not hardened. */
   MULTINODE_IMAGE_BUILDS: z.enum(["true", "false"]).default("true"),
   /** What these steps reach. */
@@ -61,7 +62,8 @@ type Settings = z.infer<z.ZodObject<typeof RUNTIME_SETTINGS>> & {
 };
 
 export function openRuntime(settings: Settings, { folder, schedulerId, log }: RuntimeContext): Runtime {
-  const { MULTINODE_WORKER_NAME_SERVERS: nameServers } = settings;
+  const { MULTINODE_WORKER_NAME_SERVERS: nameServers, MULTINODE_WORKER_OCI_RUNTIME: ociRuntime } = settings;
+  refuseIgnored(settings);
   switch (settings.MULTINODE_RUNTIME) {
     case "process":
       return new ProcessRuntime({
@@ -70,8 +72,7 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         caFile: settings.MULTINODE_TLS_CA,
         log,
       });
-    case "docker": {
-      const { MULTINODE_WORKER_OCI_RUNTIME: ociRuntime } = settings;
+    case "docker":
       return new DockerRuntime({
         socketPath: settings.MULTINODE_DOCKER_SOCKET,
         installationId: installationIdOf(settings.MULTINODE_SERVICE_TOKEN),
@@ -79,18 +80,12 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         image: settings.MULTINODE_WORKER_IMAGE,
         network: settings.MULTINODE_WORKER_NETWORK,
         nameServers,
-        readyNetworks: settings.MULTINODE_READY_NETWORKS,
+        readyNetworks: settings.MULTINODE_READY_NETWORKS ?? DEFAULT_READY_NETWORKS,
         ...(settings.MULTINODE_IMAGE_BUILDS === "true" ? { buildNetwork: settings.MULTINODE_BUILD_NETWORK } : {}),
         ...(ociRuntime === undefined ? {} : { ociRuntime }),
         log,
       });
-    }
     case "swarm":
-      if (settings.MULTINODE_WORKER_OCI_RUNTIME !== undefined) {
-        throw new Error(
-          "MULTINODE_WORKER_OCI_RUNTIME is wrong: a Swarm takes none; set the default of each node's engine",
-        );
-      }
       return new SwarmRuntime({
         socketPath: settings.MULTINODE_DOCKER_SOCKET,
         installationId: installationIdOf(settings.MULTINODE_SERVICE_TOKEN),
@@ -101,6 +96,21 @@ export function openRuntime(settings: Settings, { folder, schedulerId, log }: Ru
         log,
       });
   }
+}
+
+/** Whoever asks for what only some runtimes give must not believe that it is there. */
+function refuseIgnored(settings: Settings): void {
+  const { MULTINODE_RUNTIME: runtime } = settings;
+  if (runtime === "docker") return;
+  if (settings.MULTINODE_READY_NETWORKS !== undefined) {
+    throw new Error(`MULTINODE_READY_NETWORKS is wrong: the runtime "${runtime}" keeps no networks; leave it out`);
+  }
+  if (settings.MULTINODE_WORKER_OCI_RUNTIME === undefined) return;
+  throw new Error(
+    runtime === "swarm"
+      ? "MULTINODE_WORKER_OCI_RUNTIME is wrong: a Swarm takes none; set the default of each node's engine"
+      : "MULTINODE_WORKER_OCI_RUNTIME is wrong: workers in processes have none; leave it out",
+  );
 }
 
 /** The same for all schedulers of an installation, and for no other one: they share the service token. */
