@@ -75,6 +75,18 @@ test("a key that an old server made without its role is revoked, and not shown",
 });
 
 test.each([
+  [["read", "--expires-in", "5s"], "It must be from 1m to 3650d."],
+  [["read", "--expires-in", "3651d"], "It must be from 1m to 3650d."],
+  [["read", "--expires-in", "soon"], "It must be a duration"],
+  [["admin", "--project-name", "mine"], "a key with the role admin is for all projects"],
+])("a key of which the server would refuse an option is refused by the option's name: %j", async (options, problem) => {
+  const { exitStatus, stderr } = await multinode(["keys", "create", "web", "--role", ...options]);
+  expect(exitStatus).toBe(2);
+  expect(stderr).toContain(options[1]);
+  expect(stderr).toContain(problem);
+});
+
+test.each([
   ["unable to verify the first certificate", "Set NODE_EXTRA_CA_CERTS to", undefined],
   ["unable to verify the first certificate", "Set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH to", "/etc/ca.pem"],
   ["self-signed certificate in certificate chain", "Set NODE_EXTRA_CA_CERTS to", undefined],

@@ -1,7 +1,8 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { ApiKeyRole } from "../../../../../gen/multinode/registry/v1/api_key_role.pb.js";
 import type { ApiKey } from "../../../../../gen/multinode/registry/v1/api_key_service.pb.js";
-import { CommandError } from "../command_error.js";
+import { LIMITS } from "../../protocol/limits.js";
+import { CommandError, UsageError } from "../command_error.js";
 import type { CommandContext } from "../context.js";
 import { formatTime } from "../output/format.js";
 import { paintFor } from "../output/paint.js";
@@ -21,6 +22,7 @@ interface CreateOptions {
 }
 
 const PAGE_SIZE = 1_000;
+const DAY_MS = 24 * 60 * 60 * 1_000;
 
 export function registerKeys(program: Command, context: CommandContext): void {
   const keys = program.command("keys").description("make, list and revoke API keys");
@@ -34,7 +36,7 @@ export function registerKeys(program: Command, context: CommandContext): void {
         .makeOptionMandatory(),
     )
     .addOption(projectNameOption("the only project that it is for; not with the role admin"))
-    .option("--expires-in <duration>", "how long it is good, such as 90d (default: until it is revoked)", parseDuration)
+    .option("--expires-in <duration>", "how long it is good, such as 90d (default: until it is revoked)", parseLifetime)
     .addOption(jsonOption())
     .action((name: string, options: CreateOptions) => create(context, name, options));
   keys
@@ -50,11 +52,19 @@ export function registerKeys(program: Command, context: CommandContext): void {
     .action((keyId: string, options: { json?: boolean }) => revoke(context, keyId, options));
 }
 
+function parseLifetime(value: string): number {
+  const lifetimeMs = parseDuration(value);
+  if (lifetimeMs >= LIMITS.apiKeyLifetimeMinMs && lifetimeMs <= LIMITS.apiKeyLifetimeMs) return lifetimeMs;
+  throw new InvalidArgumentError(`It must be from 1m to ${LIMITS.apiKeyLifetimeMs / DAY_MS}d.`);
+}
+
 async function create(
   { io, connect }: CommandContext,
   displayName: string,
   { role, projectName = "", expiresIn, json }: CreateOptions,
 ): Promise<void> {
+  if (role === "admin" && projectName !== "")
+    throw new UsageError("Give --project-name with another role: a key with the role admin is for all projects.");
   await using client = await connect();
   const request = { displayName, role: ROLES[role], projectName, lifetimeMs: expiresIn };
   const { apiKey, secret } = await client.apiKeys.createApiKey(request, { signal: io.signal });
