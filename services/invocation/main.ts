@@ -6,18 +6,20 @@ import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/tea
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
-import { addressSetting, COMMON_SETTINGS, PAYLOAD_SETTING, readSettings } from "../platform/config.js";
+import { addressSetting, COMMON_SETTINGS, PAYLOAD_SETTING } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
-import { runService } from "../platform/service_process.js";
+import { runService, serviceSettings } from "../platform/service_process.js";
 import { DATABASE_SETTINGS, openDatabase } from "../platform/store/open_database.js";
 import { createInvocationService } from "./service.js";
 import { MIGRATIONS } from "./sql/schema.js";
 
-const settings = readSettings(
-  { ...COMMON_SETTINGS, ...DATABASE_SETTINGS, ...PAYLOAD_SETTING, MULTINODE_REGISTRY_ADDRESS: addressSetting },
-  process.env,
-);
+const settings = serviceSettings("invocation", {
+  ...COMMON_SETTINGS,
+  ...DATABASE_SETTINGS,
+  ...PAYLOAD_SETTING,
+  MULTINODE_REGISTRY_ADDRESS: addressSetting,
+});
 
 await runService("invocation", settings, async ({ folder: { path }, log, connect }) => {
   const clock = systemClock;

@@ -3,29 +3,51 @@ import { accessSync, constants } from "node:fs";
 import { z } from "zod";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { natsUrlSetting } from "./bus/nats_address.js";
+import { SettingsError } from "./settings_error.js";
 
-/** @throws Error that names every wrong setting. */
+/** What must not get into a log. */
+const SECRET = /TOKEN|PASSWORD|SECRET|API_KEY|DATABASE_URL|NATS_URL/;
+
+/** @throws SettingsError that names every wrong setting. */
 export function readSettings<T extends z.ZodRawShape>(shape: T, env: NodeJS.ProcessEnv): z.infer<z.ZodObject<T>> {
   const empty = Object.keys(shape).filter((name) => env[name] === "");
-  if (empty.length > 0) throw wrong(empty.map((name) => `${name} is wrong: it is empty; leave it out instead`));
-  const result = z.object(shape).safeParse(env);
+  if (empty.length > 0) throw new SettingsError(empty.map((name) => `${name} is empty: leave it out instead`));
+  const result = z.object(shape).safeParse(env, { error: describeIssue });
   if (result.success) return result.data;
-  const lines = result.error.issues.map(({ path, message }) => {
+  const problems = result.error.issues.map(({ path, message }) => {
     const name = String(path[0]);
     const value = env[name];
-    return value === undefined ? `${name} is missing: ${message}` : `${name} is wrong: ${message}`;
+    if (value === undefined) return `${name} is missing`;
+    // A URL may hold a password, whatever its setting is called.
+    return SECRET.test(name) || value.includes("@")
+      ? `${name} is wrong: ${message}`
+      : `${name} is "${value}": ${message}`;
   });
-  throw wrong(lines);
+  throw new SettingsError([...new Set(problems)]);
 }
 
-function wrong(lines: readonly string[]): Error {
-  return new Error(`the settings are wrong:\n  ${lines.join("\n  ")}`);
-}
+/** Where a setting does not say it in words of its own. */
+const describeIssue: z.core.$ZodErrorMap = (issue) =>
+  issue.code === "invalid_value"
+    ? `must be ${issue.values.map((value) => `"${String(value)}"`).join(" or ")}`
+    : undefined;
+
+export const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .refine((text) => /^\d{1,15}$/.test(text) && Number(text) >= least && Number(text) <= most, {
+      error: `must be a whole number from ${least} to ${most}`,
+    })
+    .transform(Number);
 
 /** "host:port" */
 export const addressSetting = z
   .string()
-  .regex(/^(\[[0-9a-f:]+\]|[^\s:]+):\d{1,5}$/i, 'an address is needed, such as "127.0.0.1:7420"');
+  .refine(
+    (text) =>
+      /^(\[[0-9a-f:]+\]|[^\s:]+):\d{1,5}$/i.test(text) && Number(text.slice(text.lastIndexOf(":") + 1)) <= 65_535,
+    { error: "must be a host and a port, such as 127.0.0.1:7420" },
+  );
 
 export const listenSetting = addressSetting.transform((address) => {
   const colon = address.lastIndexOf(":");
@@ -34,12 +56,7 @@ export const listenSetting = addressSetting.transform((address) => {
 
 /** Largest payload. All services of an installation and its clients are told the same. */
 export const PAYLOAD_SETTING = {
-  MULTINODE_MAX_PAYLOAD_BYTES: z.coerce
-    .number()
-    .int()
-    .min(LIMITS.payloadBytesMin)
-    .max(LIMITS.payloadBytesMax)
-    .default(LIMITS.payloadBytes),
+  MULTINODE_MAX_PAYLOAD_BYTES: wholeNumber(LIMITS.payloadBytesMin, LIMITS.payloadBytesMax).default(LIMITS.payloadBytes),
 };
 
 /** Path of a file that this process may read. */
@@ -47,7 +64,7 @@ const fileSetting = z.string().superRefine((path, context) => {
   try {
     accessSync(path, constants.R_OK);
   } catch (error) {
-    context.addIssue({ code: "custom", message: `"${path}" cannot be read: ${(error as NodeJS.ErrnoException).code}` });
+    context.addIssue({ code: "custom", message: `cannot be read: ${(error as NodeJS.ErrnoException).code}` });
   }
 });
 
@@ -56,7 +73,7 @@ export const COMMON_SETTINGS = {
   MULTINODE_LISTEN: listenSetting,
   MULTINODE_DATA_DIR: z.string().min(1),
   /** What the services of one installation share; only they may call each other's inner methods. */
-  MULTINODE_SERVICE_TOKEN: z.string().regex(/^[\x21-\x7e]{32,200}$/, "at least 32 printable characters are needed"),
+  MULTINODE_SERVICE_TOKEN: z.string().regex(/^[\x21-\x7e]{32,200}$/, "must be 32 to 200 printable characters"),
   /** Files in PEM: this service's certificate, its key, and the authority of all services. All of them, or none. */
   MULTINODE_TLS_CERT: fileSetting.optional(),
   MULTINODE_TLS_KEY: fileSetting.optional(),

@@ -1,7 +1,9 @@
 /** A service as a process of its own: its data folder, its servers, its certificates, its bounded graceful stop. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { CompatServiceDefinition, Server } from "nice-grpc";
+import type { z } from "zod";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
+import { readSettings } from "./config.js";
 import { Heartbeat } from "./heartbeat.js";
 import { createLogger, type Logger } from "./log.js";
 import { ACCESS } from "./rpc/access.js";
@@ -11,6 +13,7 @@ import type { Authority, Caller } from "./rpc/principal.js";
 import { createRpcServer } from "./rpc/server.js";
 import { connectToService, type ServiceConnection } from "./rpc/service_client.js";
 import { openCertificates, refuseUnprotectedPeer, type TlsSettings } from "./rpc/tls_settings.js";
+import { SettingsError } from "./settings_error.js";
 import { type DataFolder, holdDataFolder } from "./store/data_folder.js";
 
 export interface Address {
@@ -54,6 +57,15 @@ export interface ServiceFrame {
 /** A stop that takes longer than this in all is given up, and the process ends as it is. */
 const STOP_BOUND_MS = LIMITS.gracefulStopMs + 5_000;
 
+/** What the environment says. A service that cannot take it says why, and ends. */
+export function serviceSettings<T extends z.ZodRawShape>(name: string, shape: T): z.infer<z.ZodObject<T>> {
+  try {
+    return readSettings(shape, process.env);
+  } catch (error) {
+    return endWithoutStart(name, error);
+  }
+}
+
 /** Runs until SIGTERM or SIGINT, and then stops within a bound. Says on standard output where it listens. */
 export async function runService(
   name: string,
@@ -61,6 +73,35 @@ export async function runService(
   make: (frame: ServiceFrame) => Promise<ServiceParts>,
 ): Promise<void> {
   const log = createLogger(name, settings.MULTINODE_LOG_LEVEL);
+  const service = await startService(name, settings, make, log).catch((error) => endWithoutStart(name, error));
+  const { parts, listenings, stopping, stopped, heartbeat, certificates, folder } = service;
+
+  log.info({ signal: await stopped }, "stopping");
+  const startedAt = performance.now();
+  const giveUp = setTimeout(() => {
+    log.fatal({ boundMs: STOP_BOUND_MS }, "the stop takes too long; ending without it");
+    process.exit(1);
+  }, STOP_BOUND_MS);
+  // It holds up nothing, and ends the process also where something that is left over would keep it.
+  giveUp.unref();
+  for (const listening of listenings) listening.serving(false);
+  heartbeat?.stop();
+  stopping.abort();
+  await parts.stop(AbortSignal.timeout(LIMITS.gracefulStopMs / 2));
+  await Promise.all(listenings.map((listening) => listening.stop(LIMITS.gracefulStopMs / 2)));
+  await parts.close();
+  certificates?.close();
+  folder.release();
+  log.info({ ms: Math.round(performance.now() - startedAt) }, "stopped");
+}
+
+/** Resolves when the service has started, or when it is told to stop before that. */
+async function startService(
+  name: string,
+  settings: ServiceSettings,
+  make: (frame: ServiceFrame) => Promise<ServiceParts>,
+  log: Logger,
+) {
   const healthFile = settings.MULTINODE_HEALTH_FILE;
   const heartbeat = healthFile === undefined ? undefined : new Heartbeat(healthFile, log);
   const certificates = openCertificates(settings, log);
@@ -99,24 +140,17 @@ export async function runService(
     // Stopped while it waits for another service: the start ends with the stop.
     starting.catch(() => undefined);
   }
+  return { parts, listenings, stopping, stopped, heartbeat, certificates, folder };
+}
 
-  log.info({ signal: await stopped }, "stopping");
-  const startedAt = performance.now();
-  const giveUp = setTimeout(() => {
-    log.fatal({ boundMs: STOP_BOUND_MS }, "the stop takes too long; ending without it");
-    process.exit(1);
-  }, STOP_BOUND_MS);
-  // It holds up nothing, and ends the process also where something that is left over would keep it.
-  giveUp.unref();
-  for (const listening of listenings) listening.serving(false);
-  heartbeat?.stop();
-  stopping.abort();
-  await parts.stop(AbortSignal.timeout(LIMITS.gracefulStopMs / 2));
-  await Promise.all(listenings.map((listening) => listening.stop(LIMITS.gracefulStopMs / 2)));
-  await parts.close();
-  certificates?.close();
-  folder.release();
-  log.info({ ms: Math.round(performance.now() - startedAt) }, "stopped");
+/** A restart does not help where a setting is wrong, so that is said in a line for each, and not by where in the program it was found. */
+function endWithoutStart(name: string, error: unknown): never {
+  // Whatever the level of the log is to be: it may be what is wrong, or "silent".
+  const log = createLogger(name, "fatal");
+  if (error instanceof SettingsError)
+    for (const problem of error.problems) log.fatal({ problem }, "a setting is wrong");
+  else log.fatal({ err: error }, "the service cannot start");
+  process.exit(1);
 }
 
 async function untilSignal(): Promise<NodeJS.Signals> {

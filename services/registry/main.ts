@@ -9,19 +9,20 @@ import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/regis
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
-import { addressSetting, COMMON_SETTINGS, readSettings } from "../platform/config.js";
+import { addressSetting, COMMON_SETTINGS } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
-import { runService } from "../platform/service_process.js";
+import { runService, serviceSettings } from "../platform/service_process.js";
 import { DATABASE_SETTINGS, openDatabase } from "../platform/store/open_database.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openBundlesOnDisk } from "./bundles_on_disk.js";
 import { createRegistry } from "./service.js";
 import { registryMigrations } from "./sql/schema.js";
 
-const settings = readSettings(
-  { ...COMMON_SETTINGS, ...DATABASE_SETTINGS, MULTINODE_INVOCATION_ADDRESS: addressSetting },
-  process.env,
-);
+const settings = serviceSettings("registry", {
+  ...COMMON_SETTINGS,
+  ...DATABASE_SETTINGS,
+  MULTINODE_INVOCATION_ADDRESS: addressSetting,
+});
 
 await runService("registry", settings, async ({ folder: { path }, log, connect }) => {
   const clock = systemClock;

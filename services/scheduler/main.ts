@@ -9,55 +9,53 @@ import { SchedulerServiceDefinition } from "../../gen/multinode/scheduler/v1/sch
 import { WorkerServiceDefinition } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
-import { addressSetting, COMMON_SETTINGS, listenSetting, PAYLOAD_SETTING, readSettings } from "../platform/config.js";
+import { addressSetting, COMMON_SETTINGS, listenSetting, PAYLOAD_SETTING } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
-import { runService } from "../platform/service_process.js";
+import { runService, serviceSettings } from "../platform/service_process.js";
+import { SettingsError } from "../platform/settings_error.js";
 import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openRuntime, RUNTIME_SETTINGS } from "./runtime/runtime_settings.js";
 import { WORKER_COUNT_SETTINGS } from "./scheduler_settings.js";
 import { createSchedulerService } from "./service.js";
 import { WorkerTokens } from "./worker_token.js";
 
-const workerUrl = z.url({ protocol: /^https?$/ });
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be a URL such as "http://127.0.0.1:7400"' });
 
-const settings = readSettings(
-  {
-    ...COMMON_SETTINGS,
-    MULTINODE_REGISTRY_ADDRESS: addressSetting,
-    MULTINODE_INVOCATION_ADDRESS: addressSetting,
-    /** Each replica of the invocation service by itself, with commas; default: what MULTINODE_INVOCATION_ADDRESS leads to. */
-    MULTINODE_INVOCATION_REPLICAS: z
-      .string()
-      .transform((text) => [...new Set(text.split(","))])
-      .pipe(z.array(addressSetting))
-      .optional(),
-    /** Where functions reach the public API. */
-    MULTINODE_API_URL: z.url(),
-    /** Where workers come to, who have no certificate; default: where the other services come to, without TLS. */
-    MULTINODE_WORKER_LISTEN: listenSetting.optional(),
-    /** How workers reach that; default: its address. */
-    MULTINODE_WORKER_URL: workerUrl.optional(),
-    /** How workers reach the other schedulers, with commas; its own may be among them. */
-    MULTINODE_OTHER_WORKER_URLS: z
-      .string()
-      .transform((text) => text.split(","))
-      .pipe(z.array(workerUrl))
-      .default([]),
-    ...PAYLOAD_SETTING,
-    ...WORKER_COUNT_SETTINGS,
-    ...RUNTIME_SETTINGS,
-  },
-  process.env,
-);
+const settings = serviceSettings("scheduler", {
+  ...COMMON_SETTINGS,
+  MULTINODE_REGISTRY_ADDRESS: addressSetting,
+  MULTINODE_INVOCATION_ADDRESS: addressSetting,
+  /** Each replica of the invocation service by itself, with commas; default: what MULTINODE_INVOCATION_ADDRESS leads to. */
+  MULTINODE_INVOCATION_REPLICAS: z
+    .string()
+    .transform((text) => [...new Set(text.split(","))])
+    .pipe(z.array(addressSetting))
+    .optional(),
+  /** Where functions reach the public API. */
+  MULTINODE_API_URL: httpUrl,
+  /** Where workers come to, who have no certificate; default: where the other services come to, without TLS. */
+  MULTINODE_WORKER_LISTEN: listenSetting.optional(),
+  /** How workers reach that; default: its address. */
+  MULTINODE_WORKER_URL: httpUrl.optional(),
+  /** How workers reach the other schedulers, with commas; its own may be among them. */
+  MULTINODE_OTHER_WORKER_URLS: z
+    .string()
+    .transform((text) => text.split(","))
+    .pipe(z.array(httpUrl))
+    .default([]),
+  ...PAYLOAD_SETTING,
+  ...WORKER_COUNT_SETTINGS,
+  ...RUNTIME_SETTINGS,
+});
 
 await runService("scheduler", settings, async ({ folder: { path }, log, usesTls, connect }) => {
   const serviceToken = settings.MULTINODE_SERVICE_TOKEN;
   const workerListen = settings.MULTINODE_WORKER_LISTEN;
   if (usesTls && workerListen === undefined) {
-    throw new Error(
+    throw new SettingsError([
       "MULTINODE_WORKER_LISTEN is missing: with TLS, workers need a listener that asks for no certificate",
-    );
+    ]);
   }
   const ids = new IdSource(systemClock);
   const registry = connect(settings.MULTINODE_REGISTRY_ADDRESS);

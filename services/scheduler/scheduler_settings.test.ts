@@ -8,6 +8,9 @@ it("a scheduler has at least one worker, and any number of spare ones", () => {
     MULTINODE_MAX_WORKERS: 1,
     MULTINODE_SPARE_WORKERS: 0,
   });
-  expect(() => read({ MULTINODE_MAX_WORKERS: "0" })).toThrow("MULTINODE_MAX_WORKERS");
-  expect(() => read({ MULTINODE_MAX_WORKERS: "" })).toThrow("MULTINODE_MAX_WORKERS is wrong: it is empty");
+  for (const wrong of ["0", "10001", "abc", "1.5", "1e3", " 1"]) {
+    const problem = `MULTINODE_MAX_WORKERS is "${wrong}": must be a whole number from 1 to 10000`;
+    expect(() => read({ MULTINODE_MAX_WORKERS: wrong })).toThrow(problem);
+  }
+  expect(() => read({ MULTINODE_MAX_WORKERS: "" })).toThrow("MULTINODE_MAX_WORKERS is empty");
 });

@@ -1,8 +1,8 @@
 /** What a scheduler is made of. */
-import { z } from "zod";
 import type { DispatchServiceClient } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import type { Bus } from "../platform/bus/bus.js";
+import { wholeNumber } from "../platform/config.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import type { Lessor } from "./lessors.js";
@@ -12,12 +12,10 @@ import type { WorkerTokens } from "./worker_token.js";
 export const DEFAULT_MAX_WORKERS = 64;
 export const DEFAULT_SPARE_WORKERS = 2;
 
-const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
-
 export const WORKER_COUNT_SETTINGS = {
   // With none, all calls would wait for ever.
-  MULTINODE_MAX_WORKERS: count(1, 10_000).default(DEFAULT_MAX_WORKERS),
-  MULTINODE_SPARE_WORKERS: count(0, 100).default(DEFAULT_SPARE_WORKERS),
+  MULTINODE_MAX_WORKERS: wholeNumber(1, 10_000).default(DEFAULT_MAX_WORKERS),
+  MULTINODE_SPARE_WORKERS: wholeNumber(0, 100).default(DEFAULT_SPARE_WORKERS),
 };
 
 export interface SchedulerSettings {

@@ -72,7 +72,8 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     return { pid, announced, logged: () => log, stderr, ended, stop: stopIt, kill: killIt };
   } catch (error) {
     await stop(child, "SIGKILL");
-    throw new Error(`${name} did not start: ${said || String(error)}`, { cause: error });
+    const lastLine = log.length === 0 ? "" : JSON.stringify(log.at(-1));
+    throw new Error(`${name} did not start: ${said || lastLine || String(error)}`, { cause: error });
   }
 }
 

@@ -24,6 +24,8 @@ const NAMES = ["registry", "invocation", "scheduler"] as const;
 const WAIT = { timeout: 15_000, interval: 50 };
 const SERVING = 1;
 const NOT_SERVING = 2;
+/** Of a line of the log. */
+const FATAL = 60;
 const run = promisify(execFile);
 
 let folder: string;
@@ -179,18 +181,29 @@ it("a service that waits for another is not healthy, and ends when it is told to
 describe("settings that would leave a service open, or that make no sense, are refused by name", () => {
   const start = async (name: string, env: Record<string, string>) => {
     const child = spawn(process.execPath, [join(REPOSITORY, `build/services/${name}/main.js`)], {
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "pipe", "pipe"],
       env: { ...environmentFor("refused"), ...env },
     });
     let said = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    let beside = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
       said += text;
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      beside += text;
     });
     const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
     const [code] = await once(child, "close");
     clearTimeout(timer);
     expect(code).toBe(1);
-    return said;
+    // In its log, like all else that it says, and without a stack.
+    expect(beside).toBe("");
+    const lines = said
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines.map(({ level, msg }) => [level, msg])).toEqual([[FATAL, "a setting is wrong"]]);
+    return String(lines[0]?.["problem"]);
   };
 
   it.each([
@@ -202,7 +215,7 @@ describe("settings that would leave a service open, or that make no sense, are r
     [
       "registry",
       () => ({ MULTINODE_TLS_CERT: "/nowhere" }),
-      'MULTINODE_TLS_CERT is wrong: "/nowhere" cannot be read: ENOENT',
+      'MULTINODE_TLS_CERT is "/nowhere": cannot be read: ENOENT',
     ],
     [
       "registry",
@@ -215,6 +228,16 @@ describe("settings that would leave a service open, or that make no sense, are r
     ["registry", () => ({ MULTINODE_INVOCATION_ADDRESS: "invocation:7002" }), "invocation:7002 is not on this machine"],
     ["registry", () => ({ MULTINODE_NATS_URL: "nats://u:hush@nats:4222" }), "nats:4222 is not on this machine"],
     ["registry", () => ({ MULTINODE_NATS_URL: "nats://u:hush@" }), "MULTINODE_NATS_URL is wrong: server 1 of 1"],
+    [
+      "scheduler",
+      () => ({ MULTINODE_MAX_WORKERS: "0", MULTINODE_LOG_LEVEL: "silent" }),
+      'MULTINODE_MAX_WORKERS is "0"',
+    ],
+    [
+      "scheduler",
+      () => ({ MULTINODE_READY_NETWORKS: "4" }),
+      'MULTINODE_READY_NETWORKS is set: the runtime "process" keeps no networks',
+    ],
   ])("%s %#", async (name, env, complaint) => {
     const said = await start(name, env());
     expect(said).toContain(complaint);

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { readSettings } from "../config.js";
 import { natsUrlSetting, refuseUnprotectedNats, serverOf } from "./nats_address.js";
 
-const read = (url: string) => readSettings({ URL: natsUrlSetting }, { URL: url }).URL;
+const read = (url: string) =>
+  readSettings({ MULTINODE_NATS_URL: natsUrlSetting }, { MULTINODE_NATS_URL: url }).MULTINODE_NATS_URL;
 
 describe("the setting of NATS", () => {
   it("names servers, and who connects", () => {
@@ -20,7 +21,7 @@ describe("the setting of NATS", () => {
 
   it.each([
     ["somewhere", "is no URL"],
-    ["", "it is empty"],
+    ["", "is empty"],
     ["http://u:secret@h:1", "must begin with"],
     ["nats://h:4222", "needs a user and a password"],
     ["nats://u@h:4222", "needs a user and a password"],
@@ -32,7 +33,7 @@ describe("the setting of NATS", () => {
     [Array(17).fill("nats://u:secret@h").join(","), "17 servers are more than the bound of 16"],
   ])("is refused, without telling the password, when it is %j", (url, complaint) => {
     expect(() => read(url)).toThrow(complaint);
-    expect(() => read(url)).toThrow("URL is wrong");
+    expect(() => read(url)).toThrow(/^MULTINODE_NATS_URL is (wrong: server|wrong: 17|empty)/);
     expect(() => read(url)).not.toThrow("secret");
   });
 

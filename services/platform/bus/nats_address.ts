@@ -1,6 +1,7 @@
 /** Where NATS is and who connects, from a setting. */
 import { z } from "zod";
 import { isLoopback } from "../rpc/loopback.js";
+import { SettingsError } from "../settings_error.js";
 
 export interface NatsAddress {
   /** Without the brackets of an IPv6 address. */
@@ -62,8 +63,8 @@ export function serverOf({ host, port }: NatsAddress): string {
 export function refuseUnprotectedNats(addresses: readonly NatsAddress[], insecure: boolean): void {
   const open = addresses.find(({ host, tls }) => !tls && !isLoopback(host));
   if (open === undefined || insecure) return;
-  throw new Error(
+  throw new SettingsError([
     `MULTINODE_NATS_URL: ${serverOf(open)} is not on this machine, and nats:// sends the password as it is: use tls://, ` +
       "or say MULTINODE_INSECURE=true where the network is trusted",
-  );
+  ]);
 }

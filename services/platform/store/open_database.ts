@@ -10,7 +10,7 @@ export const DATABASE_SETTINGS = {
   MULTINODE_DATABASE_URL: z
     .url({
       protocol: /^postgres(ql)?$/,
-      error: 'an address is needed, such as "postgresql://user:password@host:5432/db"',
+      error: 'must be an address such as "postgresql://user:password@host:5432/db"',
     })
     .optional(),
   /** Takes a PostgreSQL whose fsync, full_page_writes or synchronous_commit is off. */

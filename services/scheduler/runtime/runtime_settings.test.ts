@@ -25,7 +25,8 @@ describe("the settings of the runtime", () => {
     ["MULTINODE_IMAGE_BUILDS", "no"],
     ["MULTINODE_BUILD_NETWORK", "container:other"],
   ])("refuse %s=%s by its name", (name, value) => {
-    expect(() => readSettings(RUNTIME_SETTINGS, { [name]: value })).toThrow(`${name} is wrong`);
+    const problem = value === "" ? `${name} is empty` : `${name} is "${value}": must be `;
+    expect(() => readSettings(RUNTIME_SETTINGS, { [name]: value })).toThrow(problem);
   });
 
   it.each([
@@ -48,7 +49,7 @@ describe("the settings of the runtime", () => {
       const env = { MULTINODE_RUNTIME: name, MULTINODE_DOCKER_SOCKET: "/nobody/listens", ...more };
       return openRuntime({ ...readSettings(RUNTIME_SETTINGS, env), MULTINODE_SERVICE_TOKEN: "t" }, context);
     };
-    expect(() => open({ [setting]: value })).toThrow(`${setting} is wrong`);
+    expect(() => open({ [setting]: value })).toThrow(`${setting} is set: `);
     if (name === "process") return; // it would use the folder
     const runtime = open({});
     expect(runtime.name).toBe(name);

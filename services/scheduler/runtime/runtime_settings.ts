@@ -2,8 +2,10 @@
 import { createHash } from "node:crypto";
 import { isIP } from "node:net";
 import { z } from "zod";
+import { wholeNumber } from "../../platform/config.js";
 import type { Logger } from "../../platform/log.js";
 import { packageFile } from "../../platform/package_files.js";
+import { SettingsError } from "../../platform/settings_error.js";
 import { DockerRuntime } from "./docker.js";
 import { ProcessRuntime } from "./process.js";
 import type { Runtime } from "./runtime.js";
@@ -15,37 +17,37 @@ const DEFAULT_READY_NETWORKS = 4;
 export const RUNTIME_SETTINGS = {
   MULTINODE_RUNTIME: z.enum(["process", "docker", "swarm"]).default("process"),
   /** The engine's Unix socket, on a Swarm that of a manager. Whoever holds it is root on its machine: only schedulers do. */
-  MULTINODE_DOCKER_SOCKET: z.string().startsWith("/", "an absolute path is needed").default("/var/run/docker.sock"),
+  MULTINODE_DOCKER_SOCKET: z.string().startsWith("/", "must be an absolute path").default("/var/run/docker.sock"),
   MULTINODE_WORKER_IMAGE: z
     .string()
-    .regex(/^[a-z0-9][\w./:@-]{0,254}$/, "an image is needed, such as multinode/worker:latest")
+    .regex(/^[a-z0-9][\w./:@-]{0,254}$/, "must be an image, such as multinode/worker:latest")
     .default("multinode/worker:latest"),
   /** Made where there is none of that name: without a way out of the machine and between workers. */
   MULTINODE_WORKER_NETWORK: z
     .string()
-    .regex(/^[a-zA-Z0-9][\w.-]{0,62}$/, "the name of a network is needed")
+    .regex(/^[a-zA-Z0-9][\w.-]{0,62}$/, "must be the name of a network")
     .default("multinode-workers"),
   /** Whom workers ask for names, where their network leads there: IP addresses, with commas, or those of the engine. */
   MULTINODE_WORKER_NAME_SERVERS: z
     .string()
     .refine((text) => text === "engine" || text === "none" || text.split(",").every((part) => isIP(part) > 0), {
-      message: '"none", "engine", or IP addresses with commas are needed',
+      message: 'must be "none", "engine", or IP addresses with commas',
     })
     .transform((text) => (text === "engine" ? text : text.split(",").filter((part) => part !== "none")))
     .default([]),
   /** Networks that are kept open for workers to come. Default: 4. */
-  MULTINODE_READY_NETWORKS: z.coerce.number().int().min(0).max(1_000).optional(),
+  MULTINODE_READY_NETWORKS: wholeNumber(0, 1_000).optional(),
   /** Whether projects' Dockerfiles are built here. Their steps run as root of containers that are not hardened. */
   MULTINODE_IMAGE_BUILDS: z.enum(["true", "false"]).default("true"),
   /** What these steps reach. */
   MULTINODE_BUILD_NETWORK: z
     .string()
-    .regex(/^[a-zA-Z0-9][\w.-]{0,62}$/, 'the name of a network is needed, or "none"')
+    .regex(/^[a-zA-Z0-9][\w.-]{0,62}$/, 'must be the name of a network, or "none"')
     .default("bridge"),
   /** OCI runtime of workers, such as "runsc". Default: the engine's. */
   MULTINODE_WORKER_OCI_RUNTIME: z
     .string()
-    .regex(/^[\w.-]{1,64}$/, "the name of an OCI runtime is needed")
+    .regex(/^[\w.-]{1,64}$/, "must be the name of an OCI runtime")
     .optional(),
 };
 
@@ -103,14 +105,16 @@ function refuseIgnored(settings: Settings): void {
   const { MULTINODE_RUNTIME: runtime } = settings;
   if (runtime === "docker") return;
   if (settings.MULTINODE_READY_NETWORKS !== undefined) {
-    throw new Error(`MULTINODE_READY_NETWORKS is wrong: the runtime "${runtime}" keeps no networks; leave it out`);
+    throw new SettingsError([
+      `MULTINODE_READY_NETWORKS is set: the runtime "${runtime}" keeps no networks; leave it out`,
+    ]);
   }
   if (settings.MULTINODE_WORKER_OCI_RUNTIME === undefined) return;
-  throw new Error(
+  throw new SettingsError([
     runtime === "swarm"
-      ? "MULTINODE_WORKER_OCI_RUNTIME is wrong: a Swarm takes none; set the default of each node's engine"
-      : "MULTINODE_WORKER_OCI_RUNTIME is wrong: workers in processes have none; leave it out",
-  );
+      ? "MULTINODE_WORKER_OCI_RUNTIME is set: a Swarm takes none; set the default of each node's engine"
+      : "MULTINODE_WORKER_OCI_RUNTIME is set: workers in processes have none; leave it out",
+  ]);
 }
 
 /** The same for all schedulers of an installation, and for no other one: they share the service token. */
