@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
@@ -24,20 +25,29 @@ const server = createServer(({ url = "" }, response: ServerResponse) => {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 });
 
+/** Streams of what workers print, as the engine has them. They stay open. */
+let attached: Socket[];
+server.on("upgrade", (_request, socket: Socket) => {
+  attached.push(socket);
+  socket.on("error", () => {}); // whoever read it has gone
+  socket.resume().write("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
+});
+
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "multinode-engine-"));
   asked = [];
+  attached = [];
   await once(server.listen(join(folder, "engine.sock")), "listening");
 });
 afterEach(async () => {
   await runtime.close();
   server.closeAllConnections();
+  for (const socket of attached) socket.destroy();
   server.close();
   await rm(folder, { recursive: true });
 });
 
-it("compares its containers again when an engine that was away is back, whether a worker is started or not", async () => {
-  answer = () => ({ status: 503, body: { message: "not now" } });
+function open(): void {
   runtime = new DockerRuntime({
     socketPath: join(folder, "engine.sock"),
     installationId: "test",
@@ -48,7 +58,27 @@ it("compares its containers again when an engine that was away is back, whether 
     compareIntervalMs: 5,
     log: createLogger("test", "silent"),
   });
+}
+
+it("compares its containers again when an engine that was away is back, whether a worker is started or not", async () => {
+  answer = () => ({ status: 503, body: { message: "not now" } });
+  open();
   await vi.waitFor(() => expect(asked).toContain("/networks/network"), WAIT);
   answer = (path) => ({ status: 200, body: path === "/containers/json" ? [] : {} });
   await vi.waitFor(() => expect(asked).toContain("/containers/json"), WAIT);
+});
+
+it("leaves a worker that goes on elsewhere, and with it the stream of what it prints, when it is closed", async () => {
+  const answers: Record<string, unknown> = { "/containers/create": { Id: "c1" }, "/containers/json": [] };
+  answer = (path) => ({ status: 200, body: answers[path] ?? { State: { Status: "running" } } });
+  open();
+  await runtime.start({ workerId: "wrk-1", boot: { schedulerUrl: "http://s", workerId: "wrk-1", workerToken: "t" } });
+  expect(attached).toHaveLength(1);
+  expect(attached[0]?.destroyed).toBe(false);
+  runtime.release("wrk-1");
+  await runtime.close();
+  await vi.waitFor(() => {
+    attached[0]?.write(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0])); // fails where nobody reads
+    expect(attached[0]?.destroyed).toBe(true);
+  }, WAIT);
 });

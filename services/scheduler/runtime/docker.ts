@@ -266,7 +266,13 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
     }
   }
 
+  /** Until it ends, or this is closed: the stream of a worker that goes on elsewhere would keep the process alive. */
   #read(worker: DockerWorker, stream: Readable): void {
+    const { signal } = this.closing;
+    const leave = () => void stream.destroy();
+    signal.addEventListener("abort", leave);
+    stream.once("close", () => signal.removeEventListener("abort", leave));
+    if (signal.aborted) leave();
     worker.output = readOutput(stream, (name, line) => this.heard(worker, name, line)).then(() => {
       worker.readSinceMs = Date.now();
       if (worker.ended !== undefined) return;
