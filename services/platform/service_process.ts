@@ -57,6 +57,9 @@ export interface ServiceFrame {
 /** A stop that takes longer than this in all is given up, and the process ends as it is. */
 const STOP_BOUND_MS = LIMITS.gracefulStopMs + 5_000;
 
+/** A process that has stopped ends by itself. One that has not by then, because something is left over, is ended. */
+const LEFT_OVER_MS = 1_000;
+
 /** What the environment says. A service that cannot take it says why, and ends. */
 export function serviceSettings<T extends z.ZodRawShape>(name: string, shape: T): z.infer<z.ZodObject<T>> {
   try {
@@ -93,6 +96,12 @@ export async function runService(
   certificates?.close();
   folder.release();
   log.info({ ms: Math.round(performance.now() - startedAt) }, "stopped");
+  clearTimeout(giveUp);
+  setTimeout(() => {
+    const left = process.getActiveResourcesInfo();
+    log.warn({ left }, "something is left over that would keep the process; ending it");
+    process.exit(0);
+  }, LEFT_OVER_MS).unref();
 }
 
 /** Resolves when the service has started, or when it is told to stop before that. */
