@@ -59,6 +59,8 @@ export class LeaseLoop {
   /** Whether the lease was over, so that what is known here is to be compared before anything is done with it. */
   #mustCompare = false;
   readonly #stopping = new AbortController();
+  /** Aborted when no answer to a lease is waited for any more. */
+  readonly #deaf = new AbortController();
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -129,7 +131,25 @@ export class LeaseLoop {
     for (const timer of this.#timers) clearInterval(timer);
     clearInterval(this.#doubtTimer);
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
-    await Promise.all([this.#lessors.stop(), this.#renewing, this.#hearing]);
+    await Promise.all([this.#endLeases(), this.#renewing, this.#hearing]);
+  }
+
+  /** What is leased in this moment is still answered, and so can be given back: nobody else would ever know of it. */
+  async #endLeases(): Promise<void> {
+    const { schedulerId } = this.#scheduler.settings;
+    const { signal } = this.#deaf;
+    const nothing = {
+      schedulerId,
+      maxCount: 0,
+      excludedQueues: [],
+      leaseDurationMs: LIMITS.leaseDurationMs,
+      waitMs: 0,
+    };
+    const bound = setTimeout(() => this.#deaf.abort(), ANSWER_MS);
+    // To ask anew ends the wait. One that does not answer now is not waited for.
+    await this.#lessors.stop((lessor) => void lessor.leaseInvocations(nothing, { signal }).catch(() => {}));
+    clearTimeout(bound);
+    this.#deaf.abort();
   }
 
   /**
@@ -156,8 +176,8 @@ export class LeaseLoop {
     try {
       const request = { schedulerId, maxCount: count, excludedQueues: [...excludedQueues], leaseDurationMs, waitMs };
       // Where there is another place to wait at, one that hangs must not keep its room for as long as a call may take.
-      const signal =
-        lessor === dispatch ? stopped : AbortSignal.any([stopped, AbortSignal.timeout(waitMs + ANSWER_MS)]);
+      const deaf = this.#deaf.signal;
+      const signal = lessor === dispatch ? deaf : AbortSignal.any([deaf, AbortSignal.timeout(waitMs + ANSWER_MS)]);
       const { executions } = await lessor.leaseInvocations(request, { signal });
       const leased = executions.filter(({ ref }) => !this.#givenBack.has(ref?.executionId ?? ""));
       if (leased.length > 0) this.#scheduler.take(leased.map((each) => newRun(each as LeasedExecution, lessor)));

@@ -35,7 +35,12 @@ function openLessors(count: number) {
     answer: (...places: number[]) => end(true, places),
     fail: (...places: number[]) => end(false, places),
     changes: () => changes,
-    stop: () => asking.stop(),
+    /** Answers which places are told to end the request that waits there. */
+    stop: async () => {
+      const ended: number[] = [];
+      await asking.stop((lessor) => void ended.push(all.indexOf(lessor)));
+      return ended;
+    },
   };
 }
 
@@ -102,6 +107,15 @@ describe("several lessors", () => {
       vi.advanceTimersByTime(1);
       expect(test.changes()).toBe(before + 1);
     }
+  });
+
+  it("end, where a request waits, with its answer", async () => {
+    const test = openLessors(2);
+    test.offer(4);
+    await test.answer(1);
+    const stopped = test.stop();
+    await test.answer(0);
+    expect(await stopped).toEqual([0]);
   });
 
   it("are passed by while all of them rest", async () => {

@@ -80,8 +80,14 @@ export class Lessors {
     }
   }
 
-  /** Resolves when no request is under way; what rests is not woken any more. */
-  async stop(): Promise<void> {
+  /**
+   * Resolves when no request is under way; what rests is not woken any more.
+   *
+   * @param endWait ends the request that waits at this lessor, and lets it be answered
+   */
+  async stop(endWait: (lessor: Lessor) => void): Promise<void> {
+    const places = this.#anyPlace === undefined ? this.#places : [...this.#places, this.#anyPlace];
+    for (const { lessor, asked } of places) if (asked > 0) endWait(lessor);
     await Promise.all(this.#underWay);
     for (const rest of this.#rests) clearTimeout(rest);
   }

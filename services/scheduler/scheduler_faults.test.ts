@@ -235,6 +235,28 @@ describe("a scheduler that was ended", () => {
     expect((await test.get(id)).executions).toMatchObject([{ attemptNumber: 1 }]);
   });
 
+  it("in peace gives back what was being leased in that moment, and that was no attempt", async () => {
+    const travelled = Promise.withResolvers<void>();
+    const leaseInvocations: typeof test.dispatch.leaseInvocations = async (request, options) => {
+      const answer = await test.dispatch.leaseInvocations(request, options);
+      if (answer.executions?.length === 0) return answer;
+      await travelled.promise;
+      options?.signal?.throwIfAborted(); // what nobody waits for is lost on its way
+      return answer;
+    };
+    const scheduler = await startScheduler({ dispatch: { ...test.dispatch, leaseInvocations } });
+    test.catalog.add("f");
+    const id = await test.start("f");
+    await vi.waitFor(async () => expect(await queueOf("f")).toEqual({ used: 1, queued: 0 }), WAIT);
+    const stopped = scheduler.stop();
+    travelled.resolve();
+    await stopped;
+    expect(await queueOf("f")).toEqual({ used: 0, queued: 1 });
+    (await one(await startScheduler({ schedulerId: scheduler.id }))).return(1);
+    await becomes(test, id, { status: Status.SUCCEEDED, numFailedAttempts: 0 });
+    expect((await test.get(id)).executions).toMatchObject([{ attemptNumber: 1 }]);
+  });
+
   it("in peace has ended its workers and reported all of it", async () => {
     const scheduler = createTestScheduler(test, { spareWorkers: 2 });
     await scheduler.service.start();

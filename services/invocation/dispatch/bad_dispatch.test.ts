@@ -53,8 +53,8 @@ describe("a request of a scheduler", () => {
         expect.stringMatching(/^scheduler_id: .* is not an identifier: "sch-" and 26 characters$/),
       ]);
     }
-    expect(await refused({ maxCount: 0, leaseDurationMs: 4_999 })).toEqual([
-      "max_count: 0 is below 1",
+    expect(await refused({ maxCount: -1, leaseDurationMs: 4_999 })).toEqual([
+      "max_count: -1 is below 0",
       "lease_duration_ms: 4999 is below 5000",
     ]);
     expect(await refused({ maxCount: 1_001, leaseDurationMs: 300_001 })).toEqual([

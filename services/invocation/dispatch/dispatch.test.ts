@@ -70,16 +70,17 @@ describe("leasing", () => {
     expect(names(await test.lease(one, 4, [`${test.catalog.projectId}/f`]))).toEqual(["g", "g", "g"]);
   });
 
+  const ask = (schedulerId: string, maxCount: number) =>
+    test.dispatch.leaseInvocations({
+      schedulerId,
+      maxCount,
+      excludedQueues: [],
+      leaseDurationMs: 30_000,
+      waitMs: 30_000,
+    });
+
   it("ends the request that waits when the same scheduler asks anew", async () => {
     test.catalog.add("f", { maxConcurrency: 10 });
-    const ask = (schedulerId: string, maxCount: number) =>
-      test.dispatch.leaseInvocations({
-        schedulerId,
-        maxCount,
-        excludedQueues: [],
-        leaseDurationMs: 30_000,
-        waitMs: 30_000,
-      });
     const first = ask(one, 1);
     const ofOther = ask(other, 1);
     const second = ask(one, 2);
@@ -89,6 +90,17 @@ describe("leasing", () => {
     const leased = [...(await second).executions, ...(await ofOther).executions] as LeasedExecution[];
     expect(ids).toEqual(expect.arrayContaining(invocationsOf(leased)));
     expect(leased.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it("takes nothing when it is asked for nothing, and ends the request that waits", async () => {
+    test.catalog.add("f");
+    const waiting = ask(one, 1);
+    expect(await ask(one, 0)).toEqual({ executions: [] });
+    const bound = delay(10_000, "it still waits", { ref: false });
+    expect(await Promise.race([waiting, bound])).toEqual({ executions: [] });
+    await test.start("f");
+    expect(await ask(one, 0)).toEqual({ executions: [] });
+    expect(await test.lease(one)).toHaveLength(1);
   });
 
   it("gives what a function cannot use, because it waits out a retry delay, to the others", async () => {

@@ -29,6 +29,7 @@ export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
       const request = parse(leaseRequest, message);
       deps.parked.begin(request);
       try {
+        if (request.maxCount === 0) return { executions: [] };
         return { executions: await leaseOrWait(deps, looks, request, signal, () => turn++) };
       } finally {
         deps.parked.end(request);

@@ -9,7 +9,7 @@ const leaseDurationMs = z.number().int().min(5_000).max(300_000);
 
 export const leaseRequest = z.object({
   schedulerId,
-  maxCount: z.number().int().min(1).max(LIMITS.executionsPerLease),
+  maxCount: z.number().int().min(0).max(LIMITS.executionsPerLease),
   leaseDurationMs,
   excludedQueues: z.array(text(1, 200)).max(1_000),
   waitMs: z.number().int().min(0).max(30_000),
