@@ -70,14 +70,11 @@ describe("leasing", () => {
     expect(names(await test.lease(one, 4, [`${test.catalog.projectId}/f`]))).toEqual(["g", "g", "g"]);
   });
 
-  const ask = (schedulerId: string, maxCount: number) =>
-    test.dispatch.leaseInvocations({
-      schedulerId,
-      maxCount,
-      excludedQueues: [],
-      leaseDurationMs: 30_000,
-      waitMs: 30_000,
-    });
+  const ask = (schedulerId: string, maxCount: number, signal?: AbortSignal) =>
+    test.dispatch.leaseInvocations(
+      { schedulerId, maxCount, excludedQueues: [], leaseDurationMs: 30_000, waitMs: 30_000 },
+      signal && { signal },
+    );
 
   it("ends the request that waits when the same scheduler asks anew", async () => {
     test.catalog.add("f", { maxConcurrency: 10 });
@@ -90,6 +87,18 @@ describe("leasing", () => {
     const leased = [...(await second).executions, ...(await ofOther).executions] as LeasedExecution[];
     expect(ids).toEqual(expect.arrayContaining(invocationsOf(leased)));
     expect(leased.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it("takes nothing for a request that is over, also where there is something by then", async () => {
+    test.catalog.add("f");
+    const over = new AbortController();
+    const waiting = ask(one, 1, over.signal);
+    const starting = test.start("f");
+    over.abort();
+    expect(await waiting).toEqual({ executions: [] });
+    await starting;
+    expect(await ask(one, 1, AbortSignal.abort())).toEqual({ executions: [] });
+    expect(await test.lease(one)).toHaveLength(1);
   });
 
   it("takes nothing when it is asked for nothing, and ends the request that waits", async () => {

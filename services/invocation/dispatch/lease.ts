@@ -56,6 +56,7 @@ async function leaseOrWait(
       if (executions.length > 0) return executions;
     }
     const { leasable, dueMs } = await looks.look(request, round);
+    if (signal.aborted) return []; // nobody would ever know what is leased now
     if (leasable) {
       const executions = await leaseNow(deps, request, nextTurn());
       if (executions.length > 0) return executions;
@@ -64,7 +65,7 @@ async function leaseOrWait(
     if (waitMs <= 0 || signal.aborted) return [];
     const reason = await deps.parked.wait(request, round, waitMs, signal);
     if (typeof reason !== "string") return [...reason];
-    if (reason === "replaced") return [];
+    if (reason === "replaced" || signal.aborted) return [];
     coming = reason === "coming";
   }
 }
