@@ -1,4 +1,4 @@
-import { createChannel, createClient, Metadata } from "nice-grpc";
+import { createChannel, createClient, Metadata, Status } from "nice-grpc";
 import { HealthDefinition } from "nice-grpc-server-health";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import {
@@ -8,7 +8,7 @@ import {
 import { createLogger } from "../log.js";
 import { type Listening, listen } from "./listening.js";
 import type { Caller } from "./principal.js";
-import { createRpcServer } from "./server.js";
+import { createRpcServer, type ServerSettings } from "./server.js";
 
 const SERVING = 1;
 const NOT_SERVING = 2;
@@ -22,7 +22,10 @@ afterEach(async () => {
 type Subscribe = EventServiceImplementation<Caller>["subscribe"];
 
 /** A server with one method. */
-async function openWith(subscribe: Subscribe, settings: { readonly connectionAgeMs?: number } = {}) {
+async function openWith(
+  subscribe: Subscribe,
+  settings: Partial<Pick<ServerSettings, "connectionAgeMs" | "stopping">> = {},
+) {
   const server = createRpcServer({
     log: createLogger("test", "silent"),
     authorities: [async () => ({ kind: "service" })],
@@ -75,6 +78,19 @@ describe("a stream", () => {
     });
     for await (const _ of events.subscribe({ subjects: [] })) continue;
     await vi.waitFor(() => expect(given?.aborted).toBe(true));
+  });
+
+  it("that passes on another service's ends, when its server stops, as one to ask another server for", async () => {
+    const other = await open(); // does not stop
+    const stopping = new AbortController();
+    const { events } = await openWith(
+      (request, { signal }) => other.events.subscribe(request, { signal }) as AsyncGenerator<{ events: [] }>,
+      { stopping: stopping.signal },
+    );
+    const read = async () => {
+      for await (const _ of events.subscribe({ subjects: [] })) stopping.abort();
+    };
+    await expect(read()).rejects.toMatchObject({ code: Status.UNAVAILABLE, details: "the server is stopping" });
   });
 });
 

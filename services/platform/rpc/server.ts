@@ -36,6 +36,9 @@ export interface ServerSettings extends Credentials {
  */
 const CONNECTION_AGE_MS = 12 * 60 * 60 * 1_000;
 
+/** To those whose calls end because the server stops. */
+const AGAIN = { retryAfterMs: 500 };
+
 const SERVER_OPTIONS = {
   "grpc.max_receive_message_length": LIMITS.messageBytes,
   "grpc.max_send_message_length": LIMITS.messageBytes,
@@ -83,10 +86,10 @@ function middleware(settings: ServerSettings, admission: Admission): ServerMiddl
         over.abort();
       }
       credential.lost.throwIfAborted();
-      if (settings.stopping.aborted) throw serverIsStopping({ retryAfterMs: 500 });
+      if (settings.stopping.aborted) throw serverIsStopping(AGAIN);
       return;
     } catch (error) {
-      const answer = toAnswer(error, context, settings.log, call.method.path);
+      const answer = toAnswer(error, context, settings, call.method.path);
       code = answer instanceof ServerError ? answer.code : Status.CANCELLED;
       throw answer;
     } finally {
@@ -122,9 +125,12 @@ function checkMetadataSize(metadata: Metadata): void {
   });
 }
 
-function toAnswer(error: unknown, context: CallContext, log: Logger, method: string): unknown {
+function toAnswer(error: unknown, context: CallContext, { log, stopping }: ServerSettings, method: string): unknown {
   if (error instanceof Refusal) return toServerError(error, context.trailer);
   if (error instanceof ServerError) return error;
   if (context.signal.aborted) return error;
+  // What the stop broke off is for another server.
+  if (stopping.aborted && error instanceof Error && error.name === "AbortError")
+    return toServerError(serverIsStopping(AGAIN), context.trailer);
   return logInternalError(log, method, error);
 }

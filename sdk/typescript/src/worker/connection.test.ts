@@ -1,6 +1,7 @@
 /** The connection of a worker to a scheduler that may stand still. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { SchedulerConnection } from "./connection.js";
+import { fetchBundle } from "./fetch_bundle.js";
 import { Session } from "./session.js";
 import { FakeScheduler } from "./testing/fake_scheduler.js";
 
@@ -83,4 +84,17 @@ test("of a worker that runs nothing waits for its own scheduler, which alone wou
   expect(other.connections).toBe(0);
   await scheduler.start();
   await scheduler.until(() => connection.isReady, "its own again");
+});
+
+test("gets code that a scheduler broke off from the one that it goes on to", async () => {
+  for (const { bundles } of [scheduler, other]) bundles.set("digest", Buffer.from("code"));
+  scheduler.bundlesToBreak = Number.POSITIVE_INFINITY;
+  session.assign("e1", "token-of-e1");
+  connection.open();
+  await scheduler.until(() => connection.isReady, "the connection");
+  const fetched = fetchBundle(() => connection.url, "token", "digest");
+  await vi.waitFor(() => expect(scheduler.authorizations).toHaveLength(1));
+  scheduler.stop();
+  expect((await fetched).toString()).toBe("code");
+  expect(connection.url).toBe(other.url);
 });
