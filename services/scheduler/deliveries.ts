@@ -93,13 +93,13 @@ export class Deliveries {
 
   #sayExecution(run: Run, worker: PooledWorker): void {
     if (run.ended) return;
-    if (worker.session !== undefined) run.wasSent = true;
     const { executionId, invocationId } = run.ref;
     const { attemptNumber, arguments: args, parentInvocationId, executionToken } = run.leased;
-    worker.session?.send({
+    const isSent = worker.session?.send({
       $case: "assign",
       value: { executionId, invocationId, attemptNumber, arguments: args, parentInvocationId, executionToken },
     });
+    if (isSent) run.wasSent = true;
     if (run.interrupt === undefined) return;
     // Said before, it meant nothing to the worker.
     worker.session?.send({ $case: "interrupt", value: { executionId, reason: run.interrupt.reason } });

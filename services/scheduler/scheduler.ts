@@ -116,6 +116,9 @@ export class Scheduler {
     await Promise.all([this.leases.stop(), this.#imageSweeper?.stop()]);
     // Then they are somewhere, and go on elsewhere.
     await Promise.race([this.pool.begun(), delay(STARTS_MS, undefined, { ref: false })]);
+    for (const run of this.runs.values()) {
+      if (run.workerId !== undefined && !run.wasSent && !run.ended) this.placeAgain(run); // its worker was told nothing
+    }
     this.takeover?.handOver();
     for (const worker of this.pool.workers.values()) this.pool.stop(worker);
     await this.settings.runtime.close();

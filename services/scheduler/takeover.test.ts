@@ -276,6 +276,27 @@ describe("a scheduler that stands still past its lease", () => {
   });
 });
 
+describe("a scheduler that is stopped", () => {
+  it("gives back what it had placed in a worker and not told it, and that was no attempt", async () => {
+    const client = cluster.invocations.catalog.client();
+    const catalog = { ...client, getCode: () => new Promise<never>(() => {}) };
+    const one = await cluster.open({ catalog, spareWorkers: 1 });
+    cluster.invocations.catalog.add("f");
+    await vi.waitFor(() => expect([...cluster.engine.workers.values()]).toHaveLength(1), WAIT);
+    const id = await cluster.invocations.start("f");
+    await vi.waitFor(async () => {
+      const { workers } = await one.service.operators.listWorkers({}, {} as never);
+      expect(workers?.flatMap(({ executionIds }) => executionIds)).toHaveLength(1);
+    }, WAIT);
+    await one.stop();
+    await holds(one.id, []);
+    await cluster.open();
+    const [execution] = await running(1);
+    execution?.return(1);
+    await succeedOnce([id]);
+  });
+});
+
 describe("a worker that comes with what is not current any more", () => {
   it("is not taken over", async () => {
     const one = await cluster.open();

@@ -30,10 +30,12 @@ export class WorkerSession {
     this.send({ $case: "bind", value: bind });
   }
 
-  send(command: NonNullable<WorkerCommand["command"]>): void {
-    if (this.#closed) return;
+  /** Answers whether it is sent: what is said before the stream ends goes out, unless the connection breaks. */
+  send(command: NonNullable<WorkerCommand["command"]>): boolean {
+    if (this.#closed) return false;
     this.#commands.push({ command });
     this.#wake?.();
+    return true;
   }
 
   /** Tells that the end of an execution is stored: at once, or with the next command or soon. */
@@ -86,6 +88,8 @@ export class WorkerSession {
         yield { commands: this.#take() };
       }
       if (this.#failure !== undefined) throw this.#failure;
+      // The worker takes what it was told along to another scheduler, which knows of it from the worker alone.
+      if (this.#commands.length > 0) yield { commands: this.#take() };
     } finally {
       signal.removeEventListener("abort", abort);
     }
