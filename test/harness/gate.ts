@@ -90,9 +90,8 @@ export class Gates {
   readonly #places: Place[] = [];
   readonly #sockets = new Set<Socket>();
 
-  /** Opens a server for one test file. */
-  static async open(): Promise<Gates> {
-    const host = inject("gateHost") ?? "127.0.0.1";
+  /** Opens a server for one test file. `host`: an address of this machine that workers reach. */
+  static async open(host = inject("gateHost") ?? "127.0.0.1"): Promise<Gates> {
     const server = createServer().listen(0, host);
     await once(server, "listening");
     const address = server.address();
