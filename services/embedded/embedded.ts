@@ -30,7 +30,7 @@ import { ProcessRuntime } from "../scheduler/runtime/process.js";
 import type { Runtime } from "../scheduler/runtime/runtime.js";
 import { DEFAULT_MAX_WORKERS, DEFAULT_SPARE_WORKERS } from "../scheduler/scheduler_settings.js";
 import { createSchedulerService } from "../scheduler/service.js";
-import { WorkerTokens } from "../scheduler/worker_token.js";
+import { WorkerTokens } from "../scheduler/workers/worker_token.js";
 import { tellActivity } from "./activity.js";
 import { PUBLIC_SERVICES, stableSecrets } from "./settings.js";
 

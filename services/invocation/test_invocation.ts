@@ -13,7 +13,7 @@ import {
 import type { TeardownServiceClient } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
 import type { CatalogServiceClient, FunctionRef } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { type FunctionOptions, FunctionSpec } from "../../gen/multinode/registry/v1/function.pb.js";
-import { encode, encodeArguments } from "../../sdk/typescript/src/codec.js";
+import { encode, encodeArguments } from "../../sdk/typescript/src/values/codec.js";
 import { openTestDatabase } from "../../test/harness/test_database.js";
 import { MemoryBus } from "../platform/bus/memory.js";
 import type { Clock } from "../platform/clock.js";

@@ -18,7 +18,7 @@ import { writeWholeFile } from "../platform/store/whole_file.js";
 import { openRuntime, RUNTIME_SETTINGS } from "./runtime/runtime_settings.js";
 import { WORKER_COUNT_SETTINGS } from "./scheduler_settings.js";
 import { createSchedulerService } from "./service.js";
-import { WorkerTokens } from "./worker_token.js";
+import { WorkerTokens } from "./workers/worker_token.js";
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be a URL such as "http://127.0.0.1:7400"' });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type FunctionShape, type Plan, plan, type Situation, type WaitingView, type WorkerView } from "./plan.js";
-import { ANY_SIZE, STANDARD_IMAGE } from "./worker_kind.js";
+import { ANY_SIZE, STANDARD_IMAGE } from "./workers/worker_kind.js";
 
 const FRESH: FunctionShape = {
   key: "v/fresh",

@@ -10,7 +10,7 @@
  * P4. Nothing that waits gives way to a worker that is only to be kept warm, and warm workers do not replace each other.
  * P5. Spares are kept of one kind only. Of another one a worker is started for what needs it.
  */
-import { SPARE, type WorkerKind, WorkerKinds } from "./worker_kind.js";
+import { SPARE, type WorkerKind, WorkerKinds } from "./workers/worker_kind.js";
 
 export interface FunctionShape extends WorkerKind {
   /** "versionId/functionName". */

@@ -9,7 +9,7 @@ import {
   type WaitingView,
   type WorkerView,
 } from "./plan.js";
-import { ANY_SIZE, STANDARD_IMAGE } from "./worker_kind.js";
+import { ANY_SIZE, STANDARD_IMAGE } from "./workers/worker_kind.js";
 
 type Worker = { -readonly [K in keyof WorkerView]: WorkerView[K] };
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { LeasedExecution } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { neverBegan, newRun, unplace } from "./run.js";
-import type { PooledWorker } from "./worker_pool.js";
+import type { PooledWorker } from "./workers/worker_pool.js";
 
 const EXIT = { workerId: "wrk-1", description: "exited with code 1", outOfMemory: false };
 const leaving = { isLeaving: true, taken: Number.POSITIVE_INFINITY, running: new Set() } as unknown as PooledWorker;

@@ -7,11 +7,11 @@ import {
   type LeasedExecution,
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import type { Lessor } from "./lessors.js";
+import type { Lessor } from "./leases/lessors.js";
 import type { FunctionShape } from "./plan.js";
 import type { WorkerExit } from "./runtime/runtime.js";
-import { STANDARD_IMAGE, sizeOf } from "./worker_kind.js";
-import type { PoolExit, PooledWorker } from "./worker_pool.js";
+import { STANDARD_IMAGE, sizeOf } from "./workers/worker_kind.js";
+import type { PoolExit, PooledWorker } from "./workers/worker_pool.js";
 
 /** What loses worker after worker without having begun is to blame itself. */
 const MOST_TIMES_PLACED_AGAIN = 2;

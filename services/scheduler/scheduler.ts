@@ -9,23 +9,23 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { ExecutionEnded, Interruption } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
-import { Deliveries } from "./deliveries.js";
-import { ImageBuilds } from "./image_builds.js";
-import { ImageSweeper } from "./image_sweeper.js";
-import { LeaseLoop } from "./lease_loop.js";
+import { ImageBuilds } from "./images/image_builds.js";
+import { ImageSweeper } from "./images/image_sweeper.js";
+import { LeaseLoop } from "./leases/lease_loop.js";
+import { Reporters } from "./leases/reporter.js";
+import { Takeover } from "./leases/takeover.js";
 import { type FunctionShape, type Plan, plan, type StandingFunction } from "./plan.js";
-import { Provisioner } from "./provisioner.js";
-import { Reporters } from "./reporter.js";
 import { lossOf, neverBegan, type Run, threw, unplace } from "./run.js";
 import { isShared } from "./runtime/runtime.js";
 import type { SchedulerSettings } from "./scheduler_settings.js";
-import { SilentWorkers } from "./silent_workers.js";
-import { StandingFunctions } from "./standing_functions.js";
-import { Strangers } from "./strangers.js";
-import { Takeover } from "./takeover.js";
-import { ANY_SIZE, sizeOf, type WorkerKind, WorkerKinds } from "./worker_kind.js";
-import { type PoolExit, type PooledWorker, WorkerPool } from "./worker_pool.js";
-import { WorkerTraffic } from "./worker_traffic.js";
+import { Deliveries } from "./workers/deliveries.js";
+import { Provisioner } from "./workers/provisioner.js";
+import { SilentWorkers } from "./workers/silent_workers.js";
+import { StandingFunctions } from "./workers/standing_functions.js";
+import { Strangers } from "./workers/strangers.js";
+import { ANY_SIZE, sizeOf, type WorkerKind, WorkerKinds } from "./workers/worker_kind.js";
+import { type PoolExit, type PooledWorker, WorkerPool } from "./workers/worker_pool.js";
+import { WorkerTraffic } from "./workers/worker_traffic.js";
 
 const STRANGERS_INTERVAL_MS = 10_000;
 /** How long `stop` waits for workers that are being started. */

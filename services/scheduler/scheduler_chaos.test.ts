@@ -1,7 +1,7 @@
 /** Two schedulers on one store, with workers that die, connections that break and answers that are lost, at random. */
 import { expect, it, vi } from "vitest";
 import { Outcome, Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
-import { decode } from "../../sdk/typescript/src/codec.js";
+import { decode } from "../../sdk/typescript/src/values/codec.js";
 import { Random } from "../../test/chaos/random.js";
 import { openTestInvocations } from "../invocation/test_invocation.js";
 import { Refusal } from "../platform/errors.js";

@@ -5,9 +5,9 @@ import type { Bus } from "../platform/bus/bus.js";
 import { wholeNumber } from "../platform/config.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
-import type { Lessor } from "./lessors.js";
+import type { Lessor } from "./leases/lessors.js";
 import type { Runtime } from "./runtime/runtime.js";
-import type { WorkerTokens } from "./worker_token.js";
+import type { WorkerTokens } from "./workers/worker_token.js";
 
 export const DEFAULT_MAX_WORKERS = 64;
 export const DEFAULT_SPARE_WORKERS = 2;

@@ -9,7 +9,7 @@ import type { Caller } from "../platform/rpc/principal.js";
 import { digestField, idField, parse } from "../platform/rpc/validation.js";
 import { Scheduler } from "./scheduler.js";
 import type { SchedulerSettings } from "./scheduler_settings.js";
-import type { PooledWorker } from "./worker_pool.js";
+import type { PooledWorker } from "./workers/worker_pool.js";
 
 export interface SchedulerService {
   readonly workers: WorkerServiceImplementation<Caller>;

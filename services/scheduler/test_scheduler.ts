@@ -10,7 +10,7 @@ import { type FakeExecution, FakeRuntime } from "./runtime/fake.js";
 import type { FakeImages } from "./runtime/fake_images.js";
 import type { SchedulerSettings } from "./scheduler_settings.js";
 import { createSchedulerService, type SchedulerService } from "./service.js";
-import { WorkerTokens } from "./worker_token.js";
+import { WorkerTokens } from "./workers/worker_token.js";
 
 export const TOKENS = new WorkerTokens(new Uint8Array(32).fill(7));
 

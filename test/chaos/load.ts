@@ -1,6 +1,6 @@
 /** The client's side: starts, cancels, waits and looks, and writes down what it is told. */
 import { setTimeout as delay } from "node:timers/promises";
-import type { MultinodeClient } from "../../sdk/typescript/src/client.js";
+import type { MultinodeClient } from "../../sdk/typescript/src/client/client.js";
 import { type DeployedFunction, getDeployedFunction } from "../../sdk/typescript/src/deployed.js";
 import {
   InvocationDoesNotExist,

@@ -1,7 +1,7 @@
 /** Loads that go on for ever, in a client and a server that must not grow with them. */
 import { setTimeout as delay } from "node:timers/promises";
 import { WatchDetail, WatchUntil } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
-import { MultinodeClient } from "../../sdk/typescript/src/client.js";
+import { MultinodeClient } from "../../sdk/typescript/src/client/client.js";
 import type { DeployedProject, TargetAddress } from "../harness/connected_target.js";
 
 /** Runs for so long; answers what it did, for people. */

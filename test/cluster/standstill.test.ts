@@ -4,7 +4,7 @@
  * that stands still is in chaos/limits.ts.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { MultinodeClient } from "../../sdk/typescript/src/client.js";
+import { MultinodeClient } from "../../sdk/typescript/src/client/client.js";
 import { getDeployedFunction } from "../../sdk/typescript/src/index.js";
 import { ClusterContainers } from "../harness/cluster_containers.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";

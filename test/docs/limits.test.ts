@@ -1,7 +1,7 @@
 /** The tables of limits and options say what the code says. */
 import { expect, test } from "vitest";
+import { parseDurationMs, parseSizeBytes } from "../../sdk/typescript/src/definition/units.js";
 import { LIMITS, OPTION_LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import { parseDurationMs, parseSizeBytes } from "../../sdk/typescript/src/units.js";
 import { readDocument } from "./documents.js";
 import { tableRows } from "./tables.js";
 

@@ -2,7 +2,7 @@
 import { describe, expect, it, test } from "vitest";
 import { InvocationServiceDefinition } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { ApiKeyRole } from "../../gen/multinode/registry/v1/api_key_role.pb.js";
-import { MultinodeClient } from "../../sdk/typescript/src/client.js";
+import { MultinodeClient } from "../../sdk/typescript/src/client/client.js";
 import { getDeployedFunction } from "../../sdk/typescript/src/index.js";
 import { bearer, type RawMethod, type RawService, summary } from "../harness/raw_call.js";
 import type { DeployedProject } from "../harness/target.js";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { MultinodeClient } from "../../sdk/typescript/src/client.js";
+import { MultinodeClient } from "../../sdk/typescript/src/client/client.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { connectTarget, type DeployedProject, type Target } from "../harness/connected_target.js";
 import type { RunningTarget } from "../harness/running_target.js";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CreateVersionRequest, ProjectPolicy } from "../../gen/multinode/registry/v1/registry_service.pb.js";
-import { MultinodeClient } from "../../sdk/typescript/src/client.js";
+import { MultinodeClient } from "../../sdk/typescript/src/client/client.js";
 import { ERROR_CLASSES } from "../../sdk/typescript/src/errors.js";
 import { Multinode, MultinodeError } from "../../sdk/typescript/src/index.js";
 import type { Reason } from "../../sdk/typescript/src/protocol/reasons.js";

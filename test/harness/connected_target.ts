@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { bundleProject, type ProjectBundle } from "../../sdk/typescript/src/bundle/bundle_project.js";
 import { type ProjectDemand, uploadVersion } from "../../sdk/typescript/src/cli/upload.js";
-import { MultinodeClient } from "../../sdk/typescript/src/client.js";
+import { MultinodeClient } from "../../sdk/typescript/src/client/client.js";
 import { type DeployedFunction, getDeployedFunction } from "../../sdk/typescript/src/deployed.js";
 import * as sdk from "../../sdk/typescript/src/index.js";
 import { repositoryFile } from "./repository.js";

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
-import { MultinodeClient } from "./client.js";
-import { type RunningExecution, runInContext } from "./context.js";
+import { MultinodeClient } from "./client/client.js";
+import { type RunningExecution, runInContext } from "./definition/context.js";
+import { discover } from "./definition/discover.js";
+import { Multinode } from "./definition/multinode.js";
 import { type DeployedFunction, getDeployedFunction } from "./deployed.js";
-import { discover } from "./discover.js";
 import {
   CredentialsMissingError,
   FunctionInputSizeLimitExceeded,
@@ -12,7 +13,6 @@ import {
 } from "./errors.js";
 import type { FunctionHandle, OnlyArgument } from "./function_handle.js";
 import type { Invocation } from "./invocation.js";
-import { Multinode } from "./multinode.js";
 import { FakeServer } from "./testing/fake_server.js";
 import type * as tasks from "./testing/tasks_main.js";
 

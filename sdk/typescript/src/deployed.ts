@@ -1,13 +1,14 @@
 /** Functions of a project that was deployed, as an application calls them. */
-import { currentExecution } from "./context.js";
-import { resolveCredentials } from "./credentials.js";
-import type { FinalResultOf, ResultOf } from "./function.js";
+
+import { resolveCredentials } from "./client/credentials.js";
+import type { InvocationClient } from "./client/invocation_client.js";
+import { sharedClient } from "./client/shared_clients.js";
+import { currentExecution } from "./definition/context.js";
+import type { FinalResultOf, ResultOf } from "./definition/function.js";
+import { OptionCheck } from "./definition/option_check.js";
 import { FunctionHandle } from "./function_handle.js";
 import type { Invocation } from "./invocation.js";
-import type { InvocationClient } from "./invocation_client.js";
-import { OptionCheck } from "./option_check.js";
 import { FUNCTION_NAME_RULE, isFunctionName, isProjectName, PROJECT_NAME_RULE } from "./protocol/names.js";
-import { sharedClient } from "./shared_clients.js";
 
 export interface DeployedFunctionOptions {
   readonly projectName: string;

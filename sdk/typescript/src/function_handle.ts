@@ -12,20 +12,20 @@ import {
   type InvocationOptions,
   type ListOptions,
   type WatchOptions,
-} from "./call_options.js";
+} from "./client/call_options.js";
+import type { InvocationClient, StartRequest } from "./client/invocation_client.js";
+import { resultOf } from "./client/invocation_result.js";
+import { type MapOptions, mapInvocations } from "./client/map_invocations.js";
+import { parseDurationMs } from "./definition/units.js";
+import { FunctionInputSizeLimitExceeded, type MultinodeError } from "./errors.js";
+import type { Invocation, InvocationIdsList } from "./invocation.js";
 import {
   checkPayloadSize,
   type EncodedArguments,
   encodeArguments,
   PayloadSizeLimitExceeded,
   payloadSizeBytes,
-} from "./codec.js";
-import { FunctionInputSizeLimitExceeded, type MultinodeError } from "./errors.js";
-import type { Invocation, InvocationIdsList } from "./invocation.js";
-import type { InvocationClient, StartRequest } from "./invocation_client.js";
-import { resultOf } from "./invocation_result.js";
-import { type MapOptions, mapInvocations } from "./map_invocations.js";
-import { parseDurationMs } from "./units.js";
+} from "./values/codec.js";
 
 /** Where the calls of a function go. */
 export interface FunctionTarget {

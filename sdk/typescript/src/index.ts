@@ -1,14 +1,25 @@
 /** The public entry of the package `multinode`. */
-export type { AwaitOptions, CallOptions, InvocationOptions, ListOptions, WatchOptions } from "./call_options.js";
-export { PayloadIsInvalidError, ValueIsUnsupportedError } from "./codec_errors.js";
-export { type ExecutionContext, getContext, type Logger } from "./context.js";
+export type { AwaitOptions, CallOptions, InvocationOptions, ListOptions, WatchOptions } from "./client/call_options.js";
+export type { InvocationClient } from "./client/invocation_client.js";
+export type { MapOptions } from "./client/map_invocations.js";
+export { type OpenClientOptions, openClient } from "./client/open_client.js";
+export { type ExecutionContext, getContext, type Logger } from "./definition/context.js";
+export {
+  DefinedFunction,
+  type FinalResultOf,
+  type Handler,
+  isDefinedFunction,
+  type ResultOf,
+} from "./definition/function.js";
+export { isMultinode, Multinode } from "./definition/multinode.js";
+export type { FunctionOptions, RetryDelay } from "./definition/options.js";
+export type { Duration, Size } from "./definition/units.js";
 export {
   type DeployedFunction,
   type DeployedFunctionOptions,
   getDeployedFunction,
 } from "./deployed.js";
 export * from "./errors.js";
-export { DefinedFunction, type FinalResultOf, type Handler, isDefinedFunction, type ResultOf } from "./function.js";
 export { FunctionHandle, type OnlyArgument } from "./function_handle.js";
 export type {
   Execution,
@@ -18,9 +29,4 @@ export type {
   InvocationIdsList,
   InvocationStatus,
 } from "./invocation.js";
-export type { InvocationClient } from "./invocation_client.js";
-export type { MapOptions } from "./map_invocations.js";
-export { isMultinode, Multinode } from "./multinode.js";
-export { type OpenClientOptions, openClient } from "./open_client.js";
-export type { FunctionOptions, RetryDelay } from "./options.js";
-export type { Duration, Size } from "./units.js";
+export { PayloadIsInvalidError, ValueIsUnsupportedError } from "./values/codec_errors.js";

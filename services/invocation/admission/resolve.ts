@@ -1,7 +1,7 @@
 /** Finds the functions that are to be started, and checks the inputs against their schemas. */
 
 import type { ResolvedFunction } from "../../../gen/multinode/registry/v1/catalog_service.pb.js";
-import { decodeArguments } from "../../../sdk/typescript/src/codec.js";
+import { decodeArguments } from "../../../sdk/typescript/src/values/codec.js";
 import { Refusal } from "../../platform/errors.js";
 import type { Principal } from "../../platform/rpc/principal.js";
 import type { InvocationDeps } from "../deps.js";

@@ -1,8 +1,8 @@
 /** A report of the wire as an event of the state machine, its values checked. */
 import type { ExecutionEnded, ExecutionReport } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { Payload } from "../../../gen/multinode/type/v1/payload.pb.js";
-import { decode } from "../../../sdk/typescript/src/codec.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { decode } from "../../../sdk/typescript/src/values/codec.js";
 import { outputSizeError } from "../../platform/output_size.js";
 import { violationsOf } from "../admission/schema_check.js";
 import type { LifeEvent } from "../domain/transitions.js";

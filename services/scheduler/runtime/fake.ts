@@ -9,7 +9,7 @@ import type {
   WorkerCommand,
   WorkerEvent,
 } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
-import { encode } from "../../../sdk/typescript/src/codec.js";
+import { encode } from "../../../sdk/typescript/src/values/codec.js";
 import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
 import { Session } from "../../../sdk/typescript/src/worker/session.js";
 import type { FakeImages } from "./fake_images.js";

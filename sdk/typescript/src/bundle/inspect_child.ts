@@ -2,7 +2,7 @@
 import { writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { inspect } from "node:util";
-import { discover } from "../discover.js";
+import { discover } from "../definition/discover.js";
 import * as sdk from "../index.js";
 import { type InspectReport, REPORT_FD, type ReportedError } from "./inspect_report.js";
 import { SDK_GLOBAL } from "./sdk_module.js";

@@ -1,4 +1,4 @@
-import type { MultinodeClient } from "../client.js";
+import type { MultinodeClient } from "../client/client.js";
 import type { Io } from "./io.js";
 
 /** What every command is given. */

@@ -1,9 +1,9 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { LogLine } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
-import type { MultinodeClient } from "../client.js";
+import type { MultinodeClient } from "../client/client.js";
+import { silence } from "../client/silence.js";
 import { Unavailable } from "../errors.js";
 import { LIMITS } from "../protocol/limits.js";
-import { silence } from "../silence.js";
 
 export interface LogTarget {
   readonly projectName: string;

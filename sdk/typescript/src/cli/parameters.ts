@@ -1,5 +1,6 @@
 /** Options that several commands share, and what their values must look like. */
 import { Argument, InvalidArgumentError, Option } from "commander";
+import { DURATION_RULE, parseDurationMs } from "../definition/units.js";
 import {
   FUNCTION_NAME_RULE,
   type IdPrefix,
@@ -9,7 +10,6 @@ import {
   isProjectName,
   PROJECT_NAME_RULE,
 } from "../protocol/names.js";
-import { DURATION_RULE, parseDurationMs } from "../units.js";
 
 export function projectNameOption(description = "the project"): Option {
   return new Option("-p, --project-name <name>", description).argParser((value) => {

@@ -7,7 +7,7 @@ import {
 } from "../../../../gen/multinode/registry/v1/registry_service.pb.js";
 import type { Archive } from "../bundle/archive.js";
 import type { ProjectBundle } from "../bundle/bundle_project.js";
-import type { MultinodeClient } from "../client.js";
+import type { MultinodeClient } from "../client/client.js";
 import { BundleDoesNotExist, ProjectAlreadyExists, ProjectDoesNotExist } from "../errors.js";
 import { LIMITS } from "../protocol/limits.js";
 

@@ -1,5 +1,5 @@
+import type { InvocationClient, WatchUntil } from "../client/invocation_client.js";
 import { type Invocation, isFinishedStatus } from "../invocation.js";
-import type { InvocationClient, WatchUntil } from "../invocation_client.js";
 import { QuietFailure } from "./command_error.js";
 import type { Io } from "./io.js";
 import { formatClockMs, formatDuration, harmless } from "./output/format.js";

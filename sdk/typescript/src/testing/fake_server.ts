@@ -15,9 +15,9 @@ import {
   type WatchTarget,
   WatchUntil,
 } from "../../../../gen/multinode/invocation/v1/invocation_service.pb.js";
-import { decodeArguments, encode } from "../codec.js";
 import { isId } from "../protocol/names.js";
 import { ERROR_DOMAIN, REASON_STATUS, type Reason } from "../protocol/reasons.js";
+import { decodeArguments, encode } from "../values/codec.js";
 
 const FINISHED: ReadonlySet<Status> = new Set([Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT]);
 

@@ -1,5 +1,5 @@
-import { encodeArguments } from "../codec.js";
-import type { StartRequest } from "../invocation_client.js";
+import type { StartRequest } from "../client/invocation_client.js";
+import { encodeArguments } from "../values/codec.js";
 
 export function startRequest(...args: unknown[]): StartRequest {
   return {

@@ -1,5 +1,5 @@
 /** A main of a project, for tests that need the types of its functions. */
-import { Multinode } from "../multinode.js";
+import { Multinode } from "../definition/multinode.js";
 
 // Code that runs when this module is loaded: an application that imports only types must not run it.
 const loads = globalThis as { [key: symbol]: number | undefined };

@@ -1,7 +1,7 @@
-import { isGenerator } from "../call_local.js";
-import { checkPayloadSize, decodeArguments, encodeText, type TextPayload } from "../codec.js";
-import { type RunningExecution, runInContext } from "../context.js";
-import type { DefinedFunction } from "../function.js";
+import { isGenerator } from "../definition/call_local.js";
+import { type RunningExecution, runInContext } from "../definition/context.js";
+import type { DefinedFunction } from "../definition/function.js";
+import { checkPayloadSize, decodeArguments, encodeText, type TextPayload } from "../values/codec.js";
 import { errorText, stackText } from "./error_text.js";
 import { ExecutionLog } from "./execution_log.js";
 import { interruptionError } from "./interruption.js";

@@ -1,6 +1,6 @@
 import { StringDecoder } from "node:string_decoder";
 import { type LogLine, LogStream } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
-import type { Logger } from "../context.js";
+import type { Logger } from "../definition/context.js";
 import { LIMITS } from "../protocol/limits.js";
 import { cutText } from "./error_text.js";
 

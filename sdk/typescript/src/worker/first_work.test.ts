@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { createArchive } from "../bundle/archive.js";
-import { encodeArguments } from "../codec.js";
+import { encodeArguments } from "../values/codec.js";
 import type { FirstWork } from "./first_work.js";
 import { posted } from "./messages.js";
 import { EXAMPLE_MAIN } from "./testing/example_main.js";

@@ -2,9 +2,9 @@ import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { SDK_GLOBAL } from "../bundle/sdk_module.js";
-import { discover } from "../discover.js";
+import { discover } from "../definition/discover.js";
+import type { DefinedFunction } from "../definition/function.js";
 import { DefinitionError } from "../errors.js";
-import type { DefinedFunction } from "../function.js";
 import * as sdk from "../index.js";
 
 /** The module of a bundle that exports the functions. */

@@ -7,8 +7,8 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { LogLine } from "../../../../gen/multinode/invocation/v1/log_service.pb.js";
-import type { EncodedArguments, TextPayload, WirePayload } from "../codec.js";
 import { JSON_CONTENT_TYPE } from "../protocol/names.js";
+import type { EncodedArguments, TextPayload, WirePayload } from "../values/codec.js";
 
 export type InterruptKind = "cancelled" | "timedOut";
 

@@ -1,7 +1,7 @@
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
-import { currentExecution } from "../context.js";
+import { currentExecution } from "../definition/context.js";
+import type { DefinedFunction } from "../definition/function.js";
 import { MultinodeError } from "../errors.js";
-import type { DefinedFunction } from "../function.js";
 import { LIMITS } from "../protocol/limits.js";
 import { collectGarbage } from "./collect_garbage.js";
 import { Execution, type ExecutionHost, type ExecutionSettings } from "./execution.js";

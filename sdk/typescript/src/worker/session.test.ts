@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { WorkerEvent } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
-import { encode } from "../codec.js";
+import { encode } from "../values/codec.js";
 import { Session } from "./session.js";
 
 const returned = { kind: "returned", value: undefined } as const;

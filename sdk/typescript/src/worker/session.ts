@@ -1,6 +1,6 @@
 import type { WorkerEvent, WorkerExecutionEnded } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
-import type { TextPayload } from "../codec.js";
+import type { TextPayload } from "../values/codec.js";
 import { type Outcome, received } from "./messages.js";
 
 const LEAVING: WorkerEvent = { event: { $case: "leaving", value: {} } };

@@ -11,8 +11,8 @@ import type {
   WorkerWelcome,
 } from "../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import type { Payload } from "../../../../gen/multinode/type/v1/payload.pb.js";
-import type { TextPayload } from "../codec.js";
 import { LIMITS, OPTION_LIMITS } from "../protocol/limits.js";
+import type { TextPayload } from "../values/codec.js";
 import type { BootConfig } from "./boot_config.js";
 import { CodeSource } from "./code_source.js";
 import { collectGarbage } from "./collect_garbage.js";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { MultinodeClient } from "../../client.js";
+import type { MultinodeClient } from "../../client/client.js";
 import { UsageError } from "../command_error.js";
 import type { CommandContext } from "../context.js";
 import { formatTime } from "../output/format.js";

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { loginFilePath, readLoginFile, writeLoginFile } from "../../credentials.js";
+import { loginFilePath, readLoginFile, writeLoginFile } from "../../client/credentials.js";
 import { UsageError } from "../command_error.js";
 import { connectWith } from "../connect.js";
 import type { CommandContext } from "../context.js";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { loginFilePath, removeLoginFile } from "../../credentials.js";
+import { loginFilePath, removeLoginFile } from "../../client/credentials.js";
 import type { CommandContext } from "../context.js";
 import { writeLines } from "../output/write.js";
 

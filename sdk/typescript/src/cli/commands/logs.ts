@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { LogLine } from "../../../../../gen/multinode/invocation/v1/log_service.pb.js";
-import type { MultinodeClient } from "../../client.js";
+import type { MultinodeClient } from "../../client/client.js";
 import type { CommandContext } from "../context.js";
 import { followLogs, type LogTarget } from "../follow_logs.js";
 import type { Io } from "../io.js";

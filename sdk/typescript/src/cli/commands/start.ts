@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import { encodeArguments, PayloadSizeLimitExceeded } from "../../codec.js";
 import { LIMITS } from "../../protocol/limits.js";
+import { encodeArguments, PayloadSizeLimitExceeded } from "../../values/codec.js";
 import { CommandError, UsageError } from "../command_error.js";
 import type { CommandContext } from "../context.js";
 import { writeJsonLine, writeLines } from "../output/write.js";

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Command } from "commander";
-import type { MultinodeClient } from "../../client.js";
+import type { MultinodeClient } from "../../client/client.js";
 import { ProjectDoesNotExist } from "../../errors.js";
 import { LIMITS } from "../../protocol/limits.js";
 import type { CommandContext } from "../context.js";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { EmbeddedOptions } from "../../../../../services/embedded/embedded.js";
 import { holdDataFolder } from "../../../../../services/platform/store/data_folder.js";
-import { writeLoginFile } from "../../credentials.js";
+import { writeLoginFile } from "../../client/credentials.js";
 import { runCommand } from "../testing/test_io.js";
 import type { StartServer } from "./up.js";
 

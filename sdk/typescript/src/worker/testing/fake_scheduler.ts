@@ -13,7 +13,7 @@ import {
   type WorkerExecutionEnded,
   WorkerServiceDefinition,
 } from "../../../../../gen/multinode/scheduler/v1/worker_service.pb.js";
-import { decode, encodeArguments } from "../../codec.js";
+import { decode, encodeArguments } from "../../values/codec.js";
 
 type Command = NonNullable<WorkerCommand["command"]>;
 type Event = NonNullable<WorkerEvent["event"]>;

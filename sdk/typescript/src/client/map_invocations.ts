@@ -1,0 +1,268 @@
+/**
+ * `map` and `starmap`: many invocations, a bounded window of them in flight.
+ *
+ * The window counts inputs that were read and whose result was not yielded, so memory is bounded by it, however long the
+ * input is. One small object stands for each input; starts and ends are told to it by the client's batch of starts and its
+ * one watch stream, and the consumer is woken once for all that happened meanwhile.
+ */
+
+import { OptionCheck } from "../definition/option_check.js";
+import { MultinodeError } from "../errors.js";
+import type { Invocation } from "../invocation.js";
+import { LIMITS } from "../protocol/limits.js";
+import { Fifo } from "./fifo.js";
+import { InputReader } from "./input_reader.js";
+import type { InvocationClient, StartRequest, StartSink, WatchHandle, WatchSink } from "./invocation_client.js";
+import { errorOf } from "./invocation_result.js";
+
+export interface MapOptions {
+  /** Most invocations in flight, 1 to 100,000. Default 1,000. */
+  readonly window?: number | undefined;
+  /** Whether results come in the order of the inputs, or as they are ready. Default "input". */
+  readonly order?: "input" | "completed" | undefined;
+  /** Whether an error is thrown, which ends the iteration, or yielded as a value. Default "throw". */
+  readonly errors?: "throw" | "return" | undefined;
+  /** Whether invocations that are still in flight when the iteration ends early are cancelled. Default false. */
+  readonly cancelRest?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const MAP_OPTIONS = [
+  "window",
+  "order",
+  "errors",
+  "cancelRest",
+  "signal",
+] as const satisfies readonly (keyof MapOptions)[];
+
+export interface MapTarget {
+  /** For errors. */
+  readonly method: "map" | "starmap";
+  readonly client: InvocationClient;
+  /** What ends the iteration besides its own signal. Asked when the options have been checked. */
+  signalOf(own: AbortSignal | undefined): AbortSignal | undefined;
+  requestOf(input: unknown, index: number): StartRequest;
+}
+
+const DEFAULT_WINDOW = 1_000;
+/** Cancellations that are on their way at the same time. */
+const CANCELLATIONS_AT_ONCE = 32;
+
+const ANY_INVOCATION = { projectName: "", functionName: "" };
+
+export async function* mapInvocations(
+  target: MapTarget,
+  inputs: Iterable<unknown> | AsyncIterable<unknown>,
+  options: MapOptions,
+): AsyncGenerator<unknown, void, undefined> {
+  checkMap(target.method, inputs, options);
+  const { window = DEFAULT_WINDOW, order = "input", errors = "throw", cancelRest = false } = options;
+  const signal = target.signalOf(options.signal);
+  signal?.throwIfAborted();
+  const run = new MapRun(target, window, order === "input");
+  const onAbort = () => run.wake();
+  signal?.addEventListener("abort", onAbort);
+  const reader = new InputReader(inputs, run);
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      reader.fill();
+      const item = run.take();
+      if (item !== undefined) {
+        if (item.error === undefined) yield item.result;
+        else if (errors === "return") yield item.error;
+        else throw item.error;
+      } else if (reader.isDone && run.isEmpty) {
+        if (reader.failure !== undefined) throw reader.failure.error;
+        return;
+      } else {
+        await run.awake();
+      }
+    }
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    const rest = run.close();
+    await reader.close();
+    if (cancelRest) await cancelAll(target.client, rest);
+  }
+}
+
+function checkMap(method: string, inputs: unknown, options: MapOptions): void {
+  const check = new OptionCheck();
+  // A text can be iterated over too: letter by letter, which nobody means.
+  const isIterable =
+    typeof inputs === "object" && inputs !== null && (Symbol.iterator in inputs || Symbol.asyncIterator in inputs);
+  if (!isIterable) check.violation("inputs", inputs, "must be a list, or another iterable or async iterable");
+  if (check.names("", options, MAP_OPTIONS)) {
+    check.integer("window", options.window, { min: 1, max: LIMITS.watchTargets });
+    check.oneOf("order", options.order, ["input", "completed"]);
+    check.oneOf("errors", options.errors, ["throw", "return"]);
+    check.boolean("cancelRest", options.cancelRest);
+    check.signal("signal", options.signal);
+  }
+  check.throwIfAny(method);
+}
+
+/** One input: what became of it. */
+class MapItem implements StartSink, WatchSink {
+  readonly input: unknown;
+  readonly index: number;
+  isDone = false;
+  /** Whether nobody wants its start any more. */
+  abandoned = false;
+  result: unknown = undefined;
+  error: Error | undefined = undefined;
+  invocationId: string | undefined = undefined;
+  watch: WatchHandle | undefined = undefined;
+  readonly #run: MapRun;
+
+  constructor(run: MapRun, input: unknown, index: number) {
+    this.#run = run;
+    this.input = input;
+    this.index = index;
+  }
+
+  started(invocationId: string): void {
+    this.invocationId = invocationId;
+    if (this.#run.isClosed) this.#run.settled();
+    else this.watch = this.#run.client.follow(invocationId, "end", "finished", this);
+  }
+
+  notStarted(error: Error): void {
+    if (this.#run.isClosed) this.#run.settled();
+    else this.#finish(undefined, error);
+  }
+
+  changed(invocation: Invocation): void {
+    this.#finish(invocation.result, errorOf(invocation));
+  }
+
+  unwatchable(error: Error): void {
+    this.#finish(undefined, error);
+  }
+
+  #finish(result: unknown, error: Error | undefined): void {
+    this.result = result;
+    if (error !== undefined) this.error = namingInput(error, this.input, this.index);
+    this.isDone = true;
+    this.#run.finished(this);
+  }
+}
+
+/** All inputs in flight. */
+class MapRun {
+  readonly client: InvocationClient;
+  isClosed = false;
+  readonly #target: MapTarget;
+  readonly #window: number;
+  readonly #inInputOrder: boolean;
+  /** In input order: every item in flight. As completed: the finished ones, and `#open` holds the rest. */
+  readonly #queue = new Fifo<MapItem>();
+  readonly #open = new Set<MapItem>();
+  #outstanding = 0;
+  #wake: (() => void) | undefined;
+  #nextIndex = 0;
+  #unsettled = 0;
+  #allSettled: (() => void) | undefined;
+
+  constructor(target: MapTarget, window: number, inInputOrder: boolean) {
+    this.client = target.client;
+    this.#target = target;
+    this.#window = window;
+    this.#inInputOrder = inInputOrder;
+  }
+
+  get isFull(): boolean {
+    return this.#outstanding >= this.#window;
+  }
+
+  get isEmpty(): boolean {
+    return this.#outstanding === 0;
+  }
+
+  add(input: unknown): void {
+    const item = new MapItem(this, input, this.#nextIndex);
+    this.#nextIndex += 1;
+    this.#outstanding += 1;
+    this.#open.add(item);
+    if (this.#inInputOrder) this.#queue.push(item);
+    let request: StartRequest;
+    try {
+      request = this.#target.requestOf(input, item.index);
+    } catch (error) {
+      item.notStarted(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    this.client.enqueueStart(request, item);
+  }
+
+  finished(item: MapItem): void {
+    this.#open.delete(item);
+    if (!this.#inInputOrder) this.#queue.push(item);
+    this.wake();
+  }
+
+  /** The next item to yield, if there is one. */
+  take(): MapItem | undefined {
+    if (this.#queue.peek()?.isDone !== true) return undefined;
+    this.#outstanding -= 1;
+    return this.#queue.shift();
+  }
+
+  /** Resolves when something has happened since the last look. */
+  awake(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  wake(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  /** Lets go of everything in flight. Answers the ids of the invocations, when those being started are known too. */
+  close(): Promise<string[]> {
+    this.isClosed = true;
+    const rest = [...this.#open];
+    for (const item of rest) {
+      item.watch?.close();
+      if (item.invocationId === undefined) {
+        item.abandoned = true;
+        this.#unsettled += 1;
+      }
+    }
+    const ids = () => rest.flatMap((item) => (item.invocationId === undefined ? [] : [item.invocationId]));
+    if (this.#unsettled === 0) return Promise.resolve(ids());
+    return new Promise((resolve) => {
+      this.#allSettled = () => resolve(ids());
+    });
+  }
+
+  settled(): void {
+    this.#unsettled -= 1;
+    if (this.#unsettled === 0) this.#allSettled?.();
+  }
+}
+
+function namingInput(error: Error, input: unknown, index: number): Error {
+  error.message = `input ${index}: ${error.message}`;
+  if (error instanceof MultinodeError) {
+    error.inputIndex = index;
+    error.input = input;
+    return error;
+  }
+  return Object.assign(error, { inputIndex: index, input });
+}
+
+async function cancelAll(client: InvocationClient, rest: Promise<string[]>): Promise<void> {
+  const ids = await rest;
+  const cancelNext = async (): Promise<void> => {
+    for (let id = ids.pop(); id !== undefined; id = ids.pop()) {
+      // One that has ended meanwhile needs no cancellation.
+      await client.cancel(id, ANY_INVOCATION).catch(() => undefined);
+    }
+  };
+  await Promise.all(Array.from({ length: CANCELLATIONS_AT_ONCE }, cancelNext));
+}

@@ -1,0 +1,164 @@
+import { expect, expectTypeOf, test } from "vitest";
+import { z } from "zod";
+import { DefinitionError } from "../errors.js";
+import { getContext } from "./context.js";
+import { discover } from "./discover.js";
+import { type DefinedFunction, isDefinedFunction } from "./function.js";
+import { isMultinode, Multinode } from "./multinode.js";
+
+test("functions are found by the names of their exports", () => {
+  const mn = new Multinode();
+  const resize = mn.function({ cpu: 2, input: z.string() }, async (url) => url.length);
+  const other = mn.function({ name: "renamed" }, () => 1);
+  const found = discover({ mn, resize, other, helper: () => 1, version: 3 });
+  expect([...found.keys()]).toStrictEqual(["resize", "renamed"]);
+  expect(resize.spec).toMatchObject({ functionName: "resize", options: { cpu: 2 }, outputSchema: "" });
+  expect(JSON.parse(resize.spec.inputSchema)).toMatchObject({ type: "array", prefixItems: [{ type: "string" }] });
+  expect(isMultinode(mn) && isDefinedFunction(resize)).toBe(true);
+});
+
+test("main may export the Multinode object twice, or a function under two names", () => {
+  const mn = new Multinode();
+  const one = mn.function(() => 1);
+  expect([...discover({ mn, default: mn, one, same: one }).keys()]).toStrictEqual(["one"]);
+});
+
+test("what a CommonJS main exports is its default", () => {
+  const mn = new Multinode();
+  const one = mn.function(() => 1);
+  expect([...discover({ default: { mn, one } }).keys()]).toStrictEqual(["one"]);
+  expect([...discover({ mn, one, default: { two: 2 } }).keys()]).toStrictEqual(["one"]);
+});
+
+const belongsElsewhere = new Multinode().function(() => 1);
+test.each<[string, () => object, RegExp]>([
+  ["no Multinode object", () => ({ a: 1 }), /exports no Multinode object; add: export const mn/],
+  ["two", () => ({ a: new Multinode(), b: new Multinode() }), /2 Multinode objects \("a" and "b"\)/],
+  ["one of another", () => ({ mn: new Multinode(), belongsElsewhere }), /"belongsElsewhere", which belongs to another/],
+  [
+    "not exported",
+    () => {
+      const mn = new Multinode();
+      mn.function(function hidden() {});
+      return { mn };
+    },
+    /does not export \(hidden\); write: export const <name>/,
+  ],
+  [
+    "duplicate",
+    () => {
+      const mn = new Multinode();
+      return { mn, a: mn.function({ name: "b" }, () => 1), b: mn.function(() => 2) };
+    },
+    /two functions named "b" \("a" and "b"\)/,
+  ],
+  [
+    "a bad name",
+    () => {
+      const mn = new Multinode();
+      return { mn, $run: mn.function(() => 1) };
+    },
+    /the export "\$run" has the name "\$run", which is no function name/,
+  ],
+  [
+    "a default export",
+    () => {
+      const mn = new Multinode();
+      return { mn, default: mn.function(() => 1) };
+    },
+    /exports a function as default/,
+  ],
+])("%s is refused", (_, namespace, message) => {
+  expect(() => discover(namespace())).toThrow(DefinitionError);
+  expect(() => discover(namespace())).toThrow(message);
+});
+
+test("callLocal runs the code here, with a context, and drains a generator", async () => {
+  const mn = new Multinode();
+  const add = mn.function((a: number, b: number) => ({ sum: a + b, name: getContext().functionName }));
+  const count = mn.function(async function* (to: number) {
+    for (let n = 1; n <= to; n += 1) yield n;
+  });
+  const ending = mn.function(function* () {
+    yield 1;
+    return "end";
+  });
+  const checked = mn.function({ input: z.number().default(7) }, (n) => n * 2);
+  discover({ mn, add, count, ending, checked });
+  await expect(add.callLocal(1, 2)).resolves.toStrictEqual({ sum: 3, name: "add" });
+  await expect(count.callLocal(3)).resolves.toBe(3);
+  await expect(ending.callLocal()).resolves.toBe("end");
+  await expect(checked.callLocal()).resolves.toBe(14);
+  expect(() => getContext()).toThrow(/outside of a function/);
+});
+
+test("a generator is one by its methods, whoever made it; other iterators are values", async () => {
+  const mn = new Multinode();
+  const sync = mn.function(function* () {
+    yield 1;
+  });
+  const compiled = mn.function(() => {
+    const steps = [{ value: "last", done: false }, { done: true }];
+    const self = { next: async () => steps.shift(), throw: async () => {}, return: async () => {} };
+    return Object.assign(self, { [Symbol.asyncIterator]: () => self });
+  });
+  const entries = new Map([["a", 1]]);
+  const iterator = mn.function(() => entries.values());
+  await expect(sync.callLocal()).resolves.toBe(1);
+  await expect(compiled.callLocal()).resolves.toBe("last");
+  expect([...((await iterator.callLocal()) as Iterable<unknown>)]).toStrictEqual([1]);
+});
+
+test("the context under callLocal has what is documented, and nothing else", async () => {
+  const keys = new Multinode().function(() => Object.keys(getContext()).sort());
+  await expect(keys.callLocal()).resolves.toStrictEqual([
+    "attemptNumber",
+    "executionId",
+    "functionName",
+    "invocationId",
+    "logger",
+    "parentInvocationId",
+    "projectName",
+    "signal",
+    "versionId",
+  ]);
+});
+
+test("a remote method outside of a running function says what to use", async () => {
+  const mn = new Multinode();
+  const add = mn.function((a: number) => a);
+  await expect(add.start(1)).rejects.toThrow(/getDeployedFunction.*callLocal/);
+  const caller = mn.function(() => add.callRemote(1));
+  await expect(caller.callLocal()).rejects.toThrow(DefinitionError);
+});
+
+test("types follow the handler and the schema", () => {
+  const mn = new Multinode();
+  const plain = mn.function({ cpu: 1 }, async (url: string, width?: number) => `${url} ${width}`);
+  expectTypeOf(plain).toEqualTypeOf<DefinedFunction<[url: string, width?: number | undefined], string>>();
+  const generator = mn.function(async function* (n: number) {
+    yield n;
+    return "done";
+  });
+  expectTypeOf(generator).toEqualTypeOf<DefinedFunction<[n: number], string, number | string>>();
+  const early = mn.function(async function* (n: number) {
+    yield n;
+    if (n > 1) return "done";
+  });
+  expectTypeOf(early).toEqualTypeOf<DefinedFunction<[n: number], number | "done">>();
+  const endless = mn.function(function* () {
+    for (;;) yield 1;
+  });
+  expectTypeOf(endless).toEqualTypeOf<DefinedFunction<[], number>>();
+  const progress = mn.function(function* () {
+    yield 1;
+  });
+  expectTypeOf(progress).toEqualTypeOf<DefinedFunction<[], number>>();
+  const single = mn.function({ input: z.object({ a: z.number().default(1) }) }, ({ a }) => a);
+  expectTypeOf(single).toEqualTypeOf<DefinedFunction<[value: { a?: number | undefined }], number>>();
+  const tuple = mn.function(
+    { input: z.tuple([z.string(), z.string().transform(Number)]) },
+    (text, n): [string, number] => [text, n],
+  );
+  expectTypeOf(tuple).toEqualTypeOf<DefinedFunction<[string, string], [string, number]>>();
+});

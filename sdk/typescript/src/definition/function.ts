@@ -1,0 +1,160 @@
+/** A function that main defines, made by `Multinode.function`. */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { clientOfExecution } from "../client/shared_clients.js";
+import { DefinitionError } from "../errors.js";
+import { FunctionHandle, type FunctionTarget } from "../function_handle.js";
+import { callLocally } from "./call_local.js";
+import { currentExecution } from "./context.js";
+import { type FunctionOptions, parseFunctionOptions, type WireFunctionOptions } from "./options.js";
+import { type ArgumentsSchema, argumentsSchema, type ResultSchema, resultSchema } from "./schema.js";
+
+/** Any function or generator function, sync or async. */
+export type Handler = (...args: never[]) => unknown;
+
+/** What is shown of what a handler gives: the value returned; of a generator, a value yielded or returned. */
+export type ResultOf<Returned> =
+  Awaited<Returned> extends AsyncGenerator<infer Yielded, infer Last, never>
+    ? Yielded | Exclude<Last, void | undefined>
+    : Awaited<Returned> extends Generator<infer Yielded, infer Last, never>
+      ? Yielded | Exclude<Last, void | undefined>
+      : Awaited<Returned>;
+
+/** What a handler ends with: of a generator, the value returned, or, where it may return none, also the last one yielded. */
+export type FinalResultOf<Returned> =
+  Awaited<Returned> extends AsyncGenerator<infer Yielded, infer Last, never>
+    ? LastOf<Yielded, Last>
+    : Awaited<Returned> extends Generator<infer Yielded, infer Last, never>
+      ? LastOf<Yielded, Last>
+      : Awaited<Returned>;
+
+type LastOf<Yielded, Last> = [Last] extends [never]
+  ? Yielded
+  : undefined extends Last
+    ? Yielded | Exclude<Last, void | undefined>
+    : Last;
+
+type IsTuple<List extends readonly unknown[]> = number extends List["length"]
+  ? List extends readonly [unknown, ...unknown[]]
+    ? true
+    : false
+  : true;
+type AsArguments<Value> = Value extends readonly unknown[]
+  ? IsTuple<Value> extends true
+    ? [...Value]
+    : [Value]
+  : undefined extends Value
+    ? [value?: Value]
+    : [value: Value];
+
+/** What a caller passes to a function with this input schema. */
+export type CallArguments<Schema extends StandardSchemaV1> = AsArguments<StandardSchemaV1.InferInput<Schema>>;
+/** What the handler of a function with this input schema is given. */
+export type HandlerArguments<Schema extends StandardSchemaV1> = AsArguments<StandardSchemaV1.InferOutput<Schema>>;
+
+/** One function of a version, as it is on the wire. Schemas are JSON text; empty: anything. */
+export interface DefinedFunctionSpec {
+  readonly functionName: string;
+  readonly options: WireFunctionOptions;
+  readonly inputSchema: string;
+  readonly outputSchema: string;
+}
+
+const FUNCTION_BRAND = Symbol.for("multinode.DefinedFunction");
+
+/**
+ * A function of this project. Inside another function of the project its methods start and follow invocations of it, in
+ * the same version; `callLocal` runs its code here.
+ */
+export class DefinedFunction<
+  Args extends unknown[] = unknown[],
+  Result = unknown,
+  Shown = Result,
+> extends FunctionHandle<Args, Result, Shown> {
+  readonly [FUNCTION_BRAND] = true;
+  /** The code that was passed to `Multinode.function`. */
+  readonly handler: Handler;
+  readonly #input: ArgumentsSchema;
+  readonly #output: ResultSchema;
+  readonly #wireOptions: WireFunctionOptions;
+  readonly #optionName: string | undefined;
+  #name: string | undefined;
+
+  /** Throws a ParameterValidationError that lists every bad option. */
+  constructor(options: FunctionOptions, handler: Handler) {
+    super(() => this.#target());
+    if (typeof handler !== "function")
+      throw new DefinitionError("mn.function(options, handler): the handler must be a function");
+    this.handler = handler;
+    this.#wireOptions = parseFunctionOptions(options);
+    this.#input = argumentsSchema(options.input);
+    this.#output = resultSchema(options.output);
+    this.#optionName = options.name;
+    this.#name = options.name;
+  }
+
+  /** The name, or undefined until main has been loaded and its exports are known. */
+  get functionName(): string | undefined {
+    return this.#name;
+  }
+
+  /** The name that the options give. */
+  get optionName(): string | undefined {
+    return this.#optionName;
+  }
+
+  /** Gives the function the name under which main exports it. Called by `discover`. */
+  bindName(name: string): void {
+    this.#name = name;
+  }
+
+  /** What `deploy` registers. */
+  get spec(): DefinedFunctionSpec {
+    return {
+      functionName: this.#name ?? "",
+      options: this.#wireOptions,
+      inputSchema: this.#input.jsonSchema,
+      outputSchema: this.#output.jsonSchema,
+    };
+  }
+
+  /** The arguments as the handler gets them: checked, with defaults and transforms. Throws FunctionInputIsInvalid. */
+  parseInput(args: readonly unknown[]): Promise<unknown[]> {
+    return this.#input.parse(args);
+  }
+
+  /** A result or a yielded value as it is recorded. Throws FunctionOutputIsInvalid. */
+  parseOutput(result: unknown): Promise<unknown> {
+    return this.#output.parse(result);
+  }
+
+  /** Runs the code here, in this process, and answers its result; of a generator, the final one. */
+  async callLocal(...args: Args): Promise<Result> {
+    return (await callLocally(this, args)) as Result;
+  }
+
+  #target(): FunctionTarget {
+    const execution = currentExecution();
+    const name = this.#name;
+    if (execution === undefined || execution.apiUrl === "") {
+      throw new DefinitionError(
+        `${name ?? "this function"} was called remotely outside of a running function; from an application use ` +
+          "getDeployedFunction({ projectName, functionName }), or callLocal(...) to run it here",
+      );
+    }
+    if (name === undefined) throw new DefinitionError("this function has no name; export it from main");
+    return {
+      client: clientOfExecution(execution),
+      // Filled in by the server: the caller's own project and version.
+      projectName: "",
+      versionId: "",
+      functionName: name,
+      listProjectName: execution.context.projectName,
+      interruption: execution.context.signal,
+    };
+  }
+}
+
+/** Whether `value` is a function made by `Multinode.function`, by this or another copy of the package. */
+export function isDefinedFunction(value: unknown): value is DefinedFunction {
+  return typeof value === "object" && value !== null && FUNCTION_BRAND in value;
+}

@@ -1,0 +1,139 @@
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { FunctionInputIsInvalid, FunctionOutputIsInvalid, ParameterValidationError } from "../errors.js";
+import { argumentsSchema, resultSchema } from "./schema.js";
+
+function accepts(jsonSchema: string, value: unknown): boolean {
+  return new Ajv2020({ strict: false, logger: false }).validate(JSON.parse(jsonSchema), value);
+}
+
+describe("input", () => {
+  test("one schema describes the only argument", async () => {
+    const schema = argumentsSchema(z.object({ url: z.url(), width: z.number().int().default(100) }));
+    expect(accepts(schema.jsonSchema, [{ url: "http://a.example" }])).toBe(true);
+    expect(accepts(schema.jsonSchema, [{ url: "http://a.example", width: "x" }])).toBe(false);
+    expect(accepts(schema.jsonSchema, [])).toBe(false);
+    expect(accepts(schema.jsonSchema, [{ url: "http://a.example" }, 2])).toBe(false);
+    await expect(schema.parse([{ url: "http://a.example" }])).resolves.toStrictEqual([
+      { url: "http://a.example", width: 100 },
+    ]);
+    const refused = schema.parse([{ url: 5 }]);
+    await expect(refused).rejects.toThrow(FunctionInputIsInvalid);
+    await expect(refused).rejects.toMatchObject({ violations: [{ field: "arguments[0].url" }] });
+  });
+
+  test("a tuple describes the whole list", async () => {
+    const schema = argumentsSchema(z.tuple([z.string(), z.number().optional()]));
+    expect(accepts(schema.jsonSchema, ["a", 1])).toBe(true);
+    expect(accepts(schema.jsonSchema, ["a"])).toBe(true);
+    expect(accepts(schema.jsonSchema, [])).toBe(false);
+    expect(accepts(schema.jsonSchema, ["a", 1, 2])).toBe(false);
+    await expect(schema.parse(["a", 1])).resolves.toStrictEqual(["a", 1]);
+    await expect(schema.parse([1])).rejects.toMatchObject({ violations: [{ field: "arguments[0]" }] });
+    const rest = argumentsSchema(z.tuple([z.string()], z.number()));
+    expect(accepts(rest.jsonSchema, ["a", 1, 2])).toBe(true);
+    expect(accepts(rest.jsonSchema, ["a", "b"])).toBe(false);
+  });
+
+  test("an array is the only argument", async () => {
+    const schema = argumentsSchema(z.array(z.string()));
+    expect(accepts(schema.jsonSchema, [["a", "b"]])).toBe(true);
+    await expect(schema.parse([["a"]])).resolves.toStrictEqual([["a"]]);
+  });
+
+  test("an optional argument may be left out", async () => {
+    const schema = argumentsSchema(z.string().default("x"));
+    expect(accepts(schema.jsonSchema, [])).toBe(true);
+    await expect(schema.parse([])).resolves.toStrictEqual(["x"]);
+  });
+
+  test("references still count from the schema's own root", () => {
+    const node: z.ZodType = z.object({ name: z.string(), children: z.lazy(() => z.array(node)) });
+    const schema = argumentsSchema(node);
+    expect(accepts(schema.jsonSchema, [{ name: "a", children: [{ name: "b", children: [] }] }])).toBe(true);
+    expect(accepts(schema.jsonSchema, [{ name: "a", children: [{ name: 1, children: [] }] }])).toBe(false);
+  });
+
+  test("transforms apply in the worker", async () => {
+    const schema = argumentsSchema(z.string().transform((text) => text.length));
+    expect(accepts(schema.jsonSchema, ["abc"])).toBe(true);
+    await expect(schema.parse(["abc"])).resolves.toStrictEqual([3]);
+  });
+
+  test("what is coerced may be of any type, within its bounds", async () => {
+    const schema = argumentsSchema(
+      z.object({
+        n: z.coerce.number().int().min(1),
+        s: z.coerce.string().min(2).optional(),
+        at: z.coerce.date().optional(),
+      }),
+    );
+    expect(accepts(schema.jsonSchema, [{ n: "5", s: 12, at: "2026-01-02" }])).toBe(true);
+    expect(accepts(schema.jsonSchema, [{ n: 5, s: "12" }])).toBe(true);
+    expect(accepts(schema.jsonSchema, [{ n: 0 }])).toBe(false);
+    expect(accepts(schema.jsonSchema, [{ n: 5, s: "1" }])).toBe(false);
+    expect(accepts(schema.jsonSchema, [{}])).toBe(false);
+    await expect(schema.parse([{ n: "5", s: 12, at: "2026-01-02" }])).resolves.toStrictEqual([
+      { n: 5, s: "12", at: new Date("2026-01-02") },
+    ]);
+    await expect(schema.parse([{ n: "five" }])).rejects.toMatchObject({ violations: [{ field: "arguments[0].n" }] });
+  });
+
+  test("no schema accepts anything", async () => {
+    const schema = argumentsSchema(undefined);
+    expect(schema.jsonSchema).toBe("");
+    await expect(schema.parse([1, "a"])).resolves.toStrictEqual([1, "a"]);
+  });
+
+  test("a schema without a JSON Schema form is refused where it is written", () => {
+    expect(() => argumentsSchema(z.object({ at: z.date() }))).toThrow(ParameterValidationError);
+    expect(() => argumentsSchema(z.date())).toThrow(/input.*z\.iso\.datetime/);
+    expect(() => argumentsSchema({} as never)).toThrow(/is no schema/);
+  });
+
+  test.each([
+    ["zod", /use zod 4\.2 or later/],
+    ["valibot", /wrap it in toStandardJsonSchema of the package @valibot\/to-json-schema/],
+    ["example", /cannot tell its JSON Schema; its vendor is "example"/],
+  ])("a schema of %s that cannot tell its JSON Schema is refused with what to do", (vendor, message) => {
+    const schema = { "~standard": { version: 1, vendor, validate: (value: unknown) => ({ value }) } } as const;
+    expect(() => argumentsSchema(schema)).toThrow(message);
+  });
+
+  test("another Standard Schema", async () => {
+    const schema = argumentsSchema({
+      "~standard": {
+        version: 1,
+        vendor: "example",
+        validate: (value: unknown) =>
+          typeof value === "number" ? { value } : { issues: [{ message: "no number", path: ["a", { key: 1 }] }] },
+        jsonSchema: { input: () => ({ type: "number" }) },
+      },
+    } as never);
+    expect(accepts(schema.jsonSchema, [1])).toBe(true);
+    await expect(schema.parse(["x"])).rejects.toMatchObject({
+      violations: [{ field: "arguments[0].a[1]", description: "no number" }],
+    });
+  });
+});
+
+describe("output", () => {
+  test("is parsed and refused by name", async () => {
+    const schema = resultSchema(z.object({ n: z.number() }));
+    expect(accepts(schema.jsonSchema, { n: 1 })).toBe(true);
+    await expect(schema.parse({ n: 1 })).resolves.toStrictEqual({ n: 1 });
+    await expect(schema.parse({ n: "1" })).rejects.toThrow(FunctionOutputIsInvalid);
+    await expect(schema.parse({ n: "1" })).rejects.toMatchObject({ violations: [{ field: "result.n" }] });
+  });
+
+  test("what is coerced has the type that comes out", () => {
+    const schema = resultSchema(z.coerce.number());
+    expect(accepts(schema.jsonSchema, 5)).toBe(true);
+    expect(accepts(schema.jsonSchema, "5")).toBe(false);
+  });
+
+  test("transforms are refused", () => {
+    expect(() => resultSchema(z.string().transform((text) => text.length))).toThrow(/output.*in the function/);
+  });
+});
