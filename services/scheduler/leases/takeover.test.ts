@@ -59,6 +59,27 @@ async function succeedOnce(ids: readonly string[]): Promise<void> {
 /** Ends all that is left of a worker that nobody may stop. */
 const isKilled = ({ worker }: FakeExecution) => !worker.exists || worker.isStopping;
 
+describe("a second process that an engine has started as one worker", () => {
+  it("is refused, and runs nothing of what the first one runs, also when that connects again", async () => {
+    await cluster.open();
+    cluster.invocations.catalog.add("f", { maxConcurrency: 5 });
+    const { ids, executions } = await startRunning("f", 1);
+    const [{ worker } = expect.fail()] = executions;
+    const twin = worker.twin();
+    twin.connect();
+    // A real one ends itself when it is refused; this one comes again and again.
+    await vi.waitFor(() => expect(twin.connections).toBeGreaterThan(3), WAIT);
+    worker.disconnect();
+    await vi.waitFor(() => expect(twin.connections).toBeGreaterThan(6), WAIT);
+    worker.connect();
+    await vi.waitFor(() => expect(worker.isAdrift).toBe(false), WAIT);
+    expect(twin.commands).toEqual([]);
+    twin.die("its time is over");
+    executions[0]?.return(1);
+    await succeedOnce(ids);
+  });
+});
+
 describe("a scheduler that is killed", () => {
   it("costs no attempt: its workers go on with another, and end there", async () => {
     const [one] = [await cluster.open(), await cluster.open({ maxWorkers: 0 })];

@@ -126,8 +126,9 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
     void this.#look(worker);
   }
 
-  async #start(worker: DockerWorker, spec: WorkerSpec): Promise<string> {
-    const { image = this.#settings.image, firstWork } = spec;
+  async #start(worker: DockerWorker, { firstWork: work, ...spec }: WorkerSpec): Promise<string> {
+    const { image = this.#settings.image } = spec;
+    let firstWork = work;
     const stop = worker.stopping.signal;
     for (let attempt = 0; ; attempt += 1) {
       let isAsked = false;
@@ -135,7 +136,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
         await this.#ensureNetwork(stop);
         const networkMode = this.#holders.take(this.workers.size);
         worker.networkMode = networkMode;
-        const created = await this.#containers.create(spec, networkMode, stop);
+        const created = await this.#containers.create({ ...spec, firstWork }, networkMode, stop);
         isAsked = true;
         await this.#containers.start(created, stop);
         this.#read(worker, created.output);
@@ -146,6 +147,9 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
         // Before its network is given up, which it is in if it runs.
         const begun = firstWork !== undefined && isAsked && isOutage(error) && (await this.#idOfBegun(worker.id, stop));
         if (typeof begun === "string") return begun;
+        // An engine that ended in the middle of a start may say that it did not start what runs all the same. So the next one is
+        // given its work when it comes, if no other process has come as this worker before.
+        if (isAsked && isOutage(error)) firstWork = undefined;
         const isHoldersFault = await this.#leaveHolder(worker, error);
         if (image !== this.#settings.image && isMissingImage(error))
           throw new ImageIsMissingError(String(error), { cause: error });
@@ -167,7 +171,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   }
 
   /**
-   * Of a start whose answer was lost: the container, if it has been started (R6), and otherwise nothing of it is left.
+   * Of a start that an outage broke off: the container, if it has been started (R6), and otherwise nothing of it is left.
    * Rejects where that cannot be known any more.
    */
   async #idOfBegun(workerId: string, stop: AbortSignal): Promise<string | undefined> {

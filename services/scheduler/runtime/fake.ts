@@ -260,6 +260,11 @@ export class FakeWorker {
     void this.#listen(this.#settings.connect(this.#token, stream.outbox, stream.ended.signal), stream);
   }
 
+  /** Another process that was started as the same worker. */
+  twin(): FakeWorker {
+    return new FakeWorker(this.id, this.#token, this.#settings, () => {});
+  }
+
   /** Breaks the connection: neither side hears anything more on it. What runs goes on. */
   disconnect(): void {
     this.#stream?.outbox.close();

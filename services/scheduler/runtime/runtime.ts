@@ -11,7 +11,7 @@
  * R5. Where workers outlive their server, `close` ends those that this runtime started or adopted and did not release, and
  *     no others: some may be with another scheduler by now. `stop` ends any worker of the installation.
  * R6. A worker's first work is begun once at most, however often the runtime must try to start the worker: where the answer to
- *     a start was lost, it finds out whether the worker ran before it tries again.
+ *     a start was lost, it finds out whether the worker ran before it tries again, and then it tries without that work.
  */
 import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
 

@@ -112,6 +112,7 @@ describe("a worker", () => {
           protocolVersion: -1,
           sdk: "x".repeat(10_000),
           executions: [{ executionId: mine.id, executionToken: "forged" }],
+          instance: "",
         },
       }),
     ]);

@@ -40,6 +40,8 @@ export interface PooledWorker extends WorkerKind {
   limited: Promise<void>;
   /** Whether it has said that it ends. */
   isLeaving?: boolean;
+  /** Which process it is, once it has come. */
+  instance?: string;
   /** Why it is to be taken as one that could not be provisioned. */
   failure?: string;
   session: WorkerSession | undefined;

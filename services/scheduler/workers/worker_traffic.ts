@@ -63,12 +63,27 @@ export class WorkerTraffic {
     const first = await rest.next();
     if (first.done) throw permissionDenied(`worker ${workerId} said nothing`);
     const [hello] = first.value.events;
-    const held = hello?.event?.$case === "hello" ? hello.event.value.executions : [];
-    await takeover.claim(workerId, held, signal);
+    const { executions = [], instance = "" } = hello?.event?.$case === "hello" ? hello.event.value : {};
+    this.#refuseOther(workerId, instance);
+    await takeover.claim(workerId, executions, signal);
+    this.#refuseOther(workerId, instance);
     return (async function* () {
       yield first.value;
       yield* { [Symbol.asyncIterator]: () => rest };
     })();
+  }
+
+  /**
+   * An engine that failed in the middle of a start may have started two processes as one worker, and may know of the second
+   * alone. What one of them runs, the other is not to run as well.
+   */
+  #refuseOther(workerId: string, instance: string): void {
+    const worker = this.#scheduler.pool.workers.get(workerId);
+    if (worker === undefined || instance === "") return;
+    worker.instance ??= instance;
+    if (worker.instance === instance) return;
+    this.#scheduler.settings.log.warn({ workerId }, "a second process has come as one worker, and is refused");
+    throw permissionDenied(`another process has come as worker ${workerId}`);
   }
 
   /** A line that a worker's process printed, not by way of the SDK: of its only execution, if it has just one. */

@@ -37,6 +37,8 @@ interface Held {
 export class Session {
   readonly #workerId: string;
   readonly #sdk: string;
+  /** Unlike that of any other process, also of one that an engine started as the same worker. */
+  readonly #instance = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
   readonly #held = new Map<string, Held>();
   readonly #begun = new Set<string>();
   /** Whether any execution ever began here. */
@@ -62,7 +64,16 @@ export class Session {
   hello(): WorkerEvent {
     const executions = Array.from(this.#held, ([executionId, held]) => ({ executionId, executionToken: held.token }));
     return {
-      event: { $case: "hello", value: { workerId: this.#workerId, protocolVersion: 1, sdk: this.#sdk, executions } },
+      event: {
+        $case: "hello",
+        value: {
+          workerId: this.#workerId,
+          protocolVersion: 1,
+          sdk: this.#sdk,
+          executions,
+          instance: this.#instance,
+        },
+      },
     };
   }
 
