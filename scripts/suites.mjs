@@ -100,7 +100,7 @@ const SUITES = [
     needs: [POSTGRES, NATS_SERVER],
     boundMs: 420_000,
   },
-  // The same tests as the other e2e- ones, on the cluster of docker-compose.yml with workers in containers; then what is of it alone.
+  // The same tests as the other e2e- ones, on the cluster of docker-compose.yml with workers in containers.
   {
     name: "e2e-cluster",
     source: "test/e2e",
@@ -108,14 +108,6 @@ const SUITES = [
     within: OWN_NETWORK,
     needs: CLUSTER,
     boundMs: 600_000,
-  },
-  {
-    name: "cluster",
-    source: "test/cluster",
-    project: "cluster",
-    within: OWN_NETWORK,
-    needs: CLUSTER,
-    boundMs: 420_000,
   },
   // Starts engines of its own and makes its images of this machine's Node: no registry is asked.
   {
@@ -125,7 +117,16 @@ const SUITES = [
     within: OWN_NETWORK,
     needs: [DOCKER, CONTAINERS, NFT],
     beside: true,
-    boundMs: 300_000,
+    boundMs: 420_000,
+  },
+  // It kills all services of a cluster, whose workers give up after a while: not beside what needs the whole machine.
+  {
+    name: "cluster",
+    source: "test/cluster",
+    project: "cluster",
+    within: OWN_NETWORK,
+    needs: CLUSTER,
+    boundMs: 420_000,
   },
   // A Swarm of two nodes, each with a network of its own.
   {

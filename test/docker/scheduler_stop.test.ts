@@ -74,8 +74,8 @@ it("both at the same time end in order, and what runs goes on when they are back
 });
 
 it.each([
-  ["warm", 60],
-  ["fresh", 12],
+  ["warm", 40],
+  ["fresh", 6],
 ])("each in turn costs no attempt of a function that is called all the time (%s)", async (name, callers) => {
   const fn = project.fn<(value: number) => number>(name);
   let isOver = false;
