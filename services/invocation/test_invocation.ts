@@ -22,6 +22,7 @@ import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
 import { localClient } from "../platform/rpc/local_client.js";
 import type { Db } from "../platform/store/db.js";
+import type { InvocationDeps } from "./deps.js";
 import { createInvocationService } from "./service.js";
 import { MIGRATIONS } from "./sql/schema.js";
 
@@ -126,8 +127,11 @@ async function* bundleOf(
   yield { chunk: bundle };
 }
 
-/** `wrap` may put something between the service and its database. */
-export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
+/** `wrap` may put something between the service and its database; `limits` stand in place of the usual ones. */
+export async function openTestInvocations(
+  wrap: (db: Db) => Db = (db) => db,
+  limits: Partial<InvocationDeps["limits"]> = {},
+) {
   const database = await openTestDatabase(MIGRATIONS);
   const db = wrap(database.db);
   const clock = new TestClock();
@@ -136,7 +140,7 @@ export async function openTestInvocations(wrap: (db: Db) => Db = (db) => db) {
   const log = createLogger("invocation", process.env["TEST_LOG"] ?? "silent");
   const catalog = new TestCatalog(ids);
   const parts = { db, bus, clock, ids, log, catalog: catalog.client() };
-  const service = await createInvocationService({ ...parts, sweepIntervalMs: SWEEP_INTERVAL_MS });
+  const service = await createInvocationService({ ...parts, limits, sweepIntervalMs: SWEEP_INTERVAL_MS });
   const client = localClient<InvocationServiceClient>(service.invocations);
   const dispatch = localClient<DispatchServiceClient>(service.dispatch);
   const { projectName } = catalog;

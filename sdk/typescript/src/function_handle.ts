@@ -112,7 +112,7 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
 
   /**
    * The invocation as it is now, then every change, up to the finished state. A reader that is slower than the changes is
-   * given the newest one.
+   * given each status, with the newest of the values yielded meanwhile.
    */
   watch(invocationId: string, options: WatchOptions = {}): AsyncGenerator<Invocation<Shown>, void, undefined> {
     checkWatch(invocationId, options);

@@ -26,15 +26,9 @@ export interface ServerSettings extends Credentials {
   readonly stopping: AbortSignal;
   /** Default `LIMITS.requestArrivalMs`. */
   readonly requestArrivalMs?: number;
-  /** Default `CONNECTION_AGE_MS`. */
+  /** Default `LIMITS.connectionAgeMs`. */
   readonly connectionAgeMs?: number;
 }
-
-/**
- * After this time, more or less, calls go on on another connection, and streams to their end on the old one: the numbers of a
- * connection's calls end at 2^30, after which the library would let every call fail. Half a day has room for 24,000 a second.
- */
-const CONNECTION_AGE_MS = 12 * 60 * 60 * 1_000;
 
 /** To those whose calls end because the server stops. */
 const AGAIN = { retryAfterMs: 500 };
@@ -54,7 +48,7 @@ export function createRpcServer(settings: ServerSettings): Server<Caller> {
   const admission = new Admission({ requestArrivalMs: LIMITS.requestArrivalMs, ...settings });
   const options = {
     ...SERVER_OPTIONS,
-    "grpc.max_connection_age_ms": settings.connectionAgeMs ?? CONNECTION_AGE_MS,
+    "grpc.max_connection_age_ms": settings.connectionAgeMs ?? LIMITS.connectionAgeMs,
     interceptors: [admission.interceptor],
   };
   const server = createServer(options).use(middleware(settings, admission));

@@ -70,7 +70,7 @@ describe("waits", () => {
     expect(revisions.at(-1)).toBe(3);
   });
 
-  test("a slow reader is given the newest state, and the last one always", async () => {
+  test("a slow reader is given the newest of the yielded values, and the last state always", async () => {
     const id = await client.start(request(1));
     const seen: unknown[] = [];
     for await (const state of client.watch(id, "finished")) {

@@ -79,7 +79,7 @@ export interface InvocationClient extends AsyncDisposable {
   follow(invocationId: string, detail: WatchDetail, until: WatchUntil, sink: WatchSink): WatchHandle;
   /** Waits for the finished state. Without a check: of any function. */
   awaitFinished(invocationId: string, signal?: AbortSignal, check?: InvocationCheck): Promise<Invocation>;
-  /** The state now, then every change. A slow reader is given the newest state only. Without a check: of any function. */
+  /** The state now, then every change. Without a check: of any function. */
   watch(
     invocationId: string,
     until: WatchUntil,

@@ -91,7 +91,7 @@ export const LIMITS = {
   /** Starts in one batch, their number and their encoded size. */
   startsPerBatch: 1_000,
   startBatchBytes: 4 * MIB,
-  /** Invocations of one function that may be unfinished and waiting. A server can be told another. */
+  /** Invocations of one function that may wait in its queue. */
   queueDepth: 1_000_000,
   /** How deep invocations may be nested: a parent at this depth starts no children. */
   nestingDepth: 64,
@@ -111,6 +111,12 @@ export const LIMITS = {
   messageBytes: 8 * MIB,
   /** Streams on one connection. */
   streamsPerConnection: 1_000,
+  /**
+   * After this time, more or less, calls go on on another connection, and streams to their end on the old one: the numbers
+   * of a connection's calls end at 2^30, after which the library would let every call fail. Half a day has room for 24,000
+   * a second.
+   */
+  connectionAgeMs: 12 * HOUR_MS,
   /** gRPC metadata of one call. */
   metadataBytes: 16 * KIB,
   /** How long after its headers the request of a call may take to be there as a whole, where it is one message. */

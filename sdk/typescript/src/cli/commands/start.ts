@@ -80,11 +80,11 @@ function parseArgument(text: string): unknown {
 function encode(args: readonly unknown[]): ReturnType<typeof encodeArguments> {
   const encoded = encodeArguments(args);
   const bytes = encoded.positional?.data.byteLength ?? 0;
-  // A server can be told a larger limit for payloads; no message is larger than this.
-  if (bytes > LIMITS.startBatchBytes) {
+  // A server can be told a larger limit for payloads; this is the largest.
+  if (bytes > LIMITS.payloadBytesMax) {
     throw new CommandError(
       "FunctionInputSizeLimitExceeded",
-      new PayloadSizeLimitExceeded("the input", bytes, LIMITS.payloadBytes).message,
+      new PayloadSizeLimitExceeded("the input", bytes, LIMITS.payloadBytesMax).message,
       "Put the data where the function can read it, and pass its address.",
     );
   }
