@@ -72,6 +72,7 @@ class JsonView implements View {
 class PlainView implements View {
   readonly #io: Io;
   readonly #paint: Paint;
+  #newest = "";
 
   constructor(io: Io) {
     this.#io = io;
@@ -79,8 +80,12 @@ class PlainView implements View {
   }
 
   changed(invocation: Invocation): void {
-    const parts = [formatClockMs(new Date()), paintStatus(this.#paint, invocation.status), outcomeLine(invocation)];
-    writeLines(this.#io, [parts.filter((part) => part !== "").join("  ")]);
+    const parts = [paintStatus(this.#paint, invocation.status), outcomeLine(invocation)];
+    const line = parts.filter((part) => part !== "").join("  ");
+    // Such as between two attempts, where what changes is not shown.
+    if (line === this.#newest) return;
+    this.#newest = line;
+    writeLines(this.#io, [`${formatClockMs(new Date())}  ${line}`]);
   }
 
   stop(): void {}

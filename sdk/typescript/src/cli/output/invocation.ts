@@ -86,9 +86,12 @@ export function invocationTable(invocations: readonly Invocation[], paint: Paint
   );
 }
 
-/** What an invocation has come to, in one line, such as "result 42" or "error TypeError: no". Empty where there is nothing. */
-export function outcomeLine({ result, error, status }: Invocation): string {
-  if (error !== undefined && status !== "SUCCEEDED") return `error ${harmless(error)}`;
+/**
+ * What an invocation has come to, in one line, such as "result 42" or "error TypeError: no". Empty where there is nothing.
+ * While an attempt runs, its progress counts, and not what the one before it failed with.
+ */
+export function outcomeLine({ result, error, status }: Pick<Invocation, "result" | "error" | "status">): string {
+  if (error !== undefined && status !== "SUCCEEDED" && status !== "RUNNING") return `error ${harmless(error)}`;
   return result === undefined ? "" : `result ${valueLine(result)}`;
 }
 
