@@ -108,6 +108,18 @@ export function shapeOf(versionId: string, fn: LeasedExecution["function"]): Fun
   };
 }
 
+/** The end of an execution whose worker is gone. Where it was told of it, it may have begun, and that it was killed counts. */
+export function lostWith(run: Run, exit: WorkerExit, failure: string | undefined, isStopping: boolean): ExecutionEnded {
+  const isInterrupted = run.interrupt !== undefined;
+  if (isInterrupted && !run.wasSent) return abortedUnbegun();
+  return { ...threw(lossOf(run, exit, failure, isStopping), true), interrupted: isInterrupted };
+}
+
+/** The end of an execution that was interrupted before any worker was told of it. */
+export function abortedUnbegun(): ExecutionEnded {
+  return { ...threw("", false), interrupted: true, released: true };
+}
+
 /** The end of an execution that brought no result. One that was killed holds no worker any more. */
 export function threw(error: string, killed: boolean): ExecutionEnded {
   return { result: { $case: "threw", value: { error } }, interrupted: false, killed, released: killed, workerId: "" };
@@ -119,7 +131,7 @@ export function threw(error: string, killed: boolean): ExecutionEnded {
  * @param failure why its worker never came
  * @param isStopping whether the scheduler is ending its workers, since it stops itself
  */
-export function lossOf(run: Run, exit: WorkerExit, failure: string | undefined, isStopping: boolean): string {
+function lossOf(run: Run, exit: WorkerExit, failure: string | undefined, isStopping: boolean): string {
   if (run.killed) {
     const what =
       run.interrupt?.reason === InterruptReason.TIMED_OUT ? "InvocationTimedOutError" : "InvocationCancelledError";

@@ -15,7 +15,7 @@ import { LeaseLoop } from "./leases/lease_loop.js";
 import { Reporters } from "./leases/reporter.js";
 import { Takeover } from "./leases/takeover.js";
 import { type FunctionShape, type Plan, plan, type StandingFunction } from "./plan.js";
-import { lossOf, neverBegan, type Run, threw, unplace } from "./run.js";
+import { abortedUnbegun, lostWith, neverBegan, type Run, threw, unplace } from "./run.js";
 import { isShared } from "./runtime/runtime.js";
 import type { SchedulerSettings } from "./scheduler_settings.js";
 import { Deliveries } from "./workers/deliveries.js";
@@ -189,7 +189,7 @@ export class Scheduler {
     if (run === undefined || run.ended || run.interrupt !== undefined) return;
     const { reason, killAfterMs } = interruption;
     if (run.workerId === undefined) {
-      this.end(run, { ...threw("", false), interrupted: true, released: true }, undefined);
+      this.end(run, abortedUnbegun(), undefined);
       return;
     }
     const worker = this.pool.workers.get(run.workerId);
@@ -253,7 +253,7 @@ export class Scheduler {
     this.pool.workers.get(run.workerId ?? "")?.running.delete(run.ref.executionId);
     unplace(run);
     if (run.interrupt === undefined) this.#waiting.unshift(run);
-    else this.end(run, { ...threw("", false), interrupted: true, released: true }, undefined);
+    else this.end(run, abortedUnbegun(), undefined);
   }
 
   /** A worker is gone: what it ran has failed, and the slots that it held are free. */
@@ -279,15 +279,7 @@ export class Scheduler {
         const forget = () => this.runs.delete(run.ref.executionId);
         this.reporters.of(run.lessor).report({ ref: run.ref, event: { $case: "released", value: {} } }, forget);
       } else {
-        this.end(
-          run,
-          {
-            ...threw(lossOf(run, exit, worker?.failure, this.#stopped), true),
-            interrupted: run.interrupt !== undefined,
-            released: true,
-          },
-          worker,
-        );
+        this.end(run, lostWith(run, exit, worker?.failure, this.#stopped), worker);
       }
     }
     this.wake();
@@ -390,7 +382,7 @@ export class Scheduler {
   }
 
   #fail(run: Run, error: string): void {
-    this.end(run, { ...threw(error, true), released: true }, undefined);
+    this.end(run, threw(error, true), undefined);
   }
 }
 

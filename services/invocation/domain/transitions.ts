@@ -243,8 +243,7 @@ function cancel(life: Life, _event: LifeEvent, now: number): Advanced {
 function endInterrupted(life: Life, event: Extract<LifeEvent, { type: "return" | "throw" }>, now: number): Advanced {
   const status: FinishedStatus = currentOf(life).interrupt === "TIMED_OUT" ? "TIMED_OUT" : "CANCELLED";
   if (event.type === "throw") {
-    // Grace is for user code: what has not begun is interrupted, whatever became of its worker.
-    const aborted = event.interrupted && (!event.killed || currentOf(life).startedAt === null);
+    const aborted = event.interrupted && !event.killed;
     return aborted ? end(life, "ABORTED", "", now, status) : end(life, "FAILED", event.error, now, status);
   }
   if (!event.interrupted) return succeed(life, event, now);

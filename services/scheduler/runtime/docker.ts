@@ -16,7 +16,7 @@ import type { ContainerInspectInfo } from "dockerode";
 import type { Logger } from "../../platform/log.js";
 import { ContainerRuntime, KnownWorker, STUBBORN_MS } from "./container_runtime.js";
 import { DockerContainers } from "./docker_containers.js";
-import { backOff, DockerEngine, isMissingImage, isOutage } from "./docker_engine.js";
+import { backOff, DockerEngine, isMissingImage, isOutage, statusOf } from "./docker_engine.js";
 import { type ContainerEvent, followEvents } from "./docker_events.js";
 import type { ContainerEnd } from "./docker_exit.js";
 import { DockerHolders, schedulersWithHolders } from "./docker_holders.js";
@@ -61,6 +61,7 @@ const COMPARE_INTERVAL_MS = 5_000;
 /** How long the last of the output may take after the container's end. */
 const LAST_OUTPUT_MS = 1_000;
 const CLOSE_HOLDERS_MS = 5_000;
+const NOT_FOUND = 404;
 
 export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   readonly name = "docker";
@@ -153,10 +154,12 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
         const isHoldersFault = await this.#leaveHolder(worker, error);
         if (image !== this.#settings.image && isMissingImage(error))
           throw new ImageIsMissingError(String(error), { cause: error });
-        if (!isHoldersFault && !isOutage(error)) throw error;
+        // A container that an earlier attempt left may go while this one goes on with it.
+        const isGone = attempt > 0 && statusOf(error) === NOT_FOUND;
+        if (!isHoldersFault && !isGone && !isOutage(error)) throw error;
         await backOff(attempt, stop);
         // What became of the attempt is not known: another one begins from nothing.
-        await this.#remove(worker.id, stop);
+        await this.#remove(await this.#inspectAtLast(worker.id, stop), stop);
       }
     }
   }
@@ -175,9 +178,9 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
    * Rejects where that cannot be known any more.
    */
   async #idOfBegun(workerId: string, stop: AbortSignal): Promise<string | undefined> {
-    const info = await this.#engine.insist(() => this.#containers.inspect(workerId, stop), stop);
+    const info = await this.#inspectAtLast(workerId, stop);
     if (info === undefined) throw new Error("it was removed by somebody else while it was started");
-    if (info.State.Status !== "created" || (await this.#containers.removeUnlessRunning(workerId, stop))) return info.Id;
+    if (info.State.Status !== "created" || (await this.#containers.removeUnlessRunning(info.Id, stop))) return info.Id;
     return undefined;
   }
 
@@ -196,7 +199,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   }
 
   protected async find(workerId: string): Promise<DockerWorker | undefined> {
-    const info = await this.#inspectAtLast(workerId);
+    const info = await this.#inspectAtLast(workerId, this.closing.signal);
     const known = this.workers.get(workerId);
     if (info === undefined || known !== undefined) return known;
     const worker = this.trackFound(workerId);
@@ -230,9 +233,10 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   }
 
   protected async carryOut(worker: DockerWorker, wasStopped: boolean): Promise<ContainerEnd> {
-    const info = worker.seen ?? (await this.#inspectAtLast(worker.id));
+    const { signal } = this.closing;
+    const info = worker.seen ?? (await this.#inspectAtLast(worker.id, signal));
     const endedByItself = info !== undefined && hasEnded(info.State.Status);
-    await this.#remove(worker.id, this.closing.signal);
+    await this.#remove(info, signal);
     await Promise.race([worker.output, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
     return {
       exitCode: endedByItself ? info.State.ExitCode : undefined,
@@ -243,27 +247,23 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   }
 
   /** Insists during outages. */
-  async #inspectAtLast(workerId: string): Promise<ContainerInspectInfo | undefined> {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await this.#containers.inspect(workerId, this.closing.signal);
-      } catch (error) {
-        if (this.closing.signal.aborted || !isOutage(error)) throw error;
-        await backOff(attempt, this.closing.signal);
-      }
-    }
+  #inspectAtLast(workerId: string, stop: AbortSignal): Promise<ContainerInspectInfo | undefined> {
+    return this.#engine.insist(() => this.#containers.inspect(workerId, stop), stop);
   }
 
-  async #remove(workerId: string, stop: AbortSignal): Promise<void> {
+  /** Insists until it is gone. */
+  async #remove(container: ContainerInspectInfo | undefined, stop: AbortSignal): Promise<void> {
+    if (container === undefined) return;
+    const { Id: id, Name: name } = container;
     const startedAt = performance.now();
     for (let attempt = 0; ; attempt += 1) {
       try {
-        await this.#containers.remove(workerId, stop);
+        await this.#containers.remove(id, stop);
         return;
       } catch (err) {
         if (stop.aborted) throw err;
         if (performance.now() - startedAt > STUBBORN_MS) {
-          this.#settings.log.error({ err, workerId }, "a container cannot be ended; its place stays taken");
+          this.#settings.log.error({ err, name }, "a container cannot be ended; its place stays taken");
         }
       }
       await backOff(attempt, stop);

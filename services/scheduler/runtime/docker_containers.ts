@@ -68,12 +68,12 @@ export class DockerContainers {
     );
   }
 
-  /** Removes it if there is one and it does not run; answers whether it runs. */
-  async removeUnlessRunning(workerId: string, stop: AbortSignal): Promise<boolean> {
+  /** Removes a container, by its id, if it does not run; answers whether it runs. */
+  async removeUnlessRunning(id: string, stop: AbortSignal): Promise<boolean> {
     try {
       await this.#engine.insist(
         orNothing(async (_, abortSignal) => {
-          await this.#container(workerId).remove({ v: true, abortSignal });
+          await this.#engine.container(id).remove({ v: true, abortSignal });
         }),
         stop,
       );
@@ -84,12 +84,15 @@ export class DockerContainers {
     }
   }
 
-  /** Kills and removes, if there is one. When this resolves it is gone. */
-  async remove(workerId: string, stop: AbortSignal): Promise<void> {
+  /**
+   * Kills and removes a container. When this resolves it is gone. Asked for by its id: an engine that hung may carry out later
+   * what was given up on, when there is another one under the name.
+   */
+  async remove(id: string, stop: AbortSignal): Promise<void> {
     const options = { force: true, v: true };
     await this.#engine.call(
       orNothing(async (_, abortSignal) => {
-        await this.#container(workerId).remove({ ...options, abortSignal });
+        await this.#engine.container(id).remove({ ...options, abortSignal });
       }),
       stop,
     );

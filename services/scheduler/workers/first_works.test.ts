@@ -183,7 +183,9 @@ describe("an execution that is cancelled while its worker is on its way", () => 
     const id = await test.start("f");
     const { worker } = await one();
     await test.cancel(id);
-    await test.becomes(id, { status: Status.CANCELLED, terminated: true });
+    // It has begun, though nobody could say so.
+    await test.becomes(id, { status: Status.CANCELLED, terminated: true, numFailedAttempts: 1 });
+    expect((await test.get(id)).executions).toMatchObject([{ outcome: Outcome.FAILED }]);
     expect(worker.exists).toBe(false);
   });
 });
