@@ -43,8 +43,9 @@ beforeAll(async () => {
   engine = await startEngine();
   await buildTestWorker(engine);
   socketPath = join(dirname(engine.socketPath), "lossy.sock");
-  proxy = createServer((client) => {
-    const server = connect(engine.socketPath);
+  // A runtime ends its side of a worker's stream when it has said all, and listens on.
+  proxy = createServer({ allowHalfOpen: true }, (client) => {
+    const server = connect({ path: engine.socketPath, allowHalfOpen: true });
     let loss: (typeof losses)[number] = "nothing";
     const cut = () => {
       client.destroy();
@@ -65,6 +66,8 @@ beforeAll(async () => {
       else if (loss === "container") void removeWorkers().then(cut);
       else client.write(bytes);
     });
+    client.on("end", () => server.end());
+    server.on("end", () => client.end());
     client.on("error", cut).on("close", cut);
     server.on("error", cut).on("close", cut);
   }).listen(socketPath);
