@@ -48,6 +48,8 @@ export interface EmbeddedOptions {
   readonly spareWorkers?: number;
   /** Largest payload, in bytes. Default 250,000. */
   readonly maxPayloadBytes?: number;
+  /** How long an invocation is kept after its end, in days. Default: until its project is deleted. */
+  readonly retentionDays?: number;
   /** What runs the workers. It is closed with the server. Default: the process runtime. */
   readonly runtime?: Runtime;
   /** Level of the JSON log on standard output. Default "silent". */
@@ -115,8 +117,16 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   });
   const catalog = localClient<CatalogServiceClient>(registry.catalog);
   const payloadBytes = options.maxPayloadBytes ?? LIMITS.payloadBytes;
-  const limits = { payloadBytes };
-  const invocation = await createInvocationService({ db: invocationDb, bus, clock, ids, log, catalog, limits });
+  const invocation = await createInvocationService({
+    db: invocationDb,
+    bus,
+    clock,
+    ids,
+    log,
+    catalog,
+    limits: { payloadBytes },
+    retentionDays: options.retentionDays,
+  });
   const teardown = localClient<TeardownServiceClient>(invocation.teardown);
 
   const tokens = new WorkerTokens(randomBytes(32));

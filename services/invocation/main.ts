@@ -6,7 +6,7 @@ import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/tea
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { openBus } from "../platform/bus/open_bus.js";
 import { systemClock } from "../platform/clock.js";
-import { addressSetting, COMMON_SETTINGS, PAYLOAD_SETTING } from "../platform/config.js";
+import { addressSetting, COMMON_SETTINGS, PAYLOAD_SETTING, RETENTION_SETTING } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { runService, serviceSettings } from "../platform/service_process.js";
@@ -18,6 +18,7 @@ const settings = serviceSettings("invocation", {
   ...COMMON_SETTINGS,
   ...DATABASE_SETTINGS,
   ...PAYLOAD_SETTING,
+  ...RETENTION_SETTING,
   MULTINODE_REGISTRY_ADDRESS: addressSetting,
 });
 
@@ -28,7 +29,9 @@ await runService("invocation", settings, async ({ folder: { path }, log, connect
   const bus = openBus(settings, "invocation", log, [registry]);
   const db = await openDatabase(settings, { name: "invocation", folder: path }, MIGRATIONS);
   const limits = { payloadBytes: settings.MULTINODE_MAX_PAYLOAD_BYTES };
-  const service = await createInvocationService({ db, bus, clock, ids: new IdSource(clock), log, catalog, limits });
+  const retentionDays = settings.MULTINODE_RETENTION_DAYS;
+  const ids = new IdSource(clock);
+  const service = await createInvocationService({ db, bus, clock, ids, log, catalog, limits, retentionDays });
   return {
     authorities: [remoteKeyAuthority(catalog), service.authority],
     addTo: (server) => {

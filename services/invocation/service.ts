@@ -29,6 +29,7 @@ import { reportHandler } from "./dispatch/report.js";
 import { ExecutionTokens } from "./execution_token.js";
 import { Functions } from "./functions.js";
 import { Projects } from "./projects.js";
+import { Retention } from "./retention.js";
 import { cancelHandler } from "./rpc/cancel.js";
 import { getHandler } from "./rpc/get.js";
 import { listHandler } from "./rpc/list.js";
@@ -50,7 +51,9 @@ export interface InvocationSettings {
   readonly log: Logger;
   readonly catalog: Pick<CatalogServiceClient, "resolveFunctions" | "resolveProject">;
   readonly limits?: Partial<InvocationLimits>;
-  /** How often what is due is looked for at least, in milliseconds. Default 1 s. */
+  /** How long an invocation is kept after its end, in days. Default: until its project is deleted. */
+  readonly retentionDays?: number | undefined;
+  /** How often what is due is looked for at least, in milliseconds. Default 1 s, and 1 min for what is kept no longer. */
   readonly sweepIntervalMs?: number;
 }
 
@@ -68,7 +71,7 @@ export interface InvocationService {
 }
 
 export async function createInvocationService(settings: InvocationSettings): Promise<InvocationService> {
-  const { db, bus, clock, ids, log, catalog } = settings;
+  const { db, bus, clock, ids, log, catalog, retentionDays, sweepIntervalMs } = settings;
   const store = createSqlStore();
   const secret = (name: string) => db.write((tx) => store.secret(tx, name, () => randomBytes(32)));
   const hub = new WatchHub(bus);
@@ -92,7 +95,8 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     limits: { payloadBytes: LIMITS.payloadBytes, queueDepth: LIMITS.queueDepth, ...settings.limits },
     log,
   };
-  const sweeper = new Sweeper(deps, settings.sweepIntervalMs);
+  const sweeper = new Sweeper(deps, sweepIntervalMs);
+  const retention = retentionDays === undefined ? undefined : new Retention(deps, retentionDays, sweepIntervalMs);
   return {
     invocations: {
       ...startHandlers(deps),
@@ -114,9 +118,12 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     },
     teardown: teardownHandlers(deps),
     authority: executionAuthority(deps),
-    start: () => sweeper.start(),
+    start: () => {
+      sweeper.start();
+      retention?.start();
+    },
     stop: async () => {
-      await sweeper.stop();
+      await Promise.all([sweeper.stop(), retention?.stop()]);
       parked.close();
       running.close();
       hub.close();

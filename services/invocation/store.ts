@@ -104,6 +104,14 @@ export interface ListedPart {
   readonly looked: number;
 }
 
+/** Some of those that were started long ago. */
+export interface OldPart {
+  /** Terminated before the time that was asked for, without children. */
+  readonly ids: readonly string[];
+  /** The last that was looked at; null: there are no more. */
+  readonly position: string | null;
+}
+
 export interface LogLineRow {
   readonly executionId: string;
   readonly lineNumber: number;
@@ -194,6 +202,16 @@ export interface InvocationStore {
   ): void;
   /** Requests and idempotency keys, of each no more than `atMost`; answers whether more may be left. */
   forgetRequests(tx: WriteTransaction, createdBefore: number, atMost: number): Promise<boolean>;
+
+  // Invocations that ended long ago
+  /** Ids after `afterId` of those that may have ended before then, the oldest first. */
+  loadOld(tx: ReadTransaction, endedBefore: number, afterId: string, atMost: number): Promise<OldPart>;
+  /**
+   * Removes invocations, whose ids are sorted, with their executions and logs: as many as `atMostRows` of all tables allow, where
+   * payloads count by their size, and of one that has more a part of its logs. Answers how many of the first are done with:
+   * gone, or being removed by another.
+   */
+  removeInvocations(tx: WriteTransaction, ids: readonly string[], atMostRows: number): Promise<number>;
 
   // Projects that are being deleted
   /** Starts that began before are waited for, and are stored when this is. Those that come after are to be refused. */

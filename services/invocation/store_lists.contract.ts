@@ -174,6 +174,71 @@ export function testStoredLists(given: StoreFixture): void {
   const linesOf = async (executionId: string) =>
     (await given.db.read((tx) => given.store.loadLogs(tx, executionId, 0, 100))).length;
 
+  describe("what ended long ago", () => {
+    const old = (afterId: string, atMost: number) =>
+      given.db.read((tx) => given.store.loadOld(tx, Date.now() + 60_000, afterId, atMost));
+    const remove = (removed: readonly string[], rows: number) =>
+      given.db.write((tx) => given.store.removeInvocations(tx, removed, rows));
+    const left = async (...looked: string[]) => {
+      const there = await given.db.read((tx) => given.store.load(tx, looked));
+      return looked.map((id) => there.some(({ identity }) => identity.id === id));
+    };
+
+    it("is found in parts, without what goes on, holds a worker or has children", async () => {
+      const before = await insertOne();
+      const [done, waiting, held, parent] = [
+        await insertOne(),
+        await insertOne(),
+        await insertOne(),
+        await insertOne(),
+      ];
+      const child = await insertOne({ parentId: parent, depth: 1 });
+      for (const id of [done, parent, child]) await happen(id, { type: "cancel" });
+      await happen(held, lease(), returned);
+      expect(await old(before, 3)).toEqual({ ids: [done], position: held });
+      expect(await old(held, 2)).toEqual({ ids: [child], position: child });
+      expect(await old(child, 2)).toEqual({ ids: [], position: null });
+      expect(await remove([done, child], 10)).toBe(2);
+      expect(await old(before, 5)).toEqual({ ids: [parent], position: null });
+      expect(await left(done, waiting, held, parent, child)).toEqual([false, true, true, true, false]);
+    });
+
+    it("is removed of so many lines and pages at once, in its order, with all that belongs to it", async () => {
+      const chatty = await insertOne();
+      const [heavy = ""] = await insert({ ...newInvocation(), input: new Uint8Array(20_000) });
+      const light = await insertOne();
+      await happen(chatty, lease());
+      const printed = await printLines(chatty, 6);
+      await happen(chatty, threw, release);
+      await happen(chatty, lease(), returned, release);
+      await happen(heavy, lease(), { ...returned, value: new Uint8Array(20_000) }, release);
+      await happen(light, { type: "cancel" });
+      // Two executions, six lines and one invocation are nine rows; the heavy one counts as ten and its execution.
+      expect(await remove([chatty, heavy, light], 12)).toBe(1);
+      expect(await left(chatty, heavy, light)).toEqual([false, true, true]);
+      expect(await linesOf(printed)).toBe(0);
+      // Those that somebody else has removed are done with.
+      expect(await remove([chatty, heavy, light], 11)).toBe(2);
+      expect(await remove([chatty, heavy, light], 11)).toBe(3);
+      expect(await left(chatty, heavy, light)).toEqual([false, false, false]);
+      for (const table of ["executions", "large_inputs", "large_results"]) {
+        const sql = `SELECT invocation_id FROM ${table} WHERE invocation_id IN (?, ?)`;
+        expect(await given.db.read((tx) => tx.all(sql, chatty, heavy))).toEqual([]);
+      }
+    });
+
+    it("is removed part by part where one execution has printed more than is removed at once", async () => {
+      const [chatty, next] = [await insertOne(), await insertOne()];
+      await happen(chatty, lease());
+      const printed = await printLines(chatty, 30);
+      await happen(chatty, returned, release);
+      await happen(next, { type: "cancel" });
+      expect(await remove([chatty, next], 10)).toBe(0);
+      expect([await linesOf(printed), ...(await left(chatty, next))]).toEqual([0, true, true]);
+      expect(await remove([chatty, next], 10)).toBe(2);
+    });
+  });
+
   describe("a project that goes", () => {
     it("is purged in parts, wholly, and touches no other", async () => {
       const kept = await insertOne();

@@ -131,6 +131,7 @@ async function* bundleOf(
 export async function openTestInvocations(
   wrap: (db: Db) => Db = (db) => db,
   limits: Partial<InvocationDeps["limits"]> = {},
+  retentionDays?: number,
 ) {
   const database = await openTestDatabase(MIGRATIONS);
   const db = wrap(database.db);
@@ -140,7 +141,8 @@ export async function openTestInvocations(
   const log = createLogger("invocation", process.env["TEST_LOG"] ?? "silent");
   const catalog = new TestCatalog(ids);
   const parts = { db, bus, clock, ids, log, catalog: catalog.client() };
-  const service = await createInvocationService({ ...parts, limits, sweepIntervalMs: SWEEP_INTERVAL_MS });
+  const intervals = { retentionDays, sweepIntervalMs: SWEEP_INTERVAL_MS };
+  const service = await createInvocationService({ ...parts, limits, ...intervals });
   const client = localClient<InvocationServiceClient>(service.invocations);
   const dispatch = localClient<DispatchServiceClient>(service.dispatch);
   const { projectName } = catalog;
@@ -189,7 +191,7 @@ export async function openTestInvocations(
     openReplica: async () => {
       const own = await database.again();
       const settings = { db: own, bus: new MemoryBus(), clock, ids, log, catalog: catalog.client() };
-      const replica = await createInvocationService(settings);
+      const replica = await createInvocationService({ ...settings, ...intervals });
       const end = async () => {
         await replica.stop();
         await own.close();

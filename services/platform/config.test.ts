@@ -1,6 +1,13 @@
 import { expect, it } from "vitest";
 import { z } from "zod";
-import { addressSetting, COMMON_SETTINGS, listenSetting, PAYLOAD_SETTING, readSettings } from "./config.js";
+import {
+  addressSetting,
+  COMMON_SETTINGS,
+  listenSetting,
+  PAYLOAD_SETTING,
+  RETENTION_SETTING,
+  readSettings,
+} from "./config.js";
 import { SettingsError } from "./settings_error.js";
 
 function problemsOf(shape: z.ZodRawShape, env: Record<string, string>): readonly string[] {
@@ -22,8 +29,9 @@ it("settings that are wrong are told in a line for each, with name, value and wh
     MULTINODE_TLS_CA: "/nowhere",
     MULTINODE_NATS_URL: "hush",
     MULTINODE_MAX_PAYLOAD_BYTES: "abc",
+    MULTINODE_RETENTION_DAYS: "1",
   };
-  expect(problemsOf({ ...COMMON_SETTINGS, ...PAYLOAD_SETTING }, env)).toEqual([
+  expect(problemsOf({ ...COMMON_SETTINGS, ...PAYLOAD_SETTING, ...RETENTION_SETTING }, env)).toEqual([
     'MULTINODE_LISTEN is "127.0.0.1:99999": must be a host and a port, such as 127.0.0.1:7420',
     "MULTINODE_DATA_DIR is missing",
     "MULTINODE_SERVICE_TOKEN is wrong: must be 32 to 200 printable characters",
@@ -32,6 +40,7 @@ it("settings that are wrong are told in a line for each, with name, value and wh
     'MULTINODE_NATS_URL is wrong: server 1 of 1 is no URL such as "nats://user:password@host:4222"',
     'MULTINODE_INSECURE is "yes": must be "true" or "false"',
     'MULTINODE_MAX_PAYLOAD_BYTES is "abc": must be a whole number from 1000 to 4000000',
+    'MULTINODE_RETENTION_DAYS is "1": must be a whole number from 2 to 3650',
   ]);
 });
 

@@ -59,6 +59,11 @@ export const PAYLOAD_SETTING = {
   MULTINODE_MAX_PAYLOAD_BYTES: wholeNumber(LIMITS.payloadBytesMin, LIMITS.payloadBytesMax).default(LIMITS.payloadBytes),
 };
 
+/** How long invocations are kept after their end, in days; default: until their project is undeployed. */
+export const RETENTION_SETTING = {
+  MULTINODE_RETENTION_DAYS: wholeNumber(LIMITS.retentionDaysMin, LIMITS.retentionDaysMax).optional(),
+};
+
 /** Path of a file that this process may read. */
 const fileSetting = z.string().superRefine((path, context) => {
   try {

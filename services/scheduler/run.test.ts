@@ -27,6 +27,7 @@ test("what was cancelled counts as a failed attempt where its worker was told of
   run.killed = true;
   expect(lostWith(run, EXIT, undefined, false)).toMatchObject({ interrupted: true, killed: false, released: true });
   run.wasSent = true;
+  expect(lostWith(run, EXIT, leaving, false)).toMatchObject({ interrupted: true, killed: false, released: true });
   expect(lostWith(run, EXIT, undefined, false)).toMatchObject({
     result: { value: { error: "InvocationCancelledError: the execution was killed when its grace period was over" } },
     interrupted: true,

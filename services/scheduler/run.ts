@@ -108,14 +108,26 @@ export function shapeOf(versionId: string, fn: LeasedExecution["function"]): Fun
   };
 }
 
-/** The end of an execution whose worker is gone. Where it was told of it, it may have begun, and that it was killed counts. */
-export function lostWith(run: Run, exit: WorkerExit, failure: string | undefined, isStopping: boolean): ExecutionEnded {
+/**
+ * The end of an execution whose worker is gone. What was interrupted and certainly never began is no failed attempt; where its
+ * worker was told of it, it may have begun, and that it was killed counts.
+ *
+ * @param isStopping whether the scheduler is ending its workers, since it stops itself
+ */
+export function lostWith(
+  run: Run,
+  exit: WorkerExit,
+  worker: PooledWorker | undefined,
+  isStopping: boolean,
+): ExecutionEnded {
   const isInterrupted = run.interrupt !== undefined;
-  if (isInterrupted && !run.wasSent) return abortedUnbegun();
-  return { ...threw(lossOf(run, exit, failure, isStopping), true), interrupted: isInterrupted };
+  // One that leaves has said what it began.
+  const isUnbegun = !run.wasSent || (worker?.isLeaving === true && !run.isStartReported);
+  if (isInterrupted && isUnbegun) return abortedUnbegun();
+  return { ...threw(lossOf(run, exit, worker?.failure, isStopping), true), interrupted: isInterrupted };
 }
 
-/** The end of an execution that was interrupted before any worker was told of it. */
+/** The end of an execution that was interrupted and never began. */
 export function abortedUnbegun(): ExecutionEnded {
   return { ...threw("", false), interrupted: true, released: true };
 }
@@ -129,7 +141,6 @@ export function threw(error: string, killed: boolean): ExecutionEnded {
  * The error of an execution whose worker is gone.
  *
  * @param failure why its worker never came
- * @param isStopping whether the scheduler is ending its workers, since it stops itself
  */
 function lossOf(run: Run, exit: WorkerExit, failure: string | undefined, isStopping: boolean): string {
   if (run.killed) {

@@ -279,7 +279,7 @@ export class Scheduler {
         const forget = () => this.runs.delete(run.ref.executionId);
         this.reporters.of(run.lessor).report({ ref: run.ref, event: { $case: "released", value: {} } }, forget);
       } else {
-        this.end(run, lostWith(run, exit, worker?.failure, this.#stopped), worker);
+        this.end(run, lostWith(run, exit, worker, this.#stopped), worker);
       }
     }
     this.wake();

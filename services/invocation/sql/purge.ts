@@ -1,10 +1,16 @@
-/** What is removed of the tables: projects that are deleted, and requests that are old. Never more at once than one write can do. */
-import type { SqlValue, WriteTransaction } from "../../platform/store/db.js";
+/**
+ * What is removed of the tables: projects that are deleted, invocations that ended long ago, and requests that are old. Never
+ * more at once than one write can do.
+ */
+import { firstIdAt } from "../../platform/ids.js";
+import type { ReadTransaction, SqlValue, WriteTransaction } from "../../platform/store/db.js";
+import type { OldPart } from "../store.js";
 import { FIRST_FINISHED_CODE } from "./codes.js";
-import { allIn } from "./reads.js";
+import { allIn, loadColumns } from "./reads.js";
 
 /** Invocations whose executions are looked at together: where they printed much, few of them go in one write. */
 const LOOKED_AT_ONCE = 64;
+const PAGE_BYTES = 4_096;
 
 export async function forgetRequests(tx: WriteTransaction, createdBefore: number, atMost: number): Promise<boolean> {
   const requests = await deleteSome(tx, "start_requests", "request_id", "created_at < ?", createdBefore, atMost);
@@ -25,8 +31,12 @@ export async function purgeProject(
     atMost.invocations,
   );
   if (found.length > 0) {
-    const ids = found.map(({ id }) => id);
-    await deletePart(tx, await partOf(tx, ids, atMost.rows));
+    const rows = await loadColumns<[id: string]>(
+      tx,
+      found.map(({ id }) => id),
+      "id",
+    );
+    await deletePart(tx, await partOf(tx, rows.flat(), atMost.rows));
     return true;
   }
   const others = [
@@ -41,6 +51,39 @@ export async function purgeProject(
   return false;
 }
 
+/** Found by the time in their ids, so that no index has to be kept for it: what ended before a time was started before it. */
+export async function loadOld(
+  tx: ReadTransaction,
+  endedBefore: number,
+  afterId: string,
+  atMost: number,
+): Promise<OldPart> {
+  const rows = await tx.tuples<[id: string, isOver: number]>(
+    `SELECT id, CASE WHEN terminated = 1 AND finished_at < ?
+       AND NOT EXISTS (SELECT 1 FROM invocations AS child WHERE child.parent_id = invocations.id) THEN 1 ELSE 0 END
+     FROM invocations WHERE id > ? AND id < ? ORDER BY id LIMIT ?`,
+    endedBefore,
+    afterId,
+    firstIdAt("inv", endedBefore),
+    atMost,
+  );
+  const [last = null] = rows.length < atMost ? [] : (rows.at(-1) ?? []);
+  return { ids: rows.flatMap(([id, isOver]) => (isOver === 1 ? id : [])), position: last };
+}
+
+export async function removeInvocations(
+  tx: WriteTransaction,
+  ids: readonly string[],
+  atMostRows: number,
+): Promise<number> {
+  // What another removes in this moment is not waited for: this would hold up all other writes.
+  const left = (await loadColumns<[id: string]>(tx, ids, "id", tx.dialect.skipLocked)).flat();
+  const part = await partOf(tx, left, atMostRows);
+  await deletePart(tx, part);
+  const next = left[part.invocationIds.length];
+  return next === undefined ? ids.length : ids.indexOf(next);
+}
+
 /** What goes in one write: lines of executions, and invocations of which no lines are left. */
 class PurgePart {
   readonly invocationIds: string[] = [];
@@ -53,17 +96,20 @@ class PurgePart {
     this.#atMostRows = atMostRows;
   }
 
-  /** Takes of it what there is room for; the lines of one execution in any case, so that no part is empty. */
-  add(invocationId: string, executions: readonly PrintedExecution[]): void {
+  /** Takes of it what there is room for; something in any case, so that no part is empty. */
+  add(invocationId: string, ownRows: number, executions: readonly PrintedExecution[]): void {
     for (const { id, lines } of executions) {
-      const isEmpty = this.executionIds.length === 0 && this.invocationIds.length === 0;
-      if (!isEmpty && this.#rows + lines > this.#atMostRows) this.isFull = true;
-      if (this.isFull) return;
+      if (!this.#hasRoomFor(1 + lines)) return;
       if (lines > 0) this.executionIds.push(id);
-      this.#rows += 1 + lines;
     }
-    this.invocationIds.push(invocationId);
-    this.#rows += 1;
+    if (this.#hasRoomFor(ownRows)) this.invocationIds.push(invocationId);
+  }
+
+  #hasRoomFor(rows: number): boolean {
+    const isEmpty = this.executionIds.length === 0 && this.invocationIds.length === 0;
+    this.isFull = !isEmpty && this.#rows + rows > this.#atMostRows;
+    this.#rows += rows;
+    return !this.isFull;
   }
 }
 
@@ -78,9 +124,20 @@ async function partOf(tx: WriteTransaction, ids: readonly string[], atMostRows: 
   for (let from = 0; from < ids.length && !part.isFull; from += LOOKED_AT_ONCE) {
     const looked = ids.slice(from, from + LOOKED_AT_ONCE);
     const executions = Map.groupBy(await printedExecutions(tx, looked), ({ invocationId }) => invocationId);
-    for (const id of looked) if (!part.isFull) part.add(id, executions.get(id) ?? []);
+    const ownRows = await ownRowsOf(tx, looked);
+    for (const id of looked) if (!part.isFull) part.add(id, ownRows.get(id) ?? 1, executions.get(id) ?? []);
   }
   return part;
+}
+
+/** As how many rows an invocation counts: payloads take as much time as their pages. */
+async function ownRowsOf(tx: WriteTransaction, ids: readonly string[]): Promise<Map<string, number>> {
+  const apart = (column: string, table: string) =>
+    `COALESCE((SELECT length(${table}.${column}) FROM ${table} WHERE ${table}.invocation_id = invocations.id), 0)`;
+  const sql = `SELECT id, COALESCE(length(result), 0) + ${apart("input", "large_inputs")}
+    + ${apart("result", "large_results")} AS bytes FROM invocations WHERE id IN`;
+  const rows = await allIn<{ id: string; bytes: number }>(tx, sql, ids);
+  return new Map(rows.map(({ id, bytes }) => [id, 1 + Math.floor(bytes / PAGE_BYTES)]));
 }
 
 /** All executions, with the number of their last line, which is no less than that of their lines and needs no count. */

@@ -79,20 +79,21 @@ export async function loadColumns<R extends readonly SqlValue[]>(
   tx: ReadTransaction,
   given: readonly string[],
   columns: string,
+  lock: string = tx.dialect.forUpdate,
 ): Promise<R[]> {
   const ids = given.length > 1 ? given.toSorted() : given;
   if (ids.length > 1) {
     const rows: R[] = [];
     for (const chunk of paddedChunks(ids)) {
       const ids = placeholders(chunk.length);
-      const sql = `SELECT ${columns} FROM invocations WHERE id IN (${ids}) ORDER BY id${tx.dialect.forUpdate}`;
+      const sql = `SELECT ${columns} FROM invocations WHERE id IN (${ids}) ORDER BY id${lock}`;
       for (const row of await tx.tuples<R>(sql, ...chunk)) rows.push(row);
     }
     return rows;
   }
   const [id] = ids;
   if (id === undefined) return [];
-  return await tx.tuples<R>(`SELECT ${columns} FROM invocations WHERE id = ?${tx.dialect.forUpdate}`, id);
+  return await tx.tuples<R>(`SELECT ${columns} FROM invocations WHERE id = ?${lock}`, id);
 }
 
 export async function loadLargeInput(tx: ReadTransaction, id: string): Promise<Uint8Array> {

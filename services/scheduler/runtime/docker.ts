@@ -16,7 +16,7 @@ import type { ContainerInspectInfo } from "dockerode";
 import type { Logger } from "../../platform/log.js";
 import { ContainerRuntime, KnownWorker, STUBBORN_MS } from "./container_runtime.js";
 import { DockerContainers } from "./docker_containers.js";
-import { backOff, DockerEngine, isMissingImage, isOutage, statusOf } from "./docker_engine.js";
+import { backOff, DockerEngine, isMissingContainer, isMissingImage, isOutage } from "./docker_engine.js";
 import { type ContainerEvent, followEvents } from "./docker_events.js";
 import type { ContainerEnd } from "./docker_exit.js";
 import { DockerHolders, schedulersWithHolders } from "./docker_holders.js";
@@ -61,7 +61,6 @@ const COMPARE_INTERVAL_MS = 5_000;
 /** How long the last of the output may take after the container's end. */
 const LAST_OUTPUT_MS = 1_000;
 const CLOSE_HOLDERS_MS = 5_000;
-const NOT_FOUND = 404;
 
 export class DockerRuntime extends ContainerRuntime<DockerWorker> {
   readonly name = "docker";
@@ -155,7 +154,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
         if (image !== this.#settings.image && isMissingImage(error))
           throw new ImageIsMissingError(String(error), { cause: error });
         // A container that an earlier attempt left may go while this one goes on with it.
-        const isGone = attempt > 0 && statusOf(error) === NOT_FOUND;
+        const isGone = attempt > 0 && isMissingContainer(error);
         if (!isHoldersFault && !isGone && !isOutage(error)) throw error;
         await backOff(attempt, stop);
         // What became of the attempt is not known: another one begins from nothing.
@@ -190,7 +189,7 @@ export class DockerRuntime extends ContainerRuntime<DockerWorker> {
     worker.networkMode = undefined;
     if (networkMode === undefined || networkMode === this.#settings.network) return false;
     await this.#holders.discard(networkMode);
-    return /non running container|No such container/i.test(String(error));
+    return isMissingContainer(error) || /non running container/i.test(String(error));
   }
 
   protected forgotten(worker: DockerWorker): void {

@@ -93,6 +93,10 @@ export function isMissingImage(error: unknown): boolean {
   return statusOf(error) === 404 && /no such image/i.test(String(error));
 }
 
+export function isMissingContainer(error: unknown): boolean {
+  return statusOf(error) === 404 && /no such container/i.test(String(error));
+}
+
 /** What `request` answers, or undefined where the engine knows no such thing. */
 export function orNothing<T>(request: EngineRequest<T>): EngineRequest<T | undefined> {
   return async (docker, abortSignal) => {

@@ -70,8 +70,13 @@ export class Deliveries {
   begin(run: Run, imageName: string | undefined): void {
     const { pool } = this.#scheduler;
     const exited = (exit: PoolExit) => this.#scheduler.exited(exit);
-    place(run, pool.startFor(functionOf(run), this.#firstWorks.make(run), exited, imageName));
-    run.wasSent = true;
+    const work = this.#firstWorks.make(run).then((firstWork) => {
+      // A worker that is stopped by now is not started any more.
+      if (firstWork !== undefined && run.workerId === worker.id && worker.phase !== "stopping") run.wasSent = true;
+      return firstWork;
+    });
+    const worker = pool.startFor(functionOf(run), work, exited, imageName);
+    place(run, worker);
   }
 
   sendExecution(run: Run, worker: PooledWorker): void {

@@ -188,6 +188,19 @@ describe("an execution that is cancelled while its worker is on its way", () => 
     expect((await test.get(id)).executions).toMatchObject([{ outcome: Outcome.FAILED }]);
     expect(worker.exists).toBe(false);
   });
+
+  it("has not failed where that was to be given it when it comes", async () => {
+    await open();
+    test.runtime.boot = "hangs";
+    test.catalog.bundles.set("d", new Uint8Array(LARGE_BYTES));
+    test.catalog.add("f", { ...WHOLE_CPU, gracePeriodMs: 50 });
+    const id = await test.start("f");
+    const worker = await newest();
+    await test.cancel(id);
+    await test.becomes(id, { status: Status.CANCELLED, terminated: true, numFailedAttempts: 0 });
+    expect((await test.get(id)).executions).toMatchObject([{ outcome: Outcome.ABORTED }]);
+    expect(worker.exists).toBe(false);
+  });
 });
 
 describe("an execution whose worker's start does not come to its end, because the engine is away", () => {

@@ -40,6 +40,12 @@ export const LIMITS = {
   idempotencyKeyLength: 128,
   /** How long an idempotency key and a request id are honoured. */
   idempotencyWindowMs: DAY_MS,
+  /**
+   * How long an invocation may be kept after its end, in days, where that is bounded. Longer than what `idempotencyWindowMs`
+   * bounds is remembered: no start is answered with what is gone.
+   */
+  retentionDaysMin: 2,
+  retentionDaysMax: 3_650,
   /** Longest ttl of an invocation. */
   ttlMs: 365 * DAY_MS,
   /** Longest display name of an API key, in characters. */

@@ -53,6 +53,14 @@ test("it listens where it is told to, logs in, and stops cleanly at Ctrl-C", asy
   expect(await loginFile()).toEqual({ apiUrl: URL, apiKey: "secret" });
 });
 
+test("it keeps invocations for as many days as it is told, from 2 to 3650", async () => {
+  const { given } = await up(["--retention-days", "30"]);
+  expect(given).toMatchObject([{ retentionDays: 30 }]);
+  const { exitStatus, stderr } = await up(["--retention-days", "1"]);
+  expect(exitStatus).not.toBe(0);
+  expect(stderr).toContain("It must be a whole number from 2 to 3650.");
+});
+
 test("it says who is logged in at every start", async () => {
   await up([]);
   const { stdout } = await up([]);

@@ -21,6 +21,7 @@ interface UpOptions {
   host: string;
   maxWorkers?: number;
   maxPayloadBytes?: number;
+  retentionDays?: number;
   insecure?: boolean;
   json?: boolean;
 }
@@ -59,6 +60,12 @@ export function registerUp(program: Command, context: CommandContext, start: Sta
         "largest input, yielded value or result (default: 250000, or MULTINODE_MAX_PAYLOAD_BYTES)",
       ).argParser(parseWholeNumber(LIMITS.payloadBytesMin, LIMITS.payloadBytesMax)),
     )
+    .addOption(
+      new Option(
+        "--retention-days <number>",
+        "how long an invocation is kept after its end (default: until its project is undeployed)",
+      ).argParser(parseWholeNumber(LIMITS.retentionDaysMin, LIMITS.retentionDaysMax)),
+    )
     .addOption(jsonOption("write the address as JSON"))
     .action((options: UpOptions) => up(context, options, start));
 }
@@ -82,7 +89,7 @@ async function up({ io }: CommandContext, options: UpOptions, start: StartServer
 }
 
 async function startServer(io: Io, dataDir: string, options: UpOptions, start: StartServer): Promise<EmbeddedServer> {
-  const { port, host, insecure, maxWorkers, json } = options;
+  const { port, host, insecure, maxWorkers, retentionDays, json } = options;
   const paint = paintFor(io.stdout, io.env);
   const showsActivity = io.stdout.isTerminal && json !== true;
   try {
@@ -92,6 +99,7 @@ async function startServer(io: Io, dataDir: string, options: UpOptions, start: S
       port,
       ...(insecure === true ? { insecure } : {}),
       ...(maxWorkers === undefined ? {} : { maxWorkers }),
+      ...(retentionDays === undefined ? {} : { retentionDays }),
       maxPayloadBytes: payloadLimit(options.maxPayloadBytes, io.env),
       ...(showsActivity
         ? { onActivity: (line: string) => writeLines(io, [`${paint.dim(formatClockMs(new Date()))}  ${line}`]) }
