@@ -41,6 +41,20 @@ const MAIN = `
       const [host = "", port] = address.split(":");
       return address + " " + (await attempt(host, Number(port), 2_000));
     })));
+  export const flood = mn.function(options, async (address: string, count: number) => {
+    const session = connectHttp2("http://" + address);
+    const outcomes: Record<string, number> = {};
+    await Promise.all(Array.from({ length: count }, () => new Promise<void>((resolve) => {
+      const headers = { ":method": "POST", ":path": "/grpc.health.v1.Health/Watch", "content-type": "application/grpc", te: "trailers" };
+      const stream = session.request(headers);
+      const end = (outcome: string) => { outcomes[outcome] = (outcomes[outcome] ?? 0) + 1; resolve(); };
+      stream.once("response", (answer) => end(String(answer["grpc-status"] ?? "open")));
+      stream.on("error", () => undefined);
+      stream.end(Buffer.alloc(5));
+    })));
+    session.destroy();
+    return outcomes;
+  });
   export const listen = mn.function(options, async function* (gate: string) {
     const server = createServer((socket) => socket.end()).listen(7_000, "0.0.0.0");
     await new Promise((resolve) => server.once("listening", resolve));
@@ -85,6 +99,7 @@ const MAIN = `
 /** Ports at this machine's end of the workers' network: the public API and the schedulers' doors. */
 const DOORS = [7400, 7421, 7422];
 const UNIMPLEMENTED = 12;
+const TOO_MANY = 8;
 const WORKERS = "multinode-workers";
 
 const containers = new ClusterContainers();
@@ -168,6 +183,15 @@ describe("code in a worker", () => {
     const names = ["postgres", "registry", "scheduler-1", "example.com"];
     const found = await project.fn<(names: string[]) => string[]>("resolveNames").callRemote(names);
     expect(found).toEqual(names.map(() => "unknown"));
+  });
+
+  test("has no more streams at a door than its share, so that the others have theirs", async () => {
+    const flood = project.fn<(address: string, count: number) => Record<string, number>>("flood");
+    const { open = 0, [TOO_MANY]: refused = 0, ...others } = await flood.callRemote(`${machine}:7400`, 300);
+    expect(others).toEqual({});
+    expect(open + refused).toBe(300);
+    expect(open).toBeGreaterThan(0);
+    expect(open).toBeLessThanOrEqual(32);
   });
 
   test("is served none of the methods by which services speak to each other", async () => {
