@@ -23,12 +23,13 @@ export function requested(
   request: OneInvocation,
   principal: Principal,
 ): StoredInvocation {
-  const { invocationId, projectName, functionName } = request;
+  const { invocationId, projectName, functionName, versionId } = request;
   if (
     stored === undefined ||
     !maySee(principal, stored) ||
     (projectName !== "" && stored.identity.projectName !== projectName) ||
-    (functionName !== "" && stored.identity.functionName !== functionName)
+    (functionName !== "" && stored.identity.functionName !== functionName) ||
+    (versionId !== "" && stored.identity.versionId !== versionId)
   ) {
     throw invocationDoesNotExist(invocationId);
   }

@@ -29,17 +29,28 @@ export async function cancelAll(
  * transaction, and those that were found may have started children before they were locked.
  */
 export async function cancelDescendants(deps: InvocationDeps, tx: WriteTransaction, id: string): Promise<Change[]> {
-  const descendants = await deps.store.loadUncancelledDescendants(tx, id, CASCADE_CHUNK);
-  if (descendants.length > 0) await deps.store.putCascade(tx, id);
-  else await deps.store.forgetCascade(tx, id);
-  return await cancelAll(deps, tx, descendants);
+  if ((await deps.store.countChildren(tx, id)) === 0) return [];
+  await deps.store.putCascade(tx, id);
+  return await cancelAll(deps, tx, await deps.store.loadUncancelledDescendants(tx, id, CASCADE_CHUNK));
 }
 
 /** Goes on with cancellations that have not reached all descendants. Answers whether any is left. */
 export async function continueCascades(deps: InvocationDeps): Promise<boolean> {
   const ids = await deps.db.read((tx) => deps.store.loadCascades(tx, 10));
-  for (const id of ids) {
-    deps.announcer.changed(await deps.db.write((tx) => cancelDescendants(deps, tx, id)));
-  }
+  for (const id of ids) await continueCascade(deps, id);
   return ids.length > 0;
+}
+
+/** The same with that of one invocation. */
+export async function continueCascade(deps: InvocationDeps, id: string): Promise<boolean> {
+  const { db, store, announcer } = deps;
+  const changes = await db.write(async (tx) =>
+    cancelAll(deps, tx, await store.loadUncancelledDescendants(tx, id, CASCADE_CHUNK)),
+  );
+  announcer.changed(changes);
+  if (changes.length > 0) return true;
+  // One that ended while it was waited for may have started others, which only another look finds.
+  const isAnyLeft = (await db.read((tx) => store.loadUncancelledDescendants(tx, id, 1))).length > 0;
+  if (!isAnyLeft) await db.write((tx) => store.forgetCascade(tx, id));
+  return isAnyLeft;
 }

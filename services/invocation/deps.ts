@@ -1,6 +1,6 @@
 /** What the use cases of this service stand on. */
 import type { Bus } from "../platform/bus/bus.js";
-import type { Clock } from "../platform/clock.js";
+import type { SteadyClock } from "../platform/clock.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import type { PageOffsets } from "../platform/page_offset.js";
@@ -33,7 +33,7 @@ export interface InvocationDeps {
   readonly announcer: Announcer;
   readonly parked: ParkedLeases;
   readonly running: RunningLives;
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly ids: IdSource;
   readonly tokens: ExecutionTokens;
   readonly offsets: PageOffsets;

@@ -10,6 +10,8 @@ import type { InvocationStore } from "./store.js";
 
 /** Functions kept in memory. */
 const CACHED_FUNCTIONS = 5_000;
+/** Compiled schemas kept in memory. */
+const CACHED_CHECKS = 2_000;
 
 export interface KnownFunction {
   readonly spec: FunctionSpec;
@@ -64,6 +66,20 @@ export class Functions {
   }
 }
 
+/** Of the schemas in use; new versions mostly have those of the ones before. */
+const checks = new Map<string, ValueCheck>();
+
+function checkOf(schema: string): ValueCheck | undefined {
+  if (schema === "") return undefined;
+  let check = checks.get(schema);
+  if (check === undefined) {
+    if (checks.size >= CACHED_CHECKS) checks.clear();
+    check = compileCheck(schema);
+    checks.set(schema, check);
+  }
+  return check;
+}
+
 function knownFunction(spec: FunctionSpec): KnownFunction {
   const options = spec.options;
   const delay = options?.retryDelay;
@@ -83,7 +99,12 @@ function knownFunction(spec: FunctionSpec): KnownFunction {
     },
     maxConcurrency: options?.maxConcurrency ?? OPTION_LIMITS.maxConcurrency.default,
     gracePeriodMs: options?.gracePeriodMs ?? OPTION_LIMITS.gracePeriodMs.default,
-    inputCheck: compileCheck(spec.inputSchema),
-    outputCheck: compileCheck(spec.outputSchema),
+    // Compiled when they are asked for: that takes a while, and most that is done with a function needs neither.
+    get inputCheck() {
+      return checkOf(spec.inputSchema);
+    },
+    get outputCheck() {
+      return checkOf(spec.outputSchema);
+    },
   };
 }

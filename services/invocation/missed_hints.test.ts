@@ -28,7 +28,7 @@ it("a watcher looks at all that it watches, once", () => {
 it("a scheduler that waits for something to lease looks", async () => {
   const bus = new MemoryBus();
   const parked = new ParkedLeases(bus);
-  const command = { schedulerId: "sch-1", maxCount: 1, leaseDurationMs: 1_000, excludedQueues: [] };
+  const command = { schedulerId: "sch-1", maxCount: 1, leaseDurationMs: 1_000, excludedQueues: new Set<string>() };
   parked.begin(command);
   const waiting = parked.wait(command, parked.round, LONG_MS, NEVER);
   bus.tellMissed();

@@ -154,6 +154,7 @@ const oneInvocation = {
   invocationId: idField("inv"),
   projectName: z.literal("").or(projectNameField),
   functionName: z.literal("").or(functionNameField),
+  versionId: z.literal("").or(idField("ver")),
 };
 
 export const getRequest = z.object(oneInvocation);

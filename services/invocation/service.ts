@@ -7,7 +7,7 @@ import type { TeardownServiceImplementation } from "../../gen/multinode/invocati
 import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import type { Bus } from "../platform/bus/bus.js";
-import type { Clock } from "../platform/clock.js";
+import type { SteadyClock } from "../platform/clock.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
 import { PageOffsets } from "../platform/page_offset.js";
@@ -46,7 +46,7 @@ export interface InvocationSettings {
   /** With the tables of `sql/schema.ts`. */
   readonly db: Db;
   readonly bus: Bus;
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly ids: IdSource;
   readonly log: Logger;
   readonly catalog: Pick<CatalogServiceClient, "resolveFunctions" | "resolveProject">;

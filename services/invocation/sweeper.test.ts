@@ -142,6 +142,22 @@ describe("a scheduler that falls silent", () => {
     expect(await test.lease(other)).toHaveLength(1);
   });
 
+  it("is not taken for lost because the clock was set forward, or the machine was suspended", async () => {
+    test.catalog.add("f");
+    const id = await test.start("f");
+    const leased = await leaseOne();
+    const begun = await test.start("f", { ttlMs: 3_600_000 }); // its end shows that a sweep has been
+    test.clock.set(7_200_000);
+    await becomes(begun, { status: Status.TIMED_OUT });
+    expect(await test.get(id)).toMatchObject({ status: Status.PENDING, numFailedAttempts: 0 });
+    await test.dispatch.renewLeases({ schedulerId: scheduler, leaseDurationMs: 30_000 });
+    expect(await test.report(reports.returned(leased, 1, true))).toEqual([undefined]);
+    const lost = await test.start("f");
+    await leaseOne();
+    test.clock.forward(70_000);
+    await becomes(lost, { numFailedAttempts: 1 });
+  });
+
   it("is told that its lease had expired", async () => {
     test.catalog.add("f");
     const renew = () => test.dispatch.renewLeases({ schedulerId: scheduler, leaseDurationMs: 30_000 });
@@ -156,6 +172,15 @@ describe("a scheduler that falls silent", () => {
     expect(await renew()).toMatchObject({ expired: true });
     expect(await renew()).toMatchObject({ expired: false });
   });
+});
+
+it("a clock that was set back does not keep what is started from being leased", async () => {
+  test.catalog.add("f");
+  await test.start("f");
+  await leaseOne();
+  test.clock.set(-3_600_000);
+  const id = await test.start("f");
+  expect(await test.lease(scheduler)).toMatchObject([{ ref: { invocationId: id } }]);
 });
 
 it("goes on with a cancellation that did not reach all descendants before the process ended", async () => {

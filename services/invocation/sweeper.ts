@@ -18,6 +18,9 @@ const CHUNK = 500;
 const FORGET_CHUNK = 5_000;
 const FORGET_INTERVAL_MS = 60 * 60 * 1_000;
 
+/** A clock that was set, or a machine that was suspended, and not one that is a little late. */
+const JUMP_MS = 2_000;
+
 const LOST: LifeEvent = {
   type: "throw",
   error: "WorkerLostError: the scheduler of the execution was lost",
@@ -33,11 +36,16 @@ export class Sweeper {
   #running: Promise<void> | undefined;
   #stopped = false;
   #forgotAt = 0;
+  /** Of the clock, how far it is before the time that does not jump. */
+  #offsetMs: number;
+  /** By that time. Until then no lease is taken to be over. */
+  #leasesHoldUntil = Number.NEGATIVE_INFINITY;
 
   /** @param intervalMs longest time between two sweeps */
   constructor(deps: InvocationDeps, intervalMs: number = INTERVAL_MS) {
     this.#deps = deps;
     this.#intervalMs = intervalMs;
+    this.#offsetMs = deps.clock.now() - deps.clock.monotonic();
     deps.announcer.onDeadline((at) => this.#wakeBy(at));
   }
 
@@ -108,6 +116,7 @@ export class Sweeper {
 
   async #sweepSchedulers(): Promise<void> {
     const { db, store, clock, announcer, log } = this.#deps;
+    if (this.#doLeasesHold()) return;
     const expired = await db.read((tx) => store.expiredSchedulers(tx, clock.now()));
     for (const schedulerId of expired) {
       const changes = await db.write(async (tx) => {
@@ -143,6 +152,16 @@ export class Sweeper {
       if (changes.length > 0) log.warn({ schedulerId, executions: changes.length }, "a scheduler was lost");
       announcer.changed(changes);
     }
+  }
+
+  /** After a jump of the clock all leases may look over: whoever lives renews them, and is given the time for that. */
+  #doLeasesHold(): boolean {
+    const { clock } = this.#deps;
+    const now = clock.monotonic();
+    const offsetMs = clock.now() - now;
+    if (Math.abs(offsetMs - this.#offsetMs) > JUMP_MS) this.#leasesHoldUntil = now + LIMITS.leaseDurationMs;
+    this.#offsetMs = offsetMs;
+    return now < this.#leasesHoldUntil;
   }
 
   async #applyAll(

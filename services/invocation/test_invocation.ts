@@ -16,7 +16,7 @@ import { type FunctionOptions, FunctionSpec } from "../../gen/multinode/registry
 import { encode, encodeArguments } from "../../sdk/typescript/src/values/codec.js";
 import { openTestDatabase } from "../../test/harness/test_database.js";
 import { MemoryBus } from "../platform/bus/memory.js";
-import type { Clock } from "../platform/clock.js";
+import type { SteadyClock } from "../platform/clock.js";
 import { Refusal } from "../platform/errors.js";
 import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
@@ -29,16 +29,27 @@ import { MIGRATIONS } from "./sql/schema.js";
 /** A clock that was set forward is seen at the next sweep. */
 const SWEEP_INTERVAL_MS = 100;
 
-/** Goes like any other, and can be set forward. */
-export class TestClock implements Clock {
+/** Goes like any other; time can be made to pass, and it can be set. */
+export class TestClock implements SteadyClock {
   #aheadMs = 0;
+  #setByMs = 0;
 
   now(): number {
-    return Date.now() + this.#aheadMs;
+    return Date.now() + this.#aheadMs + this.#setByMs;
   }
 
+  monotonic(): number {
+    return performance.now() + this.#aheadMs;
+  }
+
+  /** Lets time pass. */
   forward(ms: number): void {
     this.#aheadMs += ms;
+  }
+
+  /** Sets it forward or, with less than 0, back, as somebody does who corrects it. */
+  set(byMs: number): void {
+    this.#setByMs += byMs;
   }
 }
 
@@ -176,7 +187,9 @@ export async function openTestInvocations(
       return invocation as Invocation;
     },
     cancel: (invocationId: string) =>
-      client.cancelInvocation({ invocationId, projectName: "", functionName: "" }).then(({ invocation }) => invocation),
+      client
+        .cancelInvocation({ invocationId, projectName: "", functionName: "", versionId: "" })
+        .then(({ invocation }) => invocation),
     /** Leases what there is, without waiting for more. */
     lease: async (schedulerId: string, maxCount = 100, excludedQueues: string[] = []): Promise<LeasedExecution[]> => {
       const request = { schedulerId, maxCount, excludedQueues, leaseDurationMs: 30_000, waitMs: 0 };

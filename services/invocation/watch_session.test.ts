@@ -360,6 +360,14 @@ describe("refusals", () => {
     const refusal = message?.refusals.find(({ invocationId }) => invocationId === "more");
     expect(refusal?.error).toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
   });
+
+  it("are not kept without end where nobody reads them", () => {
+    for (let index = 0; index < LIMITS.watchTargets; index++) watch(`i${index}`);
+    const more = () => {
+      for (let index = 0; index < LIMITS.watchTargets; index++) watch(`more${index}`);
+    };
+    expect(more).toThrow("its refusals are not read");
+  });
 });
 
 describe("waiting", () => {

@@ -20,6 +20,9 @@ const NONE: readonly StoredInvocation[] = [];
 /** States that are read at once: with results of any size, not many times of what a message holds. */
 const READ_AT_ONCE = 64;
 
+/** That wait to be sent. */
+const MOST_REFUSALS = 10_000;
+
 interface Target {
   /** Revision that the watcher has. */
   revision: number;
@@ -62,10 +65,16 @@ export class WatchSession implements Watcher {
     return this.#marked.size > 0 || this.#refusals.length > 0;
   }
 
+  /** @throws Refusal ResourceExhausted where there are too many, and the watcher reads nothing of that */
   add(target: WatchTarget): void {
     const id = target.invocationId;
     if (!this.#targets.has(id) && this.#targets.size >= LIMITS.watchTargets) {
       const limit = String(LIMITS.watchTargets);
+      if (this.#refusals.length >= MOST_REFUSALS) {
+        throw new Refusal("ResourceExhausted", `a stream follows at most ${limit}, and its refusals are not read`, {
+          metadata: { limit },
+        });
+      }
       this.#refuse(id, new Refusal("ResourceExhausted", `a stream follows at most ${limit}`, { metadata: { limit } }));
       return;
     }

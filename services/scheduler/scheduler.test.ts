@@ -133,6 +133,26 @@ describe("a warm worker", () => {
     expect(test.runtime.history).toHaveLength(2);
   });
 
+  it("that is used up gives back the slots of those that end before its last one", async () => {
+    test.catalog.add("f", { maxInvocationsPerWorker: 2, workerConcurrency: 2, maxConcurrency: 2 });
+    const [first, second, next] = [await test.start("f"), await test.start("f"), await test.start("f")];
+    const both = await test.running(2);
+    expect(both[0]?.worker).toBe(both[1]?.worker);
+    both[0]?.return(1);
+    await test.becomes(first, { status: Status.SUCCEEDED, terminated: true });
+    const [still, other] = await test.running(2);
+    expect(other?.assigned.invocationId).toBe(next);
+    expect(other?.worker).not.toBe(still?.worker);
+    const stop = Promise.withResolvers<void>();
+    test.runtime.stopGate = stop.promise;
+    still?.return(2);
+    await test.becomes(second, { status: Status.SUCCEEDED, terminated: false });
+    stop.resolve();
+    await test.becomes(second, { terminated: true });
+    other?.return(3);
+    await test.becomes(next, { status: Status.SUCCEEDED, terminated: true });
+  });
+
   it("gives way to a function that has none", async () => {
     test.catalog.add("f", WARM);
     test.catalog.add("g");

@@ -120,12 +120,11 @@ export class Scheduler {
       if (run.workerId !== undefined && !run.wasSent && !run.ended) this.placeAgain(run); // its worker was told nothing
     }
     this.takeover?.handOver();
+    // At once, and not when the engine has ended the others: it may be slow, and the time is bounded.
+    this.#giveBackUnplaced();
     for (const worker of this.pool.workers.values()) this.pool.stop(worker);
     await this.settings.runtime.close();
-    for (const run of this.runs.values()) {
-      clearTimeout(run.interrupt?.timer);
-      if (run.workerId === undefined) this.#giveBack(run);
-    }
+    this.#giveBackUnplaced();
     await this.reporters.drain(signal);
   }
 
@@ -347,6 +346,13 @@ export class Scheduler {
     clearTimeout(this.#idleTimer);
     if (decided.nextIdleAt !== undefined) {
       this.#idleTimer = setTimeout(() => this.wake(), Math.min(Math.max(decided.nextIdleAt - Date.now(), 1), 60_000));
+    }
+  }
+
+  #giveBackUnplaced(): void {
+    for (const run of this.runs.values()) {
+      clearTimeout(run.interrupt?.timer);
+      if (run.workerId === undefined) this.#giveBack(run);
     }
   }
 

@@ -235,6 +235,25 @@ describe("a scheduler that was ended", () => {
     expect((await test.get(id)).executions).toMatchObject([{ attemptNumber: 1 }]);
   });
 
+  it("in peace gives that back before its runtime has ended all workers, which may take longer than there is time", async () => {
+    const scheduler = createTestScheduler(test, { spareWorkers: 0, maxWorkers: 1 });
+    scheduler.runtime.boot = "hangs";
+    const closed = Promise.withResolvers<void>();
+    const close = scheduler.runtime.close.bind(scheduler.runtime);
+    scheduler.runtime.close = async () => {
+      await closed.promise;
+      await close();
+    };
+    await scheduler.service.start();
+    test.catalog.add("f");
+    await test.start("f");
+    await vi.waitFor(async () => expect(await queueOf("f")).toEqual({ used: 1, queued: 0 }), WAIT);
+    const stopped = scheduler.stop();
+    await vi.waitFor(async () => expect(await queueOf("f")).toEqual({ used: 0, queued: 1 }), WAIT);
+    closed.resolve();
+    await stopped;
+  });
+
   it("in peace gives back what was being leased in that moment, and that was no attempt", async () => {
     const travelled = Promise.withResolvers<void>();
     const leaseInvocations: typeof test.dispatch.leaseInvocations = async (request, options) => {

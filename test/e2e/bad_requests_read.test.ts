@@ -43,8 +43,14 @@ function badInvocation(): Row[] {
     ...badIds("invocationId", "inv"),
     ...badNames("projectName", { invocationId }, true),
     ...badNames("functionName", { invocationId }, true),
+    [
+      "a bad version",
+      { invocationId, versionId: "latest" },
+      badFields('version_id: "latest" is not an identifier: "ver-" and 26 characters'),
+    ],
     ["an unknown invocation", { invocationId: `inv-${UNKNOWN}` }, notFound(`inv-${UNKNOWN}`)],
     ["an invocation of another project", { invocationId, projectName: other.projectName }, notFound(ended)],
+    ["an invocation of another version", { invocationId, versionId: other.versionId }, notFound(ended)],
     ["an invocation of another function", { invocationId, functionName: "other" }, notFound(ended)],
   ];
 }

@@ -53,13 +53,16 @@ describe.concurrent("objects and ids", () => {
     expect(invocation).toMatchObject({ invocationId, projectName: project.projectName, functionName: "say" });
   });
 
-  test("the project and the function of a request are checked against the invocation", async () => {
+  test("the project, the function and the version of a request are checked against the invocation", async () => {
     const id = await project.fn("say").start();
     await expect(project.fn("slow").get(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
     await expect(project.fn("slow").cancel(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
     const elsewhere = target.fn(target.newProjectName(), "say");
+    const otherVersion = project.fn("say", `ver-${"0".repeat(26)}`);
     await expect(elsewhere.get(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
-    for (const fn of [project.fn("slow"), elsewhere]) {
+    await expect(otherVersion.get(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
+    await expect(project.fn("say", project.versionId).get(id)).resolves.toMatchObject({ id });
+    for (const fn of [project.fn("slow"), elsewhere, otherVersion]) {
       await expect(fn.awaitResult(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
       await expect(fn.watch(id).next()).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
     }

@@ -10,6 +10,7 @@ const MAIN = `
   const size = z.object({ width: z.number().int().positive(), name: z.string().default("none") });
   export const one = mn.function({ ...warm, input: size }, ({ width, name }) => name + ":" + width);
   export const two = mn.function({ ...warm, input: z.tuple([z.string(), z.number()]) }, (text, times) => text.repeat(times));
+  export const power = mn.function({ ...warm, input: z.tuple([z.number(), z.int().optional()]) }, (base, exponent = 2) => base ** exponent);
   export const out = mn.function({ ...warm, output: z.object({ sum: z.number() }) }, (sum: unknown) => ({ sum }));
   export const coerced = mn.function({ ...warm, input: z.object({ n: z.coerce.number().min(1) }) }, ({ n }) => n * 2);
   export const costly = mn.function({ ...warm, input: z.string().regex(/^(a+)+$/) }, (text: string) => text.length);
@@ -28,6 +29,8 @@ describe.concurrent("input schema", () => {
   test("an input that fits is given to the function with its defaults", async () => {
     expect(await project.fn("one").callRemote({ width: 3 })).toBe("none:3");
     expect(await project.fn("two").callRemote("ab", 2)).toBe("abab");
+    expect(await project.fn("power").callRemote(3)).toBe(9);
+    expect(await project.fn("power").callRemote(3, undefined)).toBe(9);
     expect(await project.fn("coerced").callRemote({ n: "5" })).toBe(10);
   });
 

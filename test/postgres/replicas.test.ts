@@ -139,7 +139,7 @@ describe("a cancellation there", () => {
       );
       const [started] = await Promise.all([
         Promise.allSettled(starts),
-        other.client.cancelInvocation({ invocationId: parent, projectName: "", functionName: "" }),
+        other.client.cancelInvocation({ invocationId: parent, projectName: "", functionName: "", versionId: "" }),
       ]);
       const ids = started.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value.invocationId] : []));
       for (const id of [parent, child, ...ids]) expect(await statusOf(id)).toBe(Status.CANCELLED);

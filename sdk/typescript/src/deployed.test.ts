@@ -107,10 +107,10 @@ describe("a deployed function", () => {
     expect(second).toMatchObject({ invocationIds: [id], offset: undefined });
   });
 
-  test("neither awaits nor watches an invocation of another function or project", async () => {
+  test("neither awaits nor watches an invocation of another function, project or version", async () => {
     const names = { projectName: "p", functionName: "add", client };
     const id = await getDeployedFunction<typeof tasks.add>(names).start(1, 2);
-    for (const other of [{ functionName: "count" }, { projectName: "q" }]) {
+    for (const other of [{ functionName: "count" }, { projectName: "q" }, { versionId: `ver-${"0".repeat(26)}` }]) {
       const stranger = getDeployedFunction<typeof tasks.count>({ ...names, ...other });
       const refused = { reason: "InvocationDoesNotExist", metadata: { invocationId: id } };
       await expect(stranger.awaitResult(id)).rejects.toMatchObject(refused);
@@ -240,5 +240,8 @@ describe("inside a function", () => {
     const reason = new InvocationCancelledError();
     interruption.abort(reason);
     expect(await outcomes).toStrictEqual(pending.map(() => ({ status: "rejected", reason })));
+    // To clean up, it may call what it likes.
+    const afterwards = runInContext(execution(interruption.signal), () => [main.add.start(1, 2), other.get(id)]);
+    expect(await Promise.all(afterwards)).toMatchObject([expect.stringMatching(/^inv-/), { id }]);
   });
 });

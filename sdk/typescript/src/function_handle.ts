@@ -36,7 +36,10 @@ export interface FunctionTarget {
   readonly functionName: string;
   /** The project whose invocations `list` lists. */
   readonly listProjectName: string;
-  /** Aborts when the function that is calling is interrupted; every pending call then rejects with its reason. */
+  /**
+   * Aborts when the function that is calling is interrupted; every pending call then rejects with its reason. Calls that it
+   * makes afterwards, to clean up, go on.
+   */
   readonly interruption: AbortSignal | undefined;
 }
 
@@ -212,7 +215,8 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
   }
 
   #signal(target: FunctionTarget, own: AbortSignal | undefined): AbortSignal | undefined {
-    const signals = [own, this.#options.signal, target.interruption].filter((signal) => signal !== undefined);
+    const interruption = target.interruption?.aborted === true ? undefined : target.interruption;
+    const signals = [own, this.#options.signal, interruption].filter((signal) => signal !== undefined);
     return signals.length < 2 ? signals[0] : AbortSignal.any(signals);
   }
 }

@@ -3,20 +3,26 @@
  * free, an invocation is stored as leased at once and never enters the queue.
  */
 import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import { leasedExecution } from "../dispatch/leased_execution.js";
 import type { LeaseCommand } from "../dispatch/parked_leases.js";
 import { isQueued, type Life } from "../domain/life.js";
 import { advance } from "../domain/transitions.js";
+import { inputBytes } from "../requests.js";
 import type { Identity, StoredInvocation } from "../store.js";
 import type { ResolvedStart } from "./resolve.js";
+
+/** What an execution takes beside its function and its arguments, roughly. */
+const EXECUTION_BYTES = 500;
 
 export class DirectLease {
   readonly executions: LeasedExecution[] = [];
   readonly leased: StoredInvocation[] = [];
   readonly #deps: InvocationDeps;
   readonly #command: LeaseCommand;
+  #bytes = 0;
 
   constructor(deps: InvocationDeps, command: LeaseCommand) {
     this.#deps = deps;
@@ -27,11 +33,14 @@ export class DirectLease {
   take(start: ResolvedStart, identity: Identity, life: Life, now: number): Life {
     const { maxCount, excludedQueues, schedulerId } = this.#command;
     if (this.executions.length >= maxCount || !isQueued(life)) return life;
-    if (excludedQueues.includes(`${identity.projectId}/${identity.functionName}`)) return life;
+    if (excludedQueues.has(`${identity.projectId}/${identity.functionName}`)) return life;
+    const bytes = EXECUTION_BYTES + start.known.encodedSpec.byteLength + inputBytes(start.command.arguments);
+    if (this.#bytes + bytes > LIMITS.leaseBytes && this.executions.length > 0) return life;
     const executionId = this.#deps.ids.next("exe");
     const advanced = advance(life, { type: "lease", executionId, schedulerId }, now, start.known.policy);
     if (typeof advanced === "string") return life;
     const stored = { identity, life: advanced.life };
+    this.#bytes += bytes;
     this.leased.push(stored);
     this.executions.push(leasedExecution(this.#deps.tokens, stored, start.known.spec, start.command.arguments));
     return advanced.life;

@@ -40,9 +40,7 @@ export interface CheckedValue {
 /** Checks that have run under a bound. */
 const tried = new WeakSet<ValueCheck>();
 
-/** Undefined where there is no schema. */
-export function compileCheck(schema: string): ValueCheck | undefined {
-  if (schema === "") return undefined;
+export function compileCheck(schema: string): ValueCheck {
   // Without optimizing, a large schema compiles ten times faster and checks about as fast. Inlined, what is referred to often
   // would be compiled as often.
   const options = {

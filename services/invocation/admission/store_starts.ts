@@ -104,7 +104,8 @@ export async function storeStarts(
       createdAt,
       expiresAt,
     };
-    const first = firstLife(start, parent, createdAt);
+    // Ids never go back; a clock may, and then nobody is to wait until it has come to the time in the id again.
+    const first = firstLife(start, parent, Math.min(createdAt, now));
     const life = direct !== undefined && room.hasSlot(start) ? direct.take(start, identity, first, createdAt) : first;
     room.placed(start, life);
     queued ||= isQueued(life);

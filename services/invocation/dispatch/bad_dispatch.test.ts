@@ -61,8 +61,8 @@ describe("a request of a scheduler", () => {
       "max_count: 1001 is above 1000",
       "lease_duration_ms: 300001 is above 300000",
     ]);
-    expect(await refused({ excludedQueues: Array.from({ length: 1_001 }, () => "p/f") })).toEqual([
-      "excluded_queues: a list of 1001 has more than 1000 items",
+    expect(await refused({ excludedQueues: Array.from({ length: 10_001 }, () => "p/f") })).toEqual([
+      "excluded_queues: a list of 10001 has more than 10000 items",
     ]);
   });
 
@@ -203,7 +203,7 @@ describe("lines", () => {
 
   async function stored(invocationId: string): Promise<readonly LogLine[]> {
     const listed: LogLine[] = [];
-    const request = { invocationId, executionId: "", projectName: "", functionName: "" };
+    const request = { invocationId, executionId: "", projectName: "", functionName: "", versionId: "" };
     const call = { signal: AbortSignal.timeout(5_000), principal: { kind: "key", keyId: "", projectName: "" } };
     const { lines = [] } = await test.service.logs.listLogs({ ...request, pageSize: 0, offset: "" }, call as never);
     for (const one of lines) listed.push(LogLine.fromPartial(one));

@@ -126,7 +126,7 @@ class Looks {
 }
 
 function isWanted({ projectId, functionName }: QueueRow, { excludedQueues }: LeaseCommand): boolean {
-  return !excludedQueues.includes(`${projectId}/${functionName}`);
+  return !excludedQueues.has(`${projectId}/${functionName}`);
 }
 
 class LeaseBatch {

@@ -15,7 +15,7 @@ export interface LeaseCommand {
   readonly maxCount: number;
   readonly leaseDurationMs: number;
   /** "projectId/functionName" */
-  readonly excludedQueues: readonly string[];
+  readonly excludedQueues: ReadonlySet<string>;
 }
 
 /**

@@ -11,7 +11,10 @@ export const leaseRequest = z.object({
   schedulerId,
   maxCount: z.number().int().min(0).max(LIMITS.executionsPerLease),
   leaseDurationMs,
-  excludedQueues: z.array(text(1, 200)).max(1_000),
+  excludedQueues: z
+    .array(text(1, 200))
+    .max(LIMITS.excludedQueues)
+    .transform((queues): ReadonlySet<string> => new Set(queues)),
   waitMs: z.number().int().min(0).max(30_000),
 });
 

@@ -4,7 +4,7 @@ import { Refusal } from "../../platform/errors.js";
 import type { Caller } from "../../platform/rpc/principal.js";
 import { parse } from "../../platform/rpc/validation.js";
 import { requested } from "../access.js";
-import { cancelAll, cancelDescendants, continueCascades } from "../cancelling.js";
+import { cancelAll, cancelDescendants, continueCascade } from "../cancelling.js";
 import { toSummary } from "../convert.js";
 import type { InvocationDeps } from "../deps.js";
 import { isFinished } from "../domain/life.js";
@@ -30,7 +30,7 @@ export function cancelHandler(deps: InvocationDeps): Pick<InvocationServiceImple
       });
       deps.announcer.changed(changes);
       // The answer comes when the whole tree is cancelled; were this process to end before, the sweeper goes on.
-      while (await continueCascades(deps));
+      if (changes.length > 0) while (await continueCascade(deps, request.invocationId));
       return { invocation: toSummary(invocation) };
     },
   };

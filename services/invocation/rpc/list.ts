@@ -1,5 +1,4 @@
 /** ListInvocations: one page, newest first. */
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type {
   InvocationServiceImplementation,
   ListInvocationsRequest,
@@ -9,6 +8,7 @@ import { permissionDenied } from "../../platform/errors.js";
 import { pageSizeOf } from "../../platform/page_offset.js";
 import type { Caller, Principal } from "../../platform/rpc/principal.js";
 import { parse } from "../../platform/rpc/validation.js";
+import { Turns } from "../../platform/turns.js";
 import { toSummary } from "../convert.js";
 import type { InvocationDeps } from "../deps.js";
 import { listRequest } from "../requests.js";
@@ -16,9 +16,12 @@ import type { ListFilter, StoredInvocation } from "../store.js";
 
 /** Rows that one page of a filtered listing looks at before it answers with what it has. */
 const LIST_SCAN_ROWS = 100_000;
+/** Listings that one process has under way, of which one reads. */
+const MOST_LISTINGS = 1_000;
 
 export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImplementation<Caller>, "listInvocations"> {
   const { offsets, projects } = deps;
+  const turns = new Turns(MOST_LISTINGS, "listings");
   return {
     async listInvocations(message, { principal, signal }) {
       const request = parse(listRequest, withinScope(message, principal));
@@ -37,7 +40,7 @@ export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImpleme
       const filter = isOfLatest ? { ...asked, versionId: latestVersionId } : asked;
       const listing = ["invocations", asked];
       const before = offsets.decode(listing, request.offset) ?? null;
-      const page = await readPage(deps, filter, before, pageSizeOf(request.pageSize), signal);
+      const page = await readPage(deps, turns, filter, before, pageSizeOf(request.pageSize), signal);
       return {
         invocations: page.items.map(toSummary),
         nextOffset: page.position === null ? "" : offsets.encode(listing, page.position),
@@ -49,6 +52,7 @@ export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImpleme
 /** In parts, between which others have their turn, and the connection to the database. */
 async function readPage(
   { db, store }: InvocationDeps,
+  turns: Turns,
   filter: ListFilter,
   before: string | null,
   pageSize: number,
@@ -58,14 +62,13 @@ async function readPage(
   const items: StoredInvocation[] = [];
   let position = before;
   for (let looked = 0; ; ) {
-    const part = await db.read((tx) => store.list(tx, filter, position, pageSize - items.length));
+    const read = () => db.read((tx) => store.list(tx, filter, position, pageSize - items.length));
+    const part = await turns.run(read, signal);
     items.push(...part.items);
     position = part.position;
     looked += part.looked;
     if (position === null || items.length === pageSize) return { items, position };
     if (isFiltered && looked >= LIST_SCAN_ROWS) return { items, position };
-    await nextTurn();
-    signal.throwIfAborted();
   }
 }
 

@@ -104,8 +104,8 @@ async function storing<T>(
       { committed },
     );
     // The others join the commit where it may bring something that this one does not take.
-    const { maxCount = 0, excludedQueues = [] } = claim?.command ?? {};
-    if (count > maxCount || excludedQueues.length > 0) deps.parked.coming();
+    const { maxCount = 0, excludedQueues } = claim?.command ?? {};
+    if (count > maxCount || (excludedQueues?.size ?? 0) > 0) deps.parked.coming();
     const { value, queued } = await stored;
     if (queued) deps.announcer.queued();
     return value;

@@ -114,7 +114,7 @@ export class LeaseLoop {
       const asked = held.slice(start, start + MOST_ADOPTED).map(({ executionToken }) => ({ executionToken, workerId }));
       const sentAt = this.#scheduler.monotonic();
       const request = { schedulerId, leaseDurationMs: LIMITS.leaseDurationMs, executions: asked };
-      const { executions } = await dispatch.adoptExecutions(request, { signal: this.#stopping.signal });
+      const { executions } = await dispatch.adoptExecutions(request, this.#bounded());
       this.#renewedAt = Math.max(this.#renewedAt, sentAt);
       adopted.push(...(executions as LeasedExecution[]));
     }
@@ -162,7 +162,8 @@ export class LeaseLoop {
     if (this.#stopping.signal.aborted) return;
     const excluded = plan.roomForOthers ? imageless : [...waiting, ...imageless];
     const queues = new Set(excluded.map(({ leased }) => `${leased.projectId}/${leased.function?.functionName}`));
-    this.#lessors.offer(plan.room - (plan.roomForOthers ? waiting.length : 0), [...queues]);
+    const named = [...queues].slice(0, LIMITS.excludedQueues);
+    this.#lessors.offer(plan.room - (plan.roomForOthers ? waiting.length : 0), named);
   }
 
   /** Answers whether it was answered as it should be. */
@@ -189,6 +190,11 @@ export class LeaseLoop {
       this.#doubt();
       return false;
     }
+  }
+
+  /** A replica that hangs must not take the time for which this scheduler is trusted: another one is asked. */
+  #bounded(): { signal: AbortSignal } {
+    return { signal: AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(LIMITS.answerMs)]) };
   }
 
   /** A lease may have been made whose answer was lost. Two comparisons find it, which need not wait for their time. */
@@ -229,7 +235,7 @@ export class LeaseLoop {
   async #hearOnce(): Promise<void> {
     const { dispatch, schedulerId } = this.#scheduler.settings;
     try {
-      const { interruptions } = await dispatch.listInterruptions({ schedulerId }, { signal: this.#stopping.signal });
+      const { interruptions } = await dispatch.listInterruptions({ schedulerId }, this.#bounded());
       for (const interruption of interruptions) this.#scheduler.interrupt(interruption);
     } catch {
       if (!this.#stopping.signal.aborted) this.renew(); // which tells it too, and is tried again until it is done
@@ -240,7 +246,7 @@ export class LeaseLoop {
     const { dispatch, schedulerId } = this.#scheduler.settings;
     const sentAt = this.#scheduler.monotonic();
     const request = { schedulerId, leaseDurationMs: LIMITS.leaseDurationMs };
-    const { interruptions, expired } = await dispatch.renewLeases(request, { signal: this.#stopping.signal });
+    const { interruptions, expired } = await dispatch.renewLeases(request, this.#bounded());
     // A lease that waited at the service while this scheduler stood still may have renewed it, which then is not told.
     if (expired || sentAt - this.#renewedAt > LIMITS.leaseDurationMs) this.#mustCompare = true;
     for (const interruption of interruptions) this.#scheduler.interrupt(interruption);
@@ -255,7 +261,7 @@ export class LeaseLoop {
   async #reconcile(fresh: boolean): Promise<void> {
     const { dispatch, schedulerId, log } = this.#scheduler.settings;
     const known = [...this.#scheduler.runs.values()];
-    const { leases } = await dispatch.listLeases({ schedulerId }, { signal: this.#stopping.signal });
+    const { leases } = await dispatch.listLeases({ schedulerId }, this.#bounded());
     const held = new Map(leases.map(({ ref }) => [ref?.executionId ?? "", ref?.epoch]));
     if (fresh) this.#inherited = new Set(held.keys());
     const isLost = await this.#lossOf(leases as HeldLease[], fresh);

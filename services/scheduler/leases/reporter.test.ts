@@ -153,7 +153,7 @@ describe("what no message can carry", () => {
     reporter.report(reportOf("next"), settled);
     await drained();
     expect(sent).toMatchObject([{ lines: [{ lineNumber: 2 }] }, { reports: [{ ref: { executionId: "next" } }] }]);
-    expect(settled.mock.calls).toEqual([["MessageIsTooLarge"], [undefined]]);
+    expect(settled.mock.calls).toEqual([["ReportIsRefused"], [undefined]]);
   });
 });
 

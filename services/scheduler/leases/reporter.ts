@@ -1,7 +1,8 @@
 /**
  * Carries reports and log lines to the invocation service: in order, many with one call, one call at a time, again until
  * they are taken. They go to the replica that leased what they are about, as long as it answers: it remembers what it leased,
- * and often has the one who watches. What no message can carry is not tried again: all that is behind it would wait for ever.
+ * and often has the one who watches. What no message can carry, or is
+ * refused as such, is not tried again: all that is behind it would wait for ever.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -12,6 +13,7 @@ import {
 } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { LogLine } from "../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { Refusal } from "../../platform/errors.js";
 import type { Logger } from "../../platform/log.js";
 import { lineBytes, reportBytes, takeBatch, withoutContent } from "./report_sizes.js";
 
@@ -94,9 +96,9 @@ export class Reporter {
       (taker, options) => taker.appendLogs({ lines }, options),
       () => AppendLogsRequest.encode({ lines }).finish().byteLength,
     );
-    if (answer !== "too large") return answer !== undefined;
+    if (answer !== "refused") return answer !== undefined;
     if (lines.length > 1) return await inHalves(lines, (half) => this.#sendLines(half));
-    this.#log.error({ executionId: lines[0]?.executionId }, "a line of log is too large for a message, and is dropped");
+    this.#log.error({ executionId: lines[0]?.executionId }, "a line of log is refused, and is dropped");
     return true;
   }
 
@@ -108,7 +110,7 @@ export class Reporter {
       () => ReportExecutionsRequest.encode({ reports }).finish().byteLength,
     );
     if (answer === undefined) return false;
-    if (answer === "too large") {
+    if (answer === "refused") {
       const [first] = batch;
       if (batch.length > 1 || first === undefined) return await inHalves(batch, (half) => this.#sendReports(half));
       return await this.#sendWithoutContent(first);
@@ -120,10 +122,10 @@ export class Reporter {
 
   async #sendWithoutContent({ report, settled }: Waiting): Promise<boolean> {
     const { ref, event } = report;
-    this.#log.error({ executionId: ref?.executionId, event: event?.$case }, "a report is too large for a message");
+    this.#log.error({ executionId: ref?.executionId, event: event?.$case }, "a report is refused");
     const failure = withoutContent(report);
     if (failure !== undefined) return await this.#sendReports([{ report: failure, settled }]);
-    settled("MessageIsTooLarge");
+    settled("ReportIsRefused");
     return true;
   }
 
@@ -131,14 +133,15 @@ export class Reporter {
   async #untilTaken<T>(
     send: (taker: Taker, options: { signal?: AbortSignal }) => Promise<T>,
     bytesOf: () => number,
-  ): Promise<T | "too large" | undefined> {
+  ): Promise<T | "refused" | undefined> {
     while (!this.#stopped) {
       const replica = performance.now() < this.#passedOverUntil ? undefined : this.#replica;
       try {
         if (replica !== undefined) return await send(replica, { signal: AbortSignal.timeout(ANSWER_MS) });
         return await send(this.#dispatch, {});
       } catch (err) {
-        if (bytesOf() > LIMITS.messageBytes) return "too large";
+        const isBad = err instanceof Refusal && err.reason === "ParameterValidationError";
+        if (isBad || bytesOf() > LIMITS.messageBytes) return "refused";
         this.#log.warn({ err }, "the invocation service did not take reports; they will be sent again");
         if (replica !== undefined) this.#passedOverUntil = performance.now() + PASSED_OVER_MS;
         else await delay(RETRY_MS);

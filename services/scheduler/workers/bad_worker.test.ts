@@ -2,11 +2,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ReportExecutionsRequest } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { Status } from "../../../gen/multinode/invocation/v1/invocation.pb.js";
-import { LogLine } from "../../../gen/multinode/invocation/v1/log_service.pb.js";
+import { LogLine, LogStream } from "../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { ApiKeyRole } from "../../../gen/multinode/registry/v1/api_key_role.pb.js";
-import type { WorkerEvent } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import type { ConnectRequest, WorkerEvent } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { encode } from "../../../sdk/typescript/src/values/codec.js";
+import { createSqlStore } from "../../invocation/sql/store.js";
 import { Refusal } from "../../platform/errors.js";
 import type { Principal } from "../../platform/rpc/principal.js";
 import { openTestScheduler } from "../test_scheduler.js";
@@ -23,11 +24,13 @@ afterEach(() => test.close());
 type Context = Parameters<typeof test.service.workers.connect>[1];
 
 /** What a connection of this caller is refused with. */
-async function refusalOf(principal: Principal): Promise<unknown> {
-  const requests = (async function* () {})();
+async function refusalOf(
+  principal: Principal,
+  requests: AsyncIterable<ConnectRequest> = (async function* () {})(),
+): Promise<unknown> {
   const context = { principal, signal: AbortSignal.timeout(5_000) } as Context;
   try {
-    for await (const _ of test.service.workers.connect(requests, context)) return undefined;
+    for await (const _ of test.service.workers.connect(requests, context));
   } catch (error) {
     return error instanceof Refusal ? error.reason : error;
   }
@@ -196,6 +199,35 @@ describe("a worker", () => {
     mine.worker.connect();
     say(1, 2, 3);
     await vi.waitFor(() => expect(texts()).toEqual(["line 1", "line 2", "printed", "line 3"]), WAIT);
+  });
+
+  it("that numbers its lines as nobody else does holds up nobody's reports", async () => {
+    const { mine, foreign, foreignInvocation } = await two();
+    const line = { timeMs: 1, stream: LogStream.STDOUT, level: "", executionId: mine.id };
+    const lines = [Number.MAX_SAFE_INTEGER, 30_000, 1].map((lineNumber) => ({
+      ...line,
+      lineNumber,
+      text: `${lineNumber}`,
+    }));
+    mine.worker.send([event({ $case: "logs", value: { lines } })]);
+    test.runtime.print(mine.worker.id, "printed");
+    foreign.return(1);
+    await test.becomes(foreignInvocation, { status: Status.SUCCEEDED });
+    mine.return(1);
+    await test.becomes(mine.assigned.invocationId, { status: Status.SUCCEEDED });
+    const stored = await test.db.read((tx) => createSqlStore().loadLogs(tx, mine.id, 0, 10));
+    expect(stored.map(({ text }) => text).toSorted()).toEqual(["1", "printed"]);
+  });
+
+  it("that says hello again on its stream loses the stream", async () => {
+    const { mine } = await two();
+    const hello = { workerId: mine.worker.id, protocolVersion: 1, sdk: "", executions: [], instance: "" };
+    const events = [event({ $case: "hello", value: hello }), event({ $case: "hello", value: hello })];
+    const requests = (async function* () {
+      yield { events };
+      await new Promise(() => {});
+    })();
+    expect(await refusalOf({ kind: "worker", workerId: mine.worker.id }, requests)).toBe("ParameterValidationError");
   });
 
   it("that waits for no acknowledgement has its values merged into the newest, which is seen before the end", async () => {

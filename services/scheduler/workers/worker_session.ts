@@ -5,8 +5,13 @@ import type {
   WorkerCommand,
 } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 
+import { Refusal } from "../../platform/errors.js";
+
 /** How long the worker may wait to hear that an end is stored, so that many are told at once and none wakes it alone. */
 const ACKNOWLEDGE_MS = 5;
+
+/** Commands, and ends, of which a worker has not read that they are stored. */
+const MOST_WAITING = 100_000;
 
 export class WorkerSession {
   #commands: WorkerCommand[] = [];
@@ -18,10 +23,18 @@ export class WorkerSession {
   #wake: (() => void) | undefined;
   #closed = false;
   #hasCode = false;
+  #wasWelcomed = false;
 
   /** Whether it was sent what it is bound to, and so can be given executions. */
   get hasCode(): boolean {
     return this.#hasCode;
+  }
+
+  /** Answers whether this is the first time that it is asked. */
+  isWelcomed(): boolean {
+    const isFirst = !this.#wasWelcomed;
+    this.#wasWelcomed = true;
+    return isFirst;
   }
 
   /** Names code that it is about to be bound to, to be fetched meanwhile. */
@@ -36,7 +49,7 @@ export class WorkerSession {
 
   /** Answers whether it is sent: what is said before the stream ends goes out, unless the connection breaks. */
   send(command: NonNullable<WorkerCommand["command"]>): boolean {
-    if (this.#closed) return false;
+    if (this.#closed || this.#isUnread(this.#commands)) return false;
     this.#commands.push({ command });
     this.#wake?.();
     return true;
@@ -44,7 +57,7 @@ export class WorkerSession {
 
   /** Tells that the end of an execution is stored: at once, or with the next command or soon. */
   acknowledge(executionId: string, when: "at once" | "soon"): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#isUnread(this.#acknowledged)) return;
     this.#acknowledged.push(executionId);
     if (when === "at once") {
       this.#isAcknowledgeDue = true;
@@ -74,6 +87,14 @@ export class WorkerSession {
     this.#closed = true;
     clearTimeout(this.#acknowledgeTimer);
     this.#wake?.();
+  }
+
+  /** Ends the stream of a worker that says much and reads nothing. */
+  #isUnread(waiting: readonly unknown[]): boolean {
+    if (waiting.length < MOST_WAITING) return false;
+    this.#commands = [];
+    this.fail(new Refusal("ResourceExhausted", "the worker does not read what it is told"));
+    return true;
   }
 
   async *messages(signal: AbortSignal): AsyncGenerator<ConnectResponse, void> {

@@ -10,7 +10,7 @@ import type {
   WorkerHello,
 } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
-import { permissionDenied, Refusal } from "../../platform/errors.js";
+import { badRequest, permissionDenied, Refusal } from "../../platform/errors.js";
 import { outputSizeError } from "../../platform/output_size.js";
 import { retire, type Takeover } from "../leases/takeover.js";
 import type { Run } from "../run.js";
@@ -20,6 +20,8 @@ import type { PooledWorker } from "./worker_pool.js";
 import { WorkerSession } from "./worker_session.js";
 
 const PROTOCOL_VERSION = 1;
+/** Above what our worker numbers. */
+const MOST_LINES = 2 * LIMITS.logLinesPerExecution;
 
 export class WorkerTraffic {
   readonly #scheduler: Scheduler;
@@ -138,7 +140,7 @@ export class WorkerTraffic {
         for (const line of event.value.lines) {
           const run = this.#run(worker, line.executionId);
           // Those that it may have missed come again on another connection.
-          if (run === undefined || line.lineNumber <= run.workerLines) continue;
+          if (run === undefined || line.lineNumber <= run.workerLines || line.lineNumber > MOST_LINES) continue;
           run.workerLines = line.lineNumber;
           // The worker numbers its own lines; those that were printed beside them have moved these up.
           this.#append(run, { ...line, lineNumber: line.lineNumber + run.printedLines });
@@ -163,6 +165,10 @@ export class WorkerTraffic {
     if (hello.executions.length > 0 && !this.#scheduler.leases.isTrusted) {
       // They may be another scheduler's by now: what is not known to be ours is not welcome.
       session.fail(new Refusal("Unavailable", "the lease of this scheduler is not fresh"));
+      return;
+    }
+    if (!session.isWelcomed()) {
+      session.fail(badRequest([{ field: "events", description: "holds a second hello on one stream" }]));
       return;
     }
     session.send({
@@ -227,10 +233,15 @@ export class WorkerTraffic {
       result: boundedResult(result, this.#scheduler.settings.payloadBytes),
       interrupted,
       killed: false,
-      released: run.shape.maxInvocationsPerWorker > worker.taken,
+      // Of a worker that is used up the last one holds it to its end.
+      released: run.shape.maxInvocationsPerWorker > worker.taken || this.#runsOther(worker, executionId),
       workerId: started ? worker.id : "",
     };
     this.#scheduler.end(run, ended, worker);
+  }
+
+  #runsOther(worker: PooledWorker, executionId: string): boolean {
+    return Array.from(worker.running).some((id) => id !== executionId && this.#scheduler.runs.get(id)?.ended === false);
   }
 
   #run(worker: PooledWorker, executionId: string): Run | undefined {

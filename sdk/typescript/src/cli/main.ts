@@ -18,4 +18,6 @@ process.on("SIGINT", () => {
 process.on("SIGTERM", () => interrupted.abort());
 
 process.exitCode = await run(process.argv.slice(2), processIo(interrupted.signal));
+// Whoever reads a pipe may be slow.
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write("", done))));
 setTimeout(() => process.exit(), LINGER_MS).unref();

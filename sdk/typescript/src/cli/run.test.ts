@@ -45,13 +45,15 @@ test.each<[string, string[], RegExp]>([
   ["a bad function name", ["start", "-p", "shop", "-f", "a b"], /A function name is 1 to 128 letters/],
   ["a bad id", ["watch", "-i", "inv-1"], /"inv-" and 26 letters and digits/],
   ["a bad duration", ["start", "-p", "shop", "-f", "f", "--ttl", "soon"], /It must be a duration/],
+  ["an empty key", ["start", "-p", "shop", "-f", "f", "--idempotency-key", ""], /It must have 1 to 128 characters/],
+  ["no time to begin", ["start", "-p", "shop", "-f", "f", "--ttl", "0s"], /more than 0 and at most 365d/],
   ["a bad port", ["up", "--port", "70000"], /whole number from 0 to 65535/],
   ["a bad list of arguments", ["start", "-p", "shop", "-f", "f", "--args", "{}"], /--args takes a JSON list/],
   ["arguments twice", ["start", "-p", "shop", "-f", "f", "--args", "[]", "1"], /not both/],
   ["nothing to describe", ["describe"], /Give --project-name or --invocation-id/],
   ["a login that can ask nobody", ["login"], /nobody can be asked/],
   ["a bad address", ["login", "--api-url", "ftp://x", "--api-key", "k"], /no address of a server/],
-  ["an empty key", ["login", "--api-url", "http://x", "--api-key", " "], /no API key in --api-key/],
+  ["an empty API key", ["login", "--api-url", "http://x", "--api-key", " "], /no API key in --api-key/],
 ])("%s is a wrong command line", async (_what, argv, message) => {
   const { exitStatus, stdout, stderr } = await runCommand(argv, { env: ENV });
   expect({ exitStatus, stdout }).toEqual({ exitStatus: 2, stdout: "" });

@@ -43,7 +43,7 @@ export async function run(
       .hook("preAction", (_program, command) => {
         given = command.opts<GivenNames>();
       })
-      .parseAsync([...argv], { from: "user" });
+      .parseAsync(withOptions(argv), { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof QuietFailure) return EXIT_FAILED;
@@ -56,6 +56,13 @@ export async function run(
     writeError(io, error, { json, given });
     return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED;
   }
+}
+
+/** What changes projects takes `project-name=NAME` as well: so it was written before there was a program. */
+function withOptions(argv: readonly string[]): string[] {
+  const [command = ""] = argv;
+  if (!["deploy", "upgrade", "undeploy"].includes(command)) return [...argv];
+  return argv.map((arg) => (arg.startsWith("project-name=") ? `--${arg}` : arg));
 }
 
 /** Where errors are written as JSON, commander must not write them. */

@@ -20,7 +20,7 @@ afterEach(async () => {
   server.stop();
 });
 
-const anything = { projectName: "", functionName: "" };
+const anything = { projectName: "", functionName: "", versionId: "" };
 
 describe("starts", () => {
   test("those of one moment travel together, in order, with the credential", async () => {

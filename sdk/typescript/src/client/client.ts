@@ -17,7 +17,7 @@ import type {
   WatchSink,
   WatchUntil,
 } from "./invocation_client.js";
-import { invocationDoesNotExist, isWhatIsAskedFor } from "./invocation_result.js";
+import { checked, invocationDoesNotExist, isWhatIsAskedFor } from "./invocation_result.js";
 import { latestStates } from "./latest_states.js";
 import { payloadLimit } from "./payload_limit.js";
 import { StartBatcher } from "./start_batcher.js";
@@ -101,14 +101,12 @@ export class MultinodeClient implements InvocationClient, Services {
   }
 
   async get(invocationId: string, check: InvocationCheck, signal?: AbortSignal): Promise<Invocation> {
-    const { projectName, functionName } = check;
-    const request = { invocationId, projectName, functionName };
+    const request = { invocationId, ...checked(check) };
     return present((await this.invocations.getInvocation(request, withSignal(signal))).invocation);
   }
 
   async cancel(invocationId: string, check: InvocationCheck, signal?: AbortSignal): Promise<Invocation> {
-    const { projectName, functionName } = check;
-    const request = { invocationId, projectName, functionName };
+    const request = { invocationId, ...checked(check) };
     return present((await this.invocations.cancelInvocation(request, withSignal(signal))).invocation);
   }
 

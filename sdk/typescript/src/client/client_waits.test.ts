@@ -30,6 +30,47 @@ describe("waits", () => {
     expect(server.watchRequests.length).toBeLessThanOrEqual(3);
   });
 
+  test("are as many as one likes: what one stream cannot follow at once it follows later", async () => {
+    await using small = new MultinodeClient({ apiUrl: server.url, apiKey: "k", watch: { mostFollowed: 3 } });
+    const ids = await Promise.all(Array.from({ length: 8 }, (_, n) => small.start(request(n))));
+    const ends = ids.map((id) => small.awaitFinished(id));
+    const followed = () => {
+      const open = new Set<string>();
+      let most = 0;
+      for (const { add, remove } of server.watchRequests) {
+        for (const id of remove) open.delete(id);
+        for (const { invocationId } of add) open.add(invocationId);
+        most = Math.max(most, open.size);
+      }
+      return { open, most };
+    };
+    await vi.waitFor(() => expect(followed().open.size).toBe(3));
+    const abort = new AbortController();
+    const given = small.awaitFinished(ids[0] ?? "", abort.signal);
+    for (const id of ids.toReversed()) server.succeed(id, 1);
+    expect((await Promise.all(ends)).map(({ result }) => result)).toStrictEqual(ids.map(() => 1));
+    await given;
+    expect(new Set(server.watchRequests.flatMap(({ add }) => add.map(({ invocationId }) => invocationId))).size).toBe(
+      8,
+    );
+    expect(server.streamsOpened).toBe(1);
+  });
+
+  test("that wait for room may leave, and make room when they do", async () => {
+    await using small = new MultinodeClient({ apiUrl: server.url, apiKey: "k", watch: { mostFollowed: 1 } });
+    const ids = await Promise.all([1, 2, 3].map((n) => small.start(request(n))));
+    const aborts = ids.map(() => new AbortController());
+    const ends = ids.map((id, index) => small.awaitFinished(id, aborts[index]?.signal));
+    const outcomes = Promise.allSettled(ends);
+    await vi.waitFor(() => expect(server.watchRequests.length).toBe(1));
+    aborts[1]?.abort(new Error("enough"));
+    aborts[0]?.abort(new Error("enough"));
+    await vi.waitFor(() => expect(server.watchRequests.flatMap(({ add }) => add).at(-1)?.invocationId).toBe(ids[2]));
+    server.succeed(ids[2] ?? "", 3);
+    expect((await outcomes).map(({ status }) => status)).toStrictEqual(["rejected", "rejected", "fulfilled"]);
+    expect(server.watchRequests.flatMap(({ add }) => add)).toHaveLength(2);
+  });
+
   test("of one invocation share one target, which grows with what is asked", async () => {
     const id = await client.start(request(1));
     const ends = [client.awaitFinished(id), client.awaitFinished(id)];

@@ -26,12 +26,12 @@ export class InputReader {
 
   fill(): void {
     while (!this.isDone && !this.#sink.isFull && !this.#isReading) {
-      if (this.#sync === undefined) {
-        this.#readAsync();
+      if (this.#async !== undefined) {
+        void this.#readAsync(this.#async);
         return;
       }
       try {
-        this.#accept(this.#sync.next());
+        this.#accept(this.#sync?.next());
       } catch (error) {
         this.#fail(error);
       }
@@ -42,34 +42,31 @@ export class InputReader {
   async close(): Promise<void> {
     if (this.isDone) return;
     this.isDone = true;
-    if (this.#sync !== undefined) {
-      this.#sync.return?.();
+    if (this.#async === undefined) {
+      this.#sync?.return?.();
       return;
     }
-    const closed = this.#async?.return?.();
-    if (this.#isReading) closed?.catch(() => undefined);
+    const closed = end(this.#async);
+    if (this.#isReading) closed.catch(() => undefined);
     else await closed;
   }
 
-  #readAsync(): void {
+  /** Does not reject. */
+  async #readAsync(inputs: AsyncIterator<unknown>): Promise<void> {
     this.#isReading = true;
-    this.#async?.next().then(
-      (step) => {
-        this.#isReading = false;
-        if (this.isDone) return;
-        this.#accept(step);
-        this.fill();
-        this.#sink.wake();
-      },
-      (error: unknown) => {
-        this.#isReading = false;
-        this.#fail(error);
-        this.#sink.wake();
-      },
-    );
+    try {
+      const step = await inputs.next();
+      if (!this.isDone) this.#accept(step);
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#isReading = false;
+    this.fill();
+    this.#sink.wake();
   }
 
-  #accept(step: IteratorResult<unknown>): void {
+  #accept(step: IteratorResult<unknown> | undefined): void {
+    if (step === undefined) throw new TypeError("the next step of the inputs is no object");
     if (step.done === true) this.isDone = true;
     else this.#sink.add(step.value);
   }
@@ -79,4 +76,9 @@ export class InputReader {
     this.isDone = true;
     this.failure = { error };
   }
+}
+
+/** What it does may throw at once, whatever its type says. */
+async function end(inputs: AsyncIterator<unknown>): Promise<void> {
+  await inputs.return?.();
 }

@@ -45,10 +45,11 @@ export interface WatchHandle {
   close(): void;
 }
 
-/** Which function an invocation must be of. Empty: any. */
+/** Which function an invocation must be of. Empty: any; of a version also "latest", since what is newest changes. */
 export interface InvocationCheck {
   readonly projectName: string;
   readonly functionName: string;
+  readonly versionId: string;
 }
 
 export interface ListRequest {

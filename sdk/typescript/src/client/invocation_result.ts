@@ -1,4 +1,5 @@
 /** From an invocation to its value or its error. */
+
 import {
   InvocationCancelledError,
   InvocationDoesNotExist,
@@ -7,6 +8,7 @@ import {
   type MultinodeError,
 } from "../errors.js";
 import type { Invocation } from "../invocation.js";
+import { isLatest } from "../protocol/names.js";
 import type { InvocationCheck } from "./invocation_client.js";
 
 /** The error of a finished invocation; undefined where it succeeded. */
@@ -38,11 +40,17 @@ export function resultOf(invocation: Invocation): unknown {
 /** Whether it is of the function that was asked for: watches are told of any invocation, while `get` is refused a wrong one. */
 export function isWhatIsAskedFor(invocation: Invocation, check: InvocationCheck | undefined): boolean {
   if (check === undefined) return true;
-  const { projectName, functionName } = check;
+  const { projectName, functionName, versionId } = checked(check);
   return (
     (projectName === "" || projectName === invocation.projectName) &&
-    (functionName === "" || functionName === invocation.functionName)
+    (functionName === "" || functionName === invocation.functionName) &&
+    (versionId === "" || versionId === invocation.versionId)
   );
+}
+
+/** A check as requests have it. */
+export function checked({ projectName, functionName, versionId }: InvocationCheck): InvocationCheck {
+  return { projectName, functionName, versionId: isLatest(versionId) ? "" : versionId };
 }
 
 /** What the server says of one. */

@@ -160,9 +160,37 @@ describe("errors", () => {
     expect(results).toMatchObject([
       0,
       { reason: "FunctionInputIsInvalid", input: 1 },
-      { inputIndex: 2, path: "$[0]" },
+      { inputIndex: 2, reason: "ValueIsUnsupportedError", cause: { path: "$[0]" } },
       6,
     ]);
+    expect(results[2]).toBeInstanceOf(MultinodeError);
+  });
+
+  test("of an input whose own error cannot be changed are errors of that input", async () => {
+    const frozen = Object.freeze(new Error("frozen"));
+    const hostile = {
+      get n(): number {
+        throw frozen;
+      },
+    };
+    const results = await collect(double.map([1, hostile as never, 2], { errors: "return" }));
+    expect(results).toMatchObject([2, { inputIndex: 1, message: "input 1: frozen", cause: frozen }, 4]);
+  });
+
+  test.each<[string, () => unknown, string]>([
+    ["throws at once", () => expect.fail("closed"), "closed"],
+    ["is no object", () => undefined, "no object"],
+  ])("of an async input whose next step %s come after the results before it", async (_, next, message) => {
+    let steps = 0;
+    // `for await` takes steps that are no promises as well.
+    const iterator = { next: () => (steps++ < 2 ? { done: false, value: steps } : next()) };
+    const inputs = { [Symbol.asyncIterator]: () => iterator } as unknown as AsyncIterable<number>;
+    const seen: number[] = [];
+    const run = (async () => {
+      for await (const result of double.map(inputs)) seen.push(result);
+    })();
+    await expect(run).rejects.toThrow(message);
+    expect(seen).toStrictEqual([2, 4]);
   });
 
   test("of the whole request are an error of each input", async () => {
@@ -215,6 +243,25 @@ describe("an early end", () => {
       Array.from({ length: server.cancelled.length }, (_, n) => `inv-${String(n + 2).padStart(26, "0")}`),
     );
     expect(server.cancelled.length).toBe(server.starts.length - 1);
+  });
+
+  test("goes before an error of the input's own end, and cancels the rest all the same", async () => {
+    server.autoFinish = ([n]) => (n === 0 ? { status: FAILED, terminated: true, error: "Error: no" } : undefined);
+    function* inputs() {
+      try {
+        yield* upTo(100);
+      } finally {
+        // oxlint-disable-next-line no-unsafe-finally
+        throw new Error("cleanup failed");
+      }
+    }
+    await expect(collect(double.map(inputs(), { window: 8, cancelRest: true }))).rejects.toThrow("input 0");
+    expect(server.cancelled.length).toBe(server.starts.length - 1);
+    server.autoFinish = ([n]) => ({ status: SUCCEEDED, terminated: true, result: n });
+    const leaving = (async () => {
+      for await (const _ of double.map(inputs(), { window: 8 })) break;
+    })();
+    await expect(leaving).rejects.toThrow("cleanup failed");
   });
 
   test("an abort throws the signal's reason, also while an async input waits", async () => {

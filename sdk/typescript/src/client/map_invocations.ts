@@ -6,8 +6,9 @@
  * one watch stream, and the consumer is woken once for all that happened meanwhile.
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import { OptionCheck } from "../definition/option_check.js";
-import { MultinodeError } from "../errors.js";
+import { MultinodeError, Unavailable } from "../errors.js";
 import type { Invocation } from "../invocation.js";
 import { LIMITS } from "../protocol/limits.js";
 import { Fifo } from "./fifo.js";
@@ -48,7 +49,10 @@ const DEFAULT_WINDOW = 1_000;
 /** Cancellations that are on their way at the same time. */
 const CANCELLATIONS_AT_ONCE = 32;
 
-const ANY_INVOCATION = { projectName: "", functionName: "" };
+/** How long cancellations hold up whoever has aborted. */
+const LONGEST_CANCEL_MS = 5_000;
+
+const ANY_INVOCATION = { projectName: "", functionName: "", versionId: "" };
 
 export async function* mapInvocations(
   target: MapTarget,
@@ -63,6 +67,7 @@ export async function* mapInvocations(
   const onAbort = () => run.wake();
   signal?.addEventListener("abort", onAbort);
   const reader = new InputReader(inputs, run);
+  let isThrowing = false;
   try {
     for (;;) {
       signal?.throwIfAborted();
@@ -79,11 +84,23 @@ export async function* mapInvocations(
         await run.awake();
       }
     }
+  } catch (error) {
+    isThrowing = true;
+    throw error;
   } finally {
     signal?.removeEventListener("abort", onAbort);
     const rest = run.close();
-    await reader.close();
-    if (cancelRest) await cancelAll(target.client, rest);
+    const cancelling = cancelRest ? cancelAll(target.client, rest) : undefined;
+    try {
+      const closing = reader.close();
+      // As in a loop of the language, the error that ended it goes before one of the input's end.
+      if (isThrowing) closing.catch(() => undefined);
+      if (signal?.aborted !== true) await (isThrowing ? closing.catch(() => undefined) : closing);
+    } finally {
+      if (signal?.aborted === true)
+        await Promise.race([cancelling, delay(LONGEST_CANCEL_MS, undefined, { ref: false })]);
+      else await cancelling;
+    }
   }
 }
 
@@ -111,7 +128,7 @@ class MapItem implements StartSink, WatchSink {
   /** Whether nobody wants its start any more. */
   abandoned = false;
   result: unknown = undefined;
-  error: Error | undefined = undefined;
+  error: MultinodeError | undefined = undefined;
   invocationId: string | undefined = undefined;
   watch: WatchHandle | undefined = undefined;
   readonly #run: MapRun;
@@ -246,22 +263,23 @@ class MapRun {
   }
 }
 
-function namingInput(error: Error, input: unknown, index: number): Error {
-  error.message = `input ${index}: ${error.message}`;
-  if (error instanceof MultinodeError) {
-    error.inputIndex = index;
-    error.input = input;
-    return error;
-  }
-  return Object.assign(error, { inputIndex: index, input });
+function namingInput(error: Error, input: unknown, index: number): MultinodeError {
+  const named =
+    error instanceof MultinodeError ? error : new MultinodeError(error.name, error.message, { cause: error });
+  named.message = `input ${index}: ${named.message}`;
+  named.inputIndex = index;
+  named.input = input;
+  return named;
 }
 
 async function cancelAll(client: InvocationClient, rest: Promise<string[]>): Promise<void> {
   const ids = await rest;
   const cancelNext = async (): Promise<void> => {
     for (let id = ids.pop(); id !== undefined; id = ids.pop()) {
-      // One that has ended meanwhile needs no cancellation.
-      await client.cancel(id, ANY_INVOCATION).catch(() => undefined);
+      await client.cancel(id, ANY_INVOCATION).catch((error: unknown) => {
+        // One that has ended meanwhile needs no cancellation. A server that is away was waited for.
+        if (error instanceof Unavailable) ids.length = 0;
+      });
     }
   };
   await Promise.all(Array.from({ length: CANCELLATIONS_AT_ONCE }, cancelNext));

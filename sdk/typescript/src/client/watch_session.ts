@@ -34,6 +34,8 @@ export interface WatchSessionOptions {
   readonly idleMs?: number;
   readonly firstReconnectMs?: number;
   readonly longestReconnectMs?: number;
+  /** Invocations that the server follows at once. Others wait until some of these have ended. */
+  readonly mostFollowed?: number;
 }
 
 type WatchService = Pick<Client<InvocationServiceDefinition>, "watchInvocations">;
@@ -52,6 +54,9 @@ export class WatchSession {
   readonly #targets = new Map<string, WatchTarget>();
   /** Ids to tell the server of at the end of this turn, or with the next connection. */
   readonly #toAdd = new Set<WatchTarget>();
+  /** What the server was told of on this stream and has not let go, and what there is no room for. */
+  readonly #followed = new Set<WatchTarget>();
+  readonly #waiting = new Set<WatchTarget>();
   readonly #toRemove = new Set<string>();
   #isFlushScheduled = false;
   #requests: RequestQueue<WatchInvocationsRequest> | undefined;
@@ -70,6 +75,7 @@ export class WatchSession {
       idleMs: 200,
       firstReconnectMs: 100,
       longestReconnectMs: 2_000,
+      mostFollowed: LIMITS.watchTargets,
       ...options,
     };
   }
@@ -111,8 +117,21 @@ export class WatchSession {
     const place = target.followers.indexOf(follower);
     if (place >= 0) target.followers.splice(place, 1);
     if (target.followers.length > 0) return;
-    this.#targets.delete(invocationId);
-    if (!this.#toAdd.delete(target) || target.wasSent) this.#toRemove.add(invocationId);
+    this.#drop(target);
+    if (target.wasSent) this.#toRemove.add(invocationId);
+    this.#changed();
+  }
+
+  /** Nobody follows it any more. Another one takes its place. */
+  #drop(target: WatchTarget): void {
+    this.#targets.delete(target.invocationId);
+    this.#toAdd.delete(target);
+    this.#waiting.delete(target);
+    if (!this.#followed.delete(target)) return;
+    const [next] = this.#waiting;
+    if (next === undefined) return;
+    this.#waiting.delete(next);
+    this.#toAdd.add(next);
     this.#changed();
   }
 
@@ -163,11 +182,29 @@ export class WatchSession {
       this.#toRemove.clear();
     }
     if (this.#toAdd.size > 0) {
-      for (const targets of chunksOf(this.#toAdd, size)) {
+      for (const targets of chunksOf(this.#followable(), size)) {
         requests.push({ add: targets.map((target) => target.toWire()), remove: [] });
       }
       this.#toAdd.clear();
     }
+  }
+
+  /** Of what is to be told to the server, that for which there is room. */
+  #followable(): ReadonlySet<WatchTarget> {
+    if (this.#followed.size + this.#toAdd.size <= this.#options.mostFollowed) {
+      for (const target of this.#toAdd) this.#followed.add(target);
+      return this.#toAdd;
+    }
+    const followable = new Set<WatchTarget>();
+    for (const target of this.#toAdd) {
+      if (!this.#followed.has(target) && this.#followed.size >= this.#options.mostFollowed) {
+        this.#waiting.add(target);
+      } else {
+        this.#followed.add(target);
+        followable.add(target);
+      }
+    }
+    return followable;
   }
 
   /** Ends the stream if nothing came on it since then: its replica may stand still. Another one goes on where it was. */
@@ -204,6 +241,8 @@ export class WatchSession {
     this.#stream = stream;
     this.#requests = requests;
     this.#toRemove.clear();
+    this.#followed.clear();
+    this.#waiting.clear();
     for (const target of this.#targets.values()) this.#toAdd.add(target);
     this.#flush();
     this.#heardAtMs = performance.now();
@@ -234,7 +273,7 @@ export class WatchSession {
     for (const { invocationId, error } of response.refusals) {
       const target = this.#targets.get(invocationId);
       if (target === undefined) continue;
-      this.#targets.delete(invocationId);
+      this.#drop(target);
       const reason = errorFromStatus(error ?? { code: Status.UNKNOWN, message: "it cannot be watched", details: [] });
       for (const follower of target.followers) follower.fail(copyOf(reason));
     }
@@ -247,7 +286,7 @@ export class WatchSession {
     try {
       invocation = invocationFromWire(wire);
     } catch (error) {
-      this.#targets.delete(target.invocationId);
+      this.#drop(target);
       for (const follower of target.followers) follower.fail(error instanceof Error ? error : new Error(String(error)));
       return;
     }
@@ -258,7 +297,7 @@ export class WatchSession {
     }
     target.followers = staying;
     if (staying.length > 0) return;
-    this.#targets.delete(target.invocationId);
+    this.#drop(target);
     // The server lets go by itself of what has ended as it was asked to.
     if (!isEnd(invocation, target.until)) {
       this.#toRemove.add(target.invocationId);
@@ -270,6 +309,8 @@ export class WatchSession {
     const targets = [...this.#targets.values()];
     this.#targets.clear();
     this.#toAdd.clear();
+    this.#followed.clear();
+    this.#waiting.clear();
     for (const target of targets) {
       for (const follower of target.followers) follower.fail(copyOf(error));
     }

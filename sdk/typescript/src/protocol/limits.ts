@@ -157,7 +157,9 @@ export const LIMITS = {
   codeLoadMs: 5 * MINUTE_MS,
   /** A worker that belongs to no scheduler for this long is stopped: longer than it takes to come to one, or to end itself. */
   workerOrphanMs: 25 * SECOND_MS,
-  /** Executions in one lease. */
+  /** Queues of which a scheduler may want nothing when it leases, such as those whose image is not built yet. */
+  excludedQueues: 10_000,
+  /** Executions in one lease, and their encoded size. */
   executionsPerLease: 1_000,
   leaseBytes: 4 * MIB,
 

@@ -187,6 +187,7 @@ export class FakeServer {
       invocationId: id,
       projectName: request.projectName,
       functionName: request.functionName,
+      versionId: request.versionId,
       status: Status.PENDING,
       revision: 1,
       createTimeMs: 1_000,

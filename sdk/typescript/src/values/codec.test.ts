@@ -156,6 +156,24 @@ describe("a value comes back as it was", () => {
     expect(encode(new Empty())).toMatchObject({ contentType: JSON_CONTENT_TYPE, data: Buffer.from("{}") });
   });
 
+  test("bytes on memory of their own, wherever they are in a value", () => {
+    const bytes = () => new Uint8Array([1, 2, 3]);
+    const value = [bytes(), { a: [bytes()] }, new Map([["b", [bytes()]]]), new Set([bytes()]), new Float32Array([1])];
+    const message = Buffer.concat([Buffer.alloc(3), encode(value).data]);
+    const data = message.subarray(3);
+    const back = decode({ ...encode(value), data }) as typeof value;
+    expect(back).toStrictEqual(value);
+    const found: Uint8Array[] = [];
+    const walk = (part: unknown): void => {
+      if (part instanceof Uint8Array) found.push(part);
+      else if (part instanceof Map || part instanceof Set) for (const item of part.values()) walk(item);
+      else if (typeof part === "object" && part !== null) for (const item of Object.values(part)) walk(item);
+    };
+    walk(back);
+    expect(found.map(({ buffer, byteLength }) => buffer.byteLength - byteLength)).toStrictEqual([0, 0, 0, 0]);
+    expect(decode(encode(bytes()))).toStrictEqual(bytes());
+  });
+
   test("a Buffer as a Uint8Array, a class as its properties, toJSON where there is one", () => {
     class Point {
       readonly x = 1;

@@ -58,13 +58,24 @@ export function decodeCbor(data: Uint8Array): unknown {
     maxDepth: 4 * MAX_VALUE_DEPTH,
     tags: new RefusingMap(tags),
     createObject: (triples) => {
-      const entries = triples.map(([key, value]) => [key, value] as const);
+      const entries = triples.map(([key, value]) => [owned(key), owned(value)] as const);
       const made = entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
       entriesOf.set(made, entries);
       return made;
     },
   };
-  return decode(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), options);
+  return owned(decode(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), options));
+}
+
+/**
+ * Gives bytes memory of their own: else they lie in the message that they came with, together with those of others, and whoever
+ * transfers or keeps some does so with all. Those in objects have it from when the object was made.
+ */
+function owned(value: unknown): unknown {
+  if (value instanceof Uint8Array) return value.slice();
+  if (!Array.isArray(value)) return value;
+  for (const [index, item] of value.entries()) value[index] = owned(item);
+  return value;
 }
 
 /** One walk over a value. `ancestors` and `path` are where it is now. */
@@ -184,7 +195,10 @@ const DECODERS: ReadonlyMap<TagNumber, TagDecoder> = new Map<TagNumber, TagDecod
   [TAG_POSITIVE_BIGINT, ({ contents }) => bigintFromBytes(contents)],
   [TAG_NEGATIVE_BIGINT, ({ contents }) => -1n - bigintFromBytes(contents)],
   [TAG_OBJECT, ({ contents }) => errorFromContents(contents)],
-  [TAG_SET, ({ contents }) => new Set(Array.isArray(contents) ? contents : fail("tag 258 must hold an array"))],
+  [
+    TAG_SET,
+    ({ contents }) => new Set(Array.isArray(contents) ? contents.map(owned) : fail("tag 258 must hold an array")),
+  ],
   [TAG_WTF8, (tag, options) => Tag.getDecoder(TAG_WTF8)?.(tag, options)],
   ...TYPED_ARRAY_TAGS.map((number): [TagNumber, TagDecoder] => [
     number,

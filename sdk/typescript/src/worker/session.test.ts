@@ -73,6 +73,9 @@ test("sends the last yielded value before the end", () => {
   expect(brief(session.ended("a", returned, false))).toEqual(["yielded a 2=20", "ended a returned"]);
   expect(session.yielded("a", 3, encode(30))).toEqual([]);
   expect(session.ended("a", { kind: "threw", error: "late" }, false)).toEqual([]);
+  // That of the first one says nothing of the second.
+  expect(session.acknowledgeYielded(["a"])).toEqual([]);
+  expect(brief(session.resend())).toEqual(["started a", "yielded a 2=20", "ended a returned"]);
 });
 
 test("brings what it holds to another connection until the end is acknowledged", () => {

@@ -175,7 +175,8 @@ export class Session {
     const events: WorkerEvent[] = [];
     for (const executionId of executionIds) {
       const held = this.#held.get(executionId);
-      if (held === undefined) continue;
+      // After its end the last value was sent without waiting for this, which is of one before it.
+      if (held === undefined || held.ended !== undefined) continue;
       held.sentYield = held.nextYield;
       held.nextYield = undefined;
       if (held.sentYield !== undefined) events.push(yieldedEvent(executionId, held.sentYield));

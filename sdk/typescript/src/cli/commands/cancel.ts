@@ -28,7 +28,7 @@ async function cancel({ io, connect }: CommandContext, options: CancelOptions): 
   const { invocationId, projectName = "", functionName = "" } = options;
   await using client = await connect();
   const invocation = await client
-    .cancel(invocationId, { projectName, functionName }, io.signal)
+    .cancel(invocationId, { projectName, functionName, versionId: "" }, io.signal)
     .catch((error: unknown) => {
       if (!(error instanceof InvocationIsAlreadyTerminated)) throw error;
       throw new CommandError(

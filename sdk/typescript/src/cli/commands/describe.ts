@@ -58,9 +58,15 @@ async function describe(context: CommandContext, options: DescribeOptions): Prom
 async function describeInvocation(
   { io }: CommandContext,
   client: MultinodeClient,
-  { invocationId, projectName, functionName, json }: DescribeOptions & { invocationId: string },
+  {
+    invocationId,
+    projectName = "",
+    functionName = "",
+    versionId = "",
+    json,
+  }: DescribeOptions & { invocationId: string },
 ): Promise<void> {
-  const check = { projectName: projectName ?? "", functionName: functionName ?? "" };
+  const check = { projectName, functionName, versionId };
   const invocation = await client.get(invocationId, check, io.signal);
   if (json === true) return writeJson(io, invocationJson(invocation));
   writeLines(io, invocationLines(invocation, { paint: paintFor(io.stdout, io.env), columns: io.stdout.columns }));

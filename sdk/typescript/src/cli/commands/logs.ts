@@ -44,7 +44,7 @@ async function logs({ io, connect }: CommandContext, options: LogsOptions): Prom
   const target: LogTarget = { projectName, functionName, invocationId, executionId };
   await using client = await connect();
   // Also refuses an invocation that is not there before anything is written.
-  const { executions } = await client.get(invocationId, { projectName, functionName }, io.signal);
+  const { executions } = await client.get(invocationId, { projectName, functionName, versionId: "" }, io.signal);
   const write = lineWriter(io, {
     json: options.json === true,
     withExecution: executionId === "" && executions.length > 1,

@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { LIMITS } from "../../protocol/limits.js";
 import { encodeArguments, PayloadSizeLimitExceeded } from "../../values/codec.js";
 import { CommandError, UsageError } from "../command_error.js";
@@ -26,10 +26,10 @@ export function registerStart(program: Command, context: CommandContext): void {
     .addOption(projectNameOption().makeOptionMandatory())
     .addOption(functionNameOption().makeOptionMandatory())
     .addOption(versionIdOption())
-    .option("--idempotency-key <key>", "start at most once with this key within 24 hours")
     .addOption(
-      new Option("--ttl <duration>", 'give up unless it has begun by then, such as "10m"').argParser(parseDuration),
+      new Option("--idempotency-key <key>", "start at most once with this key within 24 hours").argParser(parseKey),
     )
+    .addOption(new Option("--ttl <duration>", 'give up unless it has begun by then, such as "10m"').argParser(parseTtl))
     .option("--args <list>", "all arguments as one JSON list, such as '[1,2]'")
     .option("-w, --watch", "follow it to its end")
     .addOption(jsonOption())
@@ -55,6 +55,20 @@ async function start(context: CommandContext, texts: readonly string[], options:
   // The id alone goes to stdout, so that a script can take it.
   writeLines(io, [invocationId]);
   if (io.stdout.isTerminal) io.stderr.write(`Follow it: multinode watch --invocation-id ${invocationId}\n`);
+}
+
+function parseKey(value: string): string {
+  const limit = LIMITS.idempotencyKeyLength;
+  // Such as of a variable that is not set: without a key each repetition would start another one.
+  if (value.length < 1 || value.length > limit)
+    throw new InvalidArgumentError(`It must have 1 to ${limit} characters.`);
+  return value;
+}
+
+function parseTtl(value: string): number {
+  const ttlMs = parseDuration(value);
+  if (ttlMs < 1 || ttlMs > LIMITS.ttlMs) throw new InvalidArgumentError("It must be more than 0 and at most 365d.");
+  return ttlMs;
 }
 
 function argumentsOf(texts: readonly string[], list: string | undefined): unknown[] {

@@ -17,7 +17,10 @@ beforeEach(async () => {
 afterEach(() => rm(home, { recursive: true }));
 
 /** Runs `up` with a server that is interrupted as soon as it is up. */
-async function up(argv: readonly string[], options: { isTerminal?: boolean; failure?: Error } = {}) {
+async function up(
+  argv: readonly string[],
+  options: { isTerminal?: boolean; failure?: Error; env?: Readonly<Record<string, string>> } = {},
+) {
   const interrupted = new AbortController();
   const given: EmbeddedOptions[] = [];
   let stops = 0;
@@ -34,7 +37,7 @@ async function up(argv: readonly string[], options: { isTerminal?: boolean; fail
     return { url: URL, apiKeyFile, firstStart: true, closed, stop: async () => void (stops += 1) };
   };
   const { isTerminal = false } = options;
-  const env = { MULTINODE_HOME: home };
+  const env = { MULTINODE_HOME: home, ...options.env };
   const outcome = await runCommand(["up", ...argv], { env, isTerminal, signal: interrupted.signal, startServer });
   return { ...outcome, given, stops };
 }
@@ -51,6 +54,17 @@ test("it listens where it is told to, logs in, and stops cleanly at Ctrl-C", asy
   expect(stdout).toContain("you are logged in to it");
   expect(stdout).not.toContain("secret");
   expect(await loginFile()).toEqual({ apiUrl: URL, apiKey: "secret" });
+});
+
+test.each([
+  [{ MULTINODE_API_URL: "https://elsewhere.example" }, "MULTINODE_API_URL is for another server"],
+  [{ MULTINODE_API_KEY: "other" }, "MULTINODE_API_KEY is for another server"],
+  [{ MULTINODE_API_URL: URL, MULTINODE_API_KEY: "secret" }, "you are logged in to it"],
+])("the environment %j goes before the login", async (env, login) => {
+  const { stdout } = await up([], { env });
+  expect(stdout).toContain(login);
+  const { stdout: json } = await up(["--json"], { env });
+  expect(JSON.parse(json)).toMatchObject({ loggedIn: login.startsWith("you") });
 });
 
 test("it keeps invocations for as many days as it is told, from 2 to 3650", async () => {

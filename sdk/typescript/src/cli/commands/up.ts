@@ -74,12 +74,12 @@ async function up({ io }: CommandContext, options: UpOptions, start: StartServer
   const dataDir = resolve(options.dataDir ?? join(multinodeHome(io.env), "server"));
   const server = await startServer(io, dataDir, options, start);
   try {
-    const loggedIn = await logIn(io, server);
+    const elsewhere = await logIn(io, server);
     if (options.json === true) {
       const { url, apiKeyFile, firstStart } = server;
-      writeJsonLine(io, { url, apiKeyFile, dataDir, firstStart, loggedIn });
+      writeJsonLine(io, { url, apiKeyFile, dataDir, firstStart, loggedIn: elsewhere === undefined });
     } else {
-      greet(io, server, dataDir, loggedIn);
+      greet(io, server, dataDir, elsewhere);
     }
     await Promise.race([aborted(io.signal), server.closed]);
   } finally {
@@ -123,20 +123,25 @@ function isAddressInUse(error: Error): boolean {
 }
 
 /**
- * Logs this user in where nobody is, and renews the key of this very server; a login elsewhere is left alone. Answers whether
- * later commands of this user reach this server without being told.
+ * Logs this user in where nobody is, and renews the key of this very server; a login elsewhere is left alone. Answers what
+ * leads later commands of this user elsewhere, or undefined where they reach this server without being told.
  */
-async function logIn(io: Io, { url, apiKeyFile }: EmbeddedServer): Promise<boolean> {
+async function logIn(io: Io, { url, apiKeyFile }: EmbeddedServer): Promise<string | undefined> {
   const apiKey = (await readFile(apiKeyFile, "utf8")).trim();
   const earlier = await readLoginFile(io.env);
-  if (earlier.apiUrl !== undefined && earlier.apiUrl !== url) return false;
-  if (earlier.apiUrl !== url || earlier.apiKey !== apiKey) await writeLoginFile({ apiUrl: url, apiKey }, io.env);
-  return true;
+  const isElsewhere = earlier.apiUrl !== undefined && earlier.apiUrl !== url;
+  if (!isElsewhere && (earlier.apiUrl !== url || earlier.apiKey !== apiKey))
+    await writeLoginFile({ apiUrl: url, apiKey }, io.env);
+  // The environment goes before the file.
+  const { MULTINODE_API_URL = "", MULTINODE_API_KEY = "" } = io.env;
+  const isOf = (variable: string, value: string) => variable.trim() === "" || variable.trim() === value;
+  if (!isOf(MULTINODE_API_URL, url)) return "MULTINODE_API_URL";
+  if (!isOf(MULTINODE_API_KEY, apiKey)) return "MULTINODE_API_KEY";
+  return isElsewhere && MULTINODE_API_URL.trim() === "" ? loginFilePath(io.env) : undefined;
 }
 
-function greet(io: Io, { url, apiKeyFile }: EmbeddedServer, dataDir: string, isLoggedIn: boolean): void {
+function greet(io: Io, { url, apiKeyFile }: EmbeddedServer, dataDir: string, elsewhere: string | undefined): void {
   const paint = paintFor(io.stdout, io.env);
-  const loginFile = loginFilePath(io.env);
   const environment = `export MULTINODE_API_URL=${url} MULTINODE_API_KEY="$(cat ${apiKeyFile})"`;
   writeLines(io, [
     `${paint.green("✔")} Multinode is up at ${paint.bold(url)}`,
@@ -145,9 +150,11 @@ function greet(io: Io, { url, apiKeyFile }: EmbeddedServer, dataDir: string, isL
       [`  ${paint.dim("API key")}`, apiKeyFile],
       [
         `  ${paint.dim("login")}`,
-        isLoggedIn ? `you are logged in to it (${loginFile})` : `${loginFile} is for another server`,
+        elsewhere === undefined
+          ? `you are logged in to it (${loginFilePath(io.env)})`
+          : `${elsewhere} is for another server`,
       ],
-      [`  ${paint.dim("use it")}`, isLoggedIn ? undefined : environment],
+      [`  ${paint.dim("use it")}`, elsewhere === undefined ? undefined : environment],
       [`  ${paint.dim("next")}`, "multinode deploy DIR --project-name my_project"],
     ]),
     paint.dim("  Ctrl-C stops it."),

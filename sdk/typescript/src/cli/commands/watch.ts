@@ -27,7 +27,7 @@ async function watch({ io, connect }: CommandContext, options: WatchOptions): Pr
   const { invocationId, projectName, functionName } = options;
   await using client = await connect();
   if (projectName !== undefined || functionName !== undefined) {
-    const check = { projectName: projectName ?? "", functionName: functionName ?? "" };
+    const check = { projectName: projectName ?? "", functionName: functionName ?? "", versionId: "" };
     await client.get(invocationId, check, io.signal);
   }
   const until = options.untilTerminated === true ? "terminated" : "finished";
