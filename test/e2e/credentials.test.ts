@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -123,8 +125,18 @@ describe.concurrent("where credentials come from", () => {
   });
 
   test("getDeployedFunction calls nothing by itself", async () => {
-    const unreachable = { apiUrl: "http://127.0.0.1:1", apiKey: "k" };
-    expect(() => getDeployedFunction({ projectName: "p", functionName: "f", ...unreachable })).not.toThrow();
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    let connections = 0;
+    server.on("connection", () => (connections += 1));
+    getDeployedFunction({ projectName: "p", functionName: "f", apiUrl: `http://127.0.0.1:${port}`, apiKey: "k" });
+    // One that is made after it comes after it.
+    const own = connect(port, "127.0.0.1");
+    await once(server, "connection");
+    own.destroy();
+    server.close();
+    expect(connections).toBe(1);
     expect(() => getDeployedFunction({ projectName: "not a name", functionName: "f" })).toThrow(/projectName/);
   });
 });

@@ -36,6 +36,8 @@ it("names every bad field, and says when to try again", () => {
   expect(detailsOf(toRpcStatus(badRequest(violations))).violations).toEqual(violations);
   const limited = toRpcStatus(new Refusal("ResourceExhausted", "m", { retryAfterMs: 1_250 }));
   expect(detailsOf(limited).retryDelay).toEqual({ seconds: 1, nanos: 250_000_000 });
+  const unknown = toRpcStatus(new Refusal("ResourceExhausted", "m"));
+  expect(detailsOf(unknown).retryDelay).toEqual({ seconds: 1, nanos: 0 });
   expect(detailsOf(limited).violations).toBeUndefined();
 });
 

@@ -7,6 +7,7 @@
  * D3. Memory has no swap beside it, so the limit is hard.
  */
 import type { ContainerCreateOptions, HostConfig, NetworkCreateOptions } from "dockerode";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { bootFileText } from "../../../sdk/typescript/src/worker/boot_config.js";
 import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
 import { WORKER_FLAGS } from "../../../sdk/typescript/src/worker/worker_flags.js";
@@ -29,14 +30,10 @@ const SPARE_MEMORY_BYTES = 64 * MIB;
  * its bundle takes unpacked.
  */
 export const WORKER_OVERHEAD_BYTES = 128 * MIB;
-/** Unpacked bundles: above the largest that a version may have. */
-export const CODE_BYTES = 512 * MIB;
-export const TMP_BYTES = 64 * MIB;
-export const WORKER_PIDS = 256; // threads count
 const HOLDER_PIDS = 8;
 const HOLDER_MEMORY_BYTES = 16 * MIB;
 const NANO = 1e9;
-export const OPEN_FILES = [{ Name: "nofile", Soft: 1024, Hard: 4096 }];
+export const OPEN_FILES = [{ Name: "nofile", Soft: LIMITS.containerOpenFiles, Hard: 4 * LIMITS.containerOpenFiles }];
 export const LOGS = { driver: "local", options: { "max-size": "10m", "max-file": "2" } };
 /**
  * Nobody answers there, and that is known after a second. The engine's own name server would ask those of the machine, for
@@ -119,12 +116,12 @@ export function workerContainer(
     AttachStderr: true,
     Labels: { ...labelsOf(settings, "worker"), [LABELS.worker]: workerId },
     HostConfig: {
-      ...hardened(settings, networkMode, WORKER_PIDS),
+      ...hardened(settings, networkMode, LIMITS.containerProcesses),
       ...(resources === undefined ? memoryLimitOf(SPARE_MEMORY_BYTES) : limitsOf(resources)),
       Tmpfs: {
-        "/tmp": tmpfs(TMP_BYTES, "noexec"),
+        "/tmp": tmpfs(LIMITS.containerTmpBytes, "noexec"),
         // Native addons are mapped as code.
-        [CODE_FOLDER]: tmpfs(CODE_BYTES, "exec"),
+        [CODE_FOLDER]: tmpfs(LIMITS.containerCodeBytes, "exec"),
       },
       LogConfig: { Type: LOGS.driver, Config: LOGS.options },
     },

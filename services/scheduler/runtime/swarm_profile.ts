@@ -9,8 +9,8 @@
  *     engine 20.10 never forgets a job's task that ended by itself (moby issue 42789).
  */
 import type { CreateServiceOptions, NetworkCreateOptions, SecretSpec } from "dockerode";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import {
-  CODE_BYTES,
   CODE_FOLDER,
   type ContainerSettings,
   LABELS,
@@ -22,9 +22,7 @@ import {
   nameServersOf,
   nanoCpusOf,
   OPEN_FILES,
-  TMP_BYTES,
   WORKER_COMMAND,
-  WORKER_PIDS,
 } from "./docker_profile.js";
 import type { WorkerResources } from "./runtime.js";
 
@@ -84,7 +82,9 @@ export function workerService(
     EndpointSpec: { Mode: "dnsrr" }, // nobody connects to a worker
     TaskTemplate: {
       RestartPolicy: { Condition: "none" },
-      Resources: { Limits: { MemoryBytes: Memory, NanoCPUs: nanoCpusOf(resources.cpu), Pids: WORKER_PIDS } },
+      Resources: {
+        Limits: { MemoryBytes: Memory, NanoCPUs: nanoCpusOf(resources.cpu), Pids: LIMITS.containerProcesses },
+      },
       Networks: [{ Target: settings.network }],
       LogDriver: { Name: LOGS.driver, Options: LOGS.options },
       ContainerSpec: {
@@ -101,7 +101,7 @@ export function workerService(
         StopSignal: "SIGKILL",
         ...(names === undefined ? {} : { DNSConfig: { Nameservers: names.servers, Options: names.options } }),
         Ulimits: OPEN_FILES,
-        Mounts: [tmpfs("/tmp", TMP_BYTES), tmpfs(CODE_FOLDER, CODE_BYTES)],
+        Mounts: [tmpfs("/tmp", LIMITS.containerTmpBytes), tmpfs(CODE_FOLDER, LIMITS.containerCodeBytes)],
         Secrets: [{ SecretID: secretId, SecretName: name, File: { Name: BOOT_FILE, UID: "0", GID: "0", Mode: 0o400 } }],
       },
     },

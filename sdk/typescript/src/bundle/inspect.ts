@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { LIMITS } from "../protocol/limits.js";
 import type { ProjectFolder } from "./find_main.js";
 import { type InspectedFunction, type InspectReport, REPORT_FD, type ReportedError } from "./inspect_report.js";
 import { nameIn, resolvePackage } from "./native_package.js";
@@ -11,8 +12,6 @@ import { ProjectError } from "./project_error.js";
 import { type SourcePlaces, sourcePlaces } from "./source_place.js";
 import { unpackArchive } from "./unpack.js";
 
-/** Longest time that importing the bundle may take. */
-const IMPORT_TIMEOUT_MS = 10_000;
 /** What is kept of what user code writes to stderr, for the error message. */
 const STDERR_CHARACTERS = 2_000;
 
@@ -69,7 +68,7 @@ async function runChild(scratch: string, options: InspectOptions): Promise<Child
   const timer = setTimeout(() => {
     timedOut = true;
     child.kill("SIGKILL");
-  }, options.importTimeoutMs ?? IMPORT_TIMEOUT_MS);
+  }, options.importTimeoutMs ?? LIMITS.deployImportMs);
   const onAbort = (): void => void child.kill("SIGKILL");
   options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -134,7 +133,7 @@ function failureOf(
   ended: ChildEnd,
   {
     folder,
-    importTimeoutMs = IMPORT_TIMEOUT_MS,
+    importTimeoutMs = LIMITS.deployImportMs,
     places,
     scratch,
   }: InspectOptions & { readonly places: SourcePlaces; readonly scratch: string },

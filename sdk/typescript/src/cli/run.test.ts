@@ -42,6 +42,11 @@ test.each<[string, string[], RegExp]>([
   ["a missing folder", ["deploy", "-p", "shop"], /missing required argument 'dir'/],
   ["too many arguments", ["list", "shop"], /too many arguments/],
   ["a bad project name", ["undeploy", "-p", "1shop"], /A project name is 1 to 64 letters/],
+  [
+    "a bad project name in the first way to write it",
+    ["deploy", ".", "project-name=1shop"],
+    /A project name is 1 to 64/,
+  ],
   ["a bad function name", ["start", "-p", "shop", "-f", "a b"], /A function name is 1 to 128 letters/],
   ["a bad id", ["watch", "-i", "inv-1"], /"inv-" and 26 letters and digits/],
   ["a bad duration", ["start", "-p", "shop", "-f", "f", "--ttl", "soon"], /It must be a duration/],

@@ -58,6 +58,8 @@ export const LIMITS = {
   payloadBytes: 250_000,
   payloadBytesMin: 1_000,
   payloadBytesMax: 4_000_000,
+  /** How deep a value may be nested. */
+  valueDepth: 500,
   /** Longest stored `error`, in characters, the mark of the cut included. */
   errorLength: 16_384,
   /** Largest JSON Schema of an input or output. */
@@ -78,6 +80,18 @@ export const LIMITS = {
   /** Bytes in one message of a bundle upload, and of a download. */
   uploadChunkBytes: MIB,
   downloadChunkBytes: 256 * KIB,
+
+  /** How long `deploy` may take to import the code of a version. */
+  deployImportMs: 10 * SECOND_MS,
+
+  /**
+   * What a worker in a container has: for its unpacked code and in `/tmp`, which both count as its memory; processes and threads,
+   * and open files at once.
+   */
+  containerCodeBytes: 512 * MIB,
+  containerTmpBytes: 64 * MIB,
+  containerProcesses: 256,
+  containerOpenFiles: 1_024,
 
   /** Build of an image: how long it may take, what is shown of its output in characters, and what each step may use. */
   imageBuildMs: 15 * MINUTE_MS,

@@ -6,9 +6,10 @@
  * services read payloads with them too.
  */
 import { types } from "node:util";
+import { LIMITS } from "../protocol/limits.js";
 import { JSON_CONTENT_TYPE } from "../protocol/names.js";
 import { decodeCbor, encodeCbor } from "./codec_cbor.js";
-import { MAX_VALUE_DEPTH, PayloadIsInvalidError, PayloadSizeLimitExceeded } from "./codec_errors.js";
+import { PayloadIsInvalidError, PayloadSizeLimitExceeded } from "./codec_errors.js";
 import { hollowness } from "./codec_hollow.js";
 import type { EncodedArguments, EncodedPayload, TextPayload } from "./payload.js";
 
@@ -99,7 +100,7 @@ function isPlainJson(value: unknown, key: string, depth: number): boolean {
   if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0);
   if (typeof value === "string" || typeof value === "boolean" || value === null) return true;
   if (typeof value !== "object") return false;
-  if (depth >= MAX_VALUE_DEPTH) return false;
+  if (depth >= LIMITS.valueDepth) return false;
   if ("toJSON" in value && typeof value.toJSON === "function") {
     if (types.isDate(value) || ArrayBuffer.isView(value)) return false;
     return isPlainJson(value.toJSON(key), key, depth + 1);

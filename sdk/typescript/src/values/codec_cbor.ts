@@ -15,7 +15,8 @@
  */
 import { types } from "node:util";
 import { type DecodeOptions, decode, type EncodeOptions, encode, Tag, type TagDecoder, type TagNumber } from "cbor2";
-import { MAX_VALUE_DEPTH, ValueIsUnsupportedError } from "./codec_errors.js";
+import { LIMITS } from "../protocol/limits.js";
+import { ValueIsUnsupportedError } from "./codec_errors.js";
 import { hollowness } from "./codec_hollow.js";
 import { TYPED_ARRAY_TAGS, typedArrayFromTag, typedArrayToTag } from "./codec_typed_arrays.js";
 
@@ -55,7 +56,7 @@ export function decodeCbor(data: Uint8Array): unknown {
   tags.set(TAG_MAP, ({ contents }) => new Map(entriesOf.get(contents as object) ?? fail("tag 259 must hold a map")));
   const options: DecodeOptions = {
     ignoreGlobalTags: true,
-    maxDepth: 4 * MAX_VALUE_DEPTH,
+    maxDepth: 4 * LIMITS.valueDepth,
     tags: new RefusingMap(tags),
     createObject: (triples) => {
       const entries = triples.map(([key, value]) => [owned(key), owned(value)] as const);
@@ -96,8 +97,8 @@ class Flattening {
       return typedArrayToTag(value) ?? this.#refuse("it is a DataView; send a Uint8Array");
     }
     if (this.#ancestors.has(value)) return this.#refuse("it is a cycle: the value contains itself");
-    if (this.#ancestors.size >= MAX_VALUE_DEPTH)
-      return this.#refuse(`it is nested deeper than ${MAX_VALUE_DEPTH} levels`);
+    if (this.#ancestors.size >= LIMITS.valueDepth)
+      return this.#refuse(`it is nested deeper than ${LIMITS.valueDepth} levels`);
     this.#ancestors.add(value);
     try {
       return this.#container(value, key);

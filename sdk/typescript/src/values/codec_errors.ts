@@ -1,8 +1,5 @@
 /** What can be wrong with a value or with its bytes. */
 
-/** How deep a value may be nested. */
-export const MAX_VALUE_DEPTH = 500;
-
 /** A value that cannot be sent: a function, a symbol, a cycle and the like. `path` says where, such as "$.a[3].b". */
 export class ValueIsUnsupportedError extends TypeError {
   override readonly name = "ValueIsUnsupportedError";

@@ -33,4 +33,8 @@ test("count and shorten", () => {
   expect(count(1_200, "function")).toBe("1,200 functions");
   expect(shorten("a\n b   c", 20)).toBe("a b c");
   expect(shorten("abcdef", 4)).toBe("abc…");
+  expect(shorten("進捗率は半分", 12)).toBe("進捗率は半分");
+  expect(shorten("進捗率は半分です", 8)).toBe("進捗率…");
+  expect(shorten("👩‍👩‍👧‍👦👩‍👩‍👧‍👦", 3)).toBe("👩‍👩‍👧‍👦…");
+  expect(shorten("x".repeat(1_000_000), 3)).toBe("xx…");
 });

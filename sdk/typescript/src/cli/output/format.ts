@@ -1,4 +1,8 @@
 /** Numbers and times as people read them. */
+import stringWidth from "string-width";
+
+/** What is shown as one. */
+const CHARACTERS = new Intl.Segmenter();
 
 /** But for line breaks and tabs. */
 const CONTROLS = /(?![\n\t])\p{Cc}/gu;
@@ -67,10 +71,20 @@ export function harmless(text: string): string {
   );
 }
 
-/** The beginning of a text, in one line of at most `width` characters. */
+/** The beginning of a text, in one line of at most `width` columns. */
 export function shorten(text: string, width: number): string {
-  const line = harmless(text.replaceAll(/\s+/g, " "));
-  return line.length <= width ? line : `${line.slice(0, Math.max(0, width - 1))}…`;
+  const whole = harmless(text.replaceAll(/\s+/g, " "));
+  // To measure a long text takes a while, and this much of it fills a line in any script.
+  const line = whole.slice(0, 20 * width);
+  if (line.length === whole.length && stringWidth(line) <= width) return line;
+  let kept = "";
+  let left = width - 1;
+  for (const { segment } of CHARACTERS.segment(line)) {
+    left -= stringWidth(segment);
+    if (left < 0) break;
+    kept += segment;
+  }
+  return `${kept}…`;
 }
 
 function two(value: number): string {

@@ -1,4 +1,4 @@
-import { stripVTControlCharacters } from "node:util";
+import stringWidth from "string-width";
 
 const GAP = "  ";
 
@@ -8,7 +8,7 @@ const GAP = "  ";
  */
 export function tableLines(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = head.map((title, column) =>
-    Math.max(widthOf(title), ...rows.map((row) => widthOf(row[column] ?? ""))),
+    Math.max(stringWidth(title), ...rows.map((row) => stringWidth(row[column] ?? ""))),
   );
   return [head, ...rows].map((row) => alignedLine(row, widths));
 }
@@ -16,17 +16,13 @@ export function tableLines(head: readonly string[], rows: readonly (readonly str
 /** Lines of names and values, the values aligned. Pairs without a value are left out. */
 export function fieldLines(fields: readonly (readonly [name: string, value: string | undefined])[]): string[] {
   const shown = fields.filter((field): field is readonly [string, string] => field[1] !== undefined);
-  const width = Math.max(0, ...shown.map(([name]) => widthOf(name)));
+  const width = Math.max(0, ...shown.map(([name]) => stringWidth(name)));
   return shown.map(([name, value]) => alignedLine([name, value], [width]));
 }
 
 function alignedLine(cells: readonly string[], widths: readonly number[]): string {
   return cells
-    .map((cell, column) => cell + " ".repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell))))
+    .map((cell, column) => cell + " ".repeat(Math.max(0, (widths[column] ?? 0) - stringWidth(cell))))
     .join(GAP)
     .trimEnd();
-}
-
-function widthOf(text: string): number {
-  return stripVTControlCharacters(text).length;
 }
