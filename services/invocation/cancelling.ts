@@ -26,10 +26,14 @@ export async function cancelAll(
 
 /**
  * Cancels descendants of an invocation, and notes for `continueCascades` that there may be more: they may be too many for one
- * transaction, and those that were found may have started children before they were locked.
+ * transaction, and those that were found may have started children before they were locked. Undefined: it has none.
  */
-export async function cancelDescendants(deps: InvocationDeps, tx: WriteTransaction, id: string): Promise<Change[]> {
-  if ((await deps.store.countChildren(tx, id)) === 0) return [];
+export async function cancelDescendants(
+  deps: InvocationDeps,
+  tx: WriteTransaction,
+  id: string,
+): Promise<Change[] | undefined> {
+  if ((await deps.store.countChildren(tx, id)) === 0) return undefined;
   await deps.store.putCascade(tx, id);
   return await cancelAll(deps, tx, await deps.store.loadUncancelledDescendants(tx, id, CASCADE_CHUNK));
 }

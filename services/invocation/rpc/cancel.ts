@@ -14,23 +14,25 @@ export function cancelHandler(deps: InvocationDeps): Pick<InvocationServiceImple
   return {
     async cancelInvocation(message, { principal }) {
       const request = parse(cancelRequest, message);
-      const { invocation, changes } = await deps.db.write(async (tx) => {
+      const { invocation, changes, isParent } = await deps.db.write(async (tx) => {
         const [stored] = await deps.store.load(tx, [request.invocationId]);
         const invocation = requested(stored, request, principal);
         if (invocation.life.terminated) throw alreadyTerminated(request.invocationId);
         // What has ended by itself leaves its children running, also while its worker is still there.
         if (isFinished(invocation.life) && invocation.life.cancelRequestedAt === null)
-          return { invocation, changes: [] };
+          return { invocation, changes: [], isParent: false };
         const own = await cancelAll(deps, tx, [invocation]);
         const [change] = own;
+        const descendants = await cancelDescendants(deps, tx, request.invocationId);
         return {
           invocation: change === undefined ? invocation : { identity: change.identity, life: change.after },
-          changes: [...own, ...(await cancelDescendants(deps, tx, request.invocationId))],
+          changes: [...own, ...(descendants ?? [])],
+          isParent: descendants !== undefined,
         };
       });
       deps.announcer.changed(changes);
       // The answer comes when the whole tree is cancelled; were this process to end before, the sweeper goes on.
-      if (changes.length > 0) while (await continueCascade(deps, request.invocationId));
+      if (isParent) while (await continueCascade(deps, request.invocationId));
       return { invocation: toSummary(invocation) };
     },
   };
