@@ -74,12 +74,12 @@ async function checkInputs(starts: readonly (ResolvedStart | Refusal)[]): Promis
     if (start instanceof Refusal) continue;
     const { command, known } = start;
     const check = known.inputCheck;
+    if (check === undefined) continue;
     // Schemas that are compiled for the first time take a while.
     if (performance.now() - turnSince > TURN_MS) {
       await nextTurn();
       turnSince = performance.now();
     }
-    if (check === undefined) continue;
     try {
       const { positional, named } = decodeArguments(command.arguments);
       const value = named === undefined ? withoutOmitted(positional) : [...positional, named];
