@@ -207,6 +207,8 @@ describe.concurrent("an interruption", () => {
         () => project.fn("stubborn").list({ parent: id, status: "RUNNING" }),
         ({ invocationIds }) => invocationIds.length === count,
       );
+      // What it yields first is behind it: else the interruption is thrown there.
+      await untilState(fn, id, ({ result }) => result !== undefined);
       await fn.cancel(id);
       const ended = await untilTerminated(fn, id);
       gates.open(gate);

@@ -240,8 +240,17 @@ describe("inside a function", () => {
     const reason = new InvocationCancelledError();
     interruption.abort(reason);
     expect(await outcomes).toStrictEqual(pending.map(() => ({ status: "rejected", reason })));
-    // To clean up, it may call what it likes.
-    const afterwards = runInContext(execution(interruption.signal), () => [main.add.start(1, 2), other.get(id)]);
-    expect(await Promise.all(afterwards)).toMatchObject([expect.stringMatching(/^inv-/), { id }]);
+    const inside = <T>(call: () => T) => runInContext(execution(interruption.signal), call);
+    const late: (() => Promise<unknown>)[] = [
+      () => main.add.start(1, 2),
+      () => other.awaitResult(id),
+      () => main.add.starmap([[1, 2]]).next(),
+    ];
+    for (const call of late) await expect(inside(call)).rejects.toBe(reason);
+    // It may clean up.
+    expect(await inside(() => other.get(id))).toMatchObject({ id });
+    expect((await inside(() => other.list())).invocationIds).toContain(id);
+    await inside(() => other.cancel(id));
+    expect(server.cancelled).toContain(id);
   });
 });

@@ -37,8 +37,8 @@ export interface FunctionTarget {
   /** The project whose invocations `list` lists. */
   readonly listProjectName: string;
   /**
-   * Aborts when the function that is calling is interrupted; every pending call then rejects with its reason. Calls that it
-   * makes afterwards, to clean up, go on.
+   * Aborts when the function that is calling is interrupted; every pending call then rejects with its reason, and so does what
+   * it starts or waits for afterwards. It may still look at invocations, and cancel them, to clean up.
    */
   readonly interruption: AbortSignal | undefined;
 }
@@ -80,7 +80,7 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
   async get(invocationId: string, options: CallOptions = {}): Promise<Invocation<Shown>> {
     checkCall("get", invocationId, options);
     const target = this.#resolve();
-    const found = await target.client.get(invocationId, target, this.#signal(target, options.signal));
+    const found = await target.client.get(invocationId, target, this.#signalOfCleaning(target, options.signal));
     return found as Invocation<Shown>;
   }
 
@@ -88,7 +88,7 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
   async cancel(invocationId: string, options: CallOptions = {}): Promise<void> {
     checkCall("cancel", invocationId, options);
     const target = this.#resolve();
-    await target.client.cancel(invocationId, target, this.#signal(target, options.signal));
+    await target.client.cancel(invocationId, target, this.#signalOfCleaning(target, options.signal));
   }
 
   /** One page of the function's invocations, newest first. */
@@ -108,7 +108,7 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
         pageSize: options.pageSize ?? 0,
         offset: options.offset ?? "",
       },
-      this.#signal(target, options.signal),
+      this.#signalOfCleaning(target, options.signal),
     );
     return page as InvocationIdsList<Shown>;
   }
@@ -214,9 +214,13 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
     };
   }
 
+  /** Of a call by which a function that was interrupted may clean up. */
+  #signalOfCleaning(target: FunctionTarget, own: AbortSignal | undefined): AbortSignal | undefined {
+    return this.#signal(target.interruption?.aborted === true ? { ...target, interruption: undefined } : target, own);
+  }
+
   #signal(target: FunctionTarget, own: AbortSignal | undefined): AbortSignal | undefined {
-    const interruption = target.interruption?.aborted === true ? undefined : target.interruption;
-    const signals = [own, this.#options.signal, interruption].filter((signal) => signal !== undefined);
+    const signals = [own, this.#options.signal, target.interruption].filter((signal) => signal !== undefined);
     return signals.length < 2 ? signals[0] : AbortSignal.any(signals);
   }
 }
