@@ -6,16 +6,12 @@ import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispa
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
-import { leasedExecution } from "../dispatch/leased_execution.js";
+import { leasedBytes, leasedExecution } from "../dispatch/leased_execution.js";
 import type { LeaseCommand } from "../dispatch/parked_leases.js";
 import { isQueued, type Life } from "../domain/life.js";
 import { advance } from "../domain/transitions.js";
-import { inputBytes } from "../requests.js";
 import type { Identity, StoredInvocation } from "../store.js";
 import type { ResolvedStart } from "./resolve.js";
-
-/** What an execution takes beside its function and its arguments, roughly. */
-const EXECUTION_BYTES = 500;
 
 export class DirectLease {
   readonly executions: LeasedExecution[] = [];
@@ -34,7 +30,7 @@ export class DirectLease {
     const { maxCount, excludedQueues, schedulerId } = this.#command;
     if (this.executions.length >= maxCount || !isQueued(life)) return life;
     if (excludedQueues.has(`${identity.projectId}/${identity.functionName}`)) return life;
-    const bytes = EXECUTION_BYTES + start.known.encodedSpec.byteLength + inputBytes(start.command.arguments);
+    const bytes = leasedBytes(start.known, start.command.encodedArguments.byteLength);
     if (this.#bytes + bytes > LIMITS.leaseBytes && this.executions.length > 0) return life;
     const executionId = this.#deps.ids.next("exe");
     const advanced = advance(life, { type: "lease", executionId, schedulerId }, now, start.known.policy);

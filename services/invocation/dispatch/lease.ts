@@ -13,7 +13,7 @@ import type { InvocationDeps } from "../deps.js";
 import { shareFairly } from "../domain/fair_share.js";
 import type { Change, QueueRow, StoredInvocation } from "../store.js";
 import { WorkingSet } from "../working_set.js";
-import { leasedExecution } from "./leased_execution.js";
+import { leasedBytes, leasedExecution } from "./leased_execution.js";
 import type { LeaseCommand } from "./parked_leases.js";
 import { leaseRequest } from "./requests.js";
 
@@ -192,7 +192,7 @@ class LeaseBatch {
     const [change] = working.changes();
     if (change === undefined) return;
     this.#changes.push(change);
-    this.#bytes += input.byteLength + known.encodedSpec.byteLength + 300;
+    this.#bytes += leasedBytes(known, input.byteLength);
     this.executions.push(
       leasedExecution(this.#deps.tokens, { identity, life: change.after }, known.spec, Arguments.decode(input)),
     );

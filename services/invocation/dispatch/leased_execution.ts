@@ -3,7 +3,16 @@ import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispa
 import type { FunctionSpec } from "../../../gen/multinode/registry/v1/function.pb.js";
 import type { Arguments } from "../../../gen/multinode/type/v1/payload.pb.js";
 import type { ExecutionTokens } from "../execution_token.js";
+import type { KnownFunction } from "../functions.js";
 import type { StoredInvocation } from "../store.js";
+
+/** What an execution takes beside its function and its arguments, roughly. */
+const EXECUTION_BYTES = 300;
+
+/** Encoded size of what is leased, roughly, for `LIMITS.leaseBytes`. */
+export function leasedBytes({ encodedSpec }: KnownFunction, inputBytes: number): number {
+  return EXECUTION_BYTES + encodedSpec.byteLength + inputBytes;
+}
 
 export function leasedExecution(
   tokens: ExecutionTokens,

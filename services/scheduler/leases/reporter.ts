@@ -1,8 +1,8 @@
 /**
  * Carries reports and log lines to the invocation service: in order, many with one call, one call at a time, again until
  * they are taken. They go to the replica that leased what they are about, as long as it answers: it remembers what it leased,
- * and often has the one who watches. What no message can carry, or is
- * refused as such, is not tried again: all that is behind it would wait for ever.
+ * and often has the one who watches. What no message can carry, or is refused as such, is not tried again: all that is behind
+ * it would wait for ever.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import {

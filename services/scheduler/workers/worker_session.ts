@@ -4,7 +4,6 @@ import type {
   ConnectResponse,
   WorkerCommand,
 } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
-
 import { Refusal } from "../../platform/errors.js";
 
 /** How long the worker may wait to hear that an end is stored, so that many are told at once and none wakes it alone. */
@@ -23,18 +22,18 @@ export class WorkerSession {
   #wake: (() => void) | undefined;
   #closed = false;
   #hasCode = false;
-  #wasWelcomed = false;
+  #wasGreeted = false;
 
   /** Whether it was sent what it is bound to, and so can be given executions. */
   get hasCode(): boolean {
     return this.#hasCode;
   }
 
-  /** Answers whether this is the first time that it is asked. */
-  isWelcomed(): boolean {
-    const isFirst = !this.#wasWelcomed;
-    this.#wasWelcomed = true;
-    return isFirst;
+  /** The worker has said hello. Answers whether it had before. */
+  greeted(): boolean {
+    const before = this.#wasGreeted;
+    this.#wasGreeted = true;
+    return before;
   }
 
   /** Names code that it is about to be bound to, to be fetched meanwhile. */

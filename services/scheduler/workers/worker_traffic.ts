@@ -167,7 +167,7 @@ export class WorkerTraffic {
       session.fail(new Refusal("Unavailable", "the lease of this scheduler is not fresh"));
       return;
     }
-    if (!session.isWelcomed()) {
+    if (session.greeted()) {
       session.fail(badRequest([{ field: "events", description: "holds a second hello on one stream" }]));
       return;
     }

@@ -247,14 +247,11 @@ describe("an early end", () => {
 
   test("goes before an error of the input's own end, and cancels the rest all the same", async () => {
     server.autoFinish = ([n]) => (n === 0 ? { status: FAILED, terminated: true, error: "Error: no" } : undefined);
-    function* inputs() {
-      try {
-        yield* upTo(100);
-      } finally {
-        // oxlint-disable-next-line no-unsafe-finally
-        throw new Error("cleanup failed");
-      }
-    }
+    const inputs = () => {
+      const numbers = upTo(100);
+      const end = (): never => expect.fail("cleanup failed");
+      return { [Symbol.iterator]: () => ({ next: () => numbers.next(), return: end }) };
+    };
     await expect(collect(double.map(inputs(), { window: 8, cancelRest: true }))).rejects.toThrow("input 0");
     expect(server.cancelled.length).toBe(server.starts.length - 1);
     server.autoFinish = ([n]) => ({ status: SUCCEEDED, terminated: true, result: n });
