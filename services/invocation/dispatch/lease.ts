@@ -137,6 +137,7 @@ class LeaseBatch {
   readonly #now: number;
   readonly #changes: Change[] = [];
   #bytes = 0;
+  #isOutOfRoom = false;
 
   constructor(deps: InvocationDeps, tx: WriteTransaction, schedulerId: string, now: number) {
     this.#deps = deps;
@@ -146,7 +147,7 @@ class LeaseBatch {
   }
 
   get full(): boolean {
-    return this.#bytes >= LIMITS.leaseBytes || this.executions.length >= LIMITS.executionsPerLease;
+    return this.#isOutOfRoom || this.executions.length >= LIMITS.executionsPerLease;
   }
 
   async takeFairly(
@@ -185,6 +186,11 @@ class LeaseBatch {
     // Its ttl may have passed while nobody swept.
     if (identity.expiresAt !== null && identity.expiresAt <= this.#now && life.startedAt === null) return;
     const known = await this.#deps.functions.load(this.#tx, identity.versionId, identity.functionName);
+    const bytes = leasedBytes(known, input.byteLength);
+    if (this.#bytes + bytes > LIMITS.leaseBytes && this.executions.length > 0) {
+      this.#isOutOfRoom = true;
+      return;
+    }
     const executionId = this.#deps.ids.next("exe");
     const working = new WorkingSet([invocation]);
     const event = { type: "lease", executionId, schedulerId: this.#schedulerId } as const;
@@ -192,7 +198,7 @@ class LeaseBatch {
     const [change] = working.changes();
     if (change === undefined) return;
     this.#changes.push(change);
-    this.#bytes += leasedBytes(known, input.byteLength);
+    this.#bytes += bytes;
     this.executions.push(
       leasedExecution(this.#deps.tokens, { identity, life: change.after }, known.spec, Arguments.decode(input)),
     );
