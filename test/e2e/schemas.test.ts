@@ -11,6 +11,10 @@ const MAIN = `
   export const one = mn.function({ ...warm, input: size }, ({ width, name }) => name + ":" + width);
   export const two = mn.function({ ...warm, input: z.tuple([z.string(), z.number()]) }, (text, times) => text.repeat(times));
   export const power = mn.function({ ...warm, input: z.tuple([z.number(), z.int().optional()]) }, (base, exponent = 2) => base ** exponent);
+  export const middle = mn.function(
+    { ...warm, input: z.tuple([z.string(), z.number().optional(), z.string().optional()]) },
+    (...args) => args.length + ":" + args.join(),
+  );
   export const out = mn.function({ ...warm, output: z.object({ sum: z.number() }) }, (sum: unknown) => ({ sum }));
   export const coerced = mn.function({ ...warm, input: z.object({ n: z.coerce.number().min(1) }) }, ({ n }) => n * 2);
   export const costly = mn.function({ ...warm, input: z.string().regex(/^(a+)+$/) }, (text: string) => text.length);
@@ -31,6 +35,7 @@ describe.concurrent("input schema", () => {
     expect(await project.fn("two").callRemote("ab", 2)).toBe("abab");
     expect(await project.fn("power").callRemote(3)).toBe(9);
     expect(await project.fn("power").callRemote(3, undefined)).toBe(9);
+    expect(await project.fn("middle").callRemote("a", undefined, "c")).toBe("3:a,,c");
     expect(await project.fn("coerced").callRemote({ n: "5" })).toBe(10);
   });
 
@@ -43,6 +48,7 @@ describe.concurrent("input schema", () => {
     ["one", [{ width: 1 }, 2], "arguments"],
     ["two", ["a"], "arguments"],
     ["two", ["a", "b"], "arguments[1]"],
+    ["middle", ["a", "b", "c"], "arguments[1]"],
   ])("%s(%j) is refused at the edge, with the path, and nothing is queued", async (name, args, path) => {
     const fn = project.fn(name);
     const refused = fn.start(...args);

@@ -121,6 +121,7 @@ function violationsIn({ check: { validate: check }, value, name }: CheckedValue)
   const errors = check.errors ?? [];
   check.errors = null; // They may be many, and would be kept until the next check.
   for (const error of errors) {
+    if (error.keyword === "if") continue; // says only that its "then" or "else" is violated, which is told itself
     const violation = { field: name + pathOf(error.instancePath), description: describe(error, value) };
     violations.set(JSON.stringify(violation), violation);
     if (violations.size === MOST) break;

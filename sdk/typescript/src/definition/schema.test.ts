@@ -36,6 +36,14 @@ describe("input", () => {
     expect(accepts(rest.jsonSchema, ["a", "b"])).toBe(false);
   });
 
+  test("an optional argument before others is left out as undefined, and is no less checked", () => {
+    const { jsonSchema } = argumentsSchema(z.tuple([z.string(), z.number().optional(), z.string().optional()]));
+    expect(accepts(jsonSchema, ["a", undefined, "b"])).toBe(true);
+    expect(accepts(jsonSchema, ["a", 1, "b"])).toBe(true);
+    for (const wrong of [null, "1", true, [], {}]) expect(accepts(jsonSchema, ["a", wrong, "b"])).toBe(false);
+    expect(accepts(jsonSchema, [undefined, 1, "b"])).toBe(false);
+  });
+
   test("an array is the only argument", async () => {
     const schema = argumentsSchema(z.array(z.string()));
     expect(accepts(schema.jsonSchema, [["a", "b"]])).toBe(true);
