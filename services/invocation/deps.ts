@@ -1,4 +1,5 @@
 /** What the use cases of this service stand on. */
+import type { CatalogServiceClient } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import type { Bus } from "../platform/bus/bus.js";
 import type { SteadyClock } from "../platform/clock.js";
 import type { IdSource } from "../platform/ids.js";
@@ -10,7 +11,6 @@ import type { Announcer } from "./announcer.js";
 import type { ParkedLeases } from "./dispatch/parked_leases.js";
 import type { ExecutionTokens } from "./execution_token.js";
 import type { Functions } from "./functions.js";
-import type { Projects } from "./projects.js";
 import type { RunningLives } from "./running_lives.js";
 import type { InvocationStore } from "./store.js";
 import type { WatchHub } from "./watch_hub.js";
@@ -27,7 +27,7 @@ export interface InvocationDeps {
   readonly store: InvocationStore;
   readonly functions: Functions;
   readonly resolver: FunctionResolver;
-  readonly projects: Projects;
+  readonly catalog: Pick<CatalogServiceClient, "resolveProject">;
   readonly bus: Bus;
   readonly hub: WatchHub;
   readonly announcer: Announcer;

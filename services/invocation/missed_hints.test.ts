@@ -36,6 +36,16 @@ it("a scheduler that waits for something to lease looks", async () => {
   parked.close();
 });
 
+it("a scheduler waits no more once the service stops, nor does one that asks then", async () => {
+  const parked = new ParkedLeases(new MemoryBus());
+  const command = { schedulerId: "sch-1", maxCount: 1, leaseDurationMs: 1_000, excludedQueues: new Set<string>() };
+  parked.begin(command);
+  const waiting = parked.wait(command, parked.round, LONG_MS, NEVER);
+  parked.close();
+  expect(await waiting).toBe("closed");
+  expect(await parked.wait(command, parked.round, LONG_MS, NEVER)).toBe("closed");
+});
+
 it("a follower of a log looks", async () => {
   const bus = new MemoryBus();
   const follower = new LogFollower(bus, "inv-1");

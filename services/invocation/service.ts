@@ -28,7 +28,6 @@ import { renewHandler } from "./dispatch/renew.js";
 import { reportHandler } from "./dispatch/report.js";
 import { ExecutionTokens } from "./execution_token.js";
 import { Functions } from "./functions.js";
-import { Projects } from "./projects.js";
 import { Retention } from "./retention.js";
 import { cancelHandler } from "./rpc/cancel.js";
 import { getHandler } from "./rpc/get.js";
@@ -82,7 +81,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     store,
     functions: new Functions(store),
     resolver: new FunctionResolver(catalog),
-    projects: new Projects(catalog),
+    catalog,
     bus,
     hub,
     announcer: new Announcer(bus, hub, running),
@@ -125,7 +124,6 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     stop: async () => {
       await Promise.all([sweeper.stop(), retention?.stop()]);
       parked.close();
-      running.close();
       hub.close();
       running.close();
     },

@@ -70,9 +70,9 @@ export interface StoredFunction {
   readonly spec: Uint8Array;
 }
 
-export interface QueueRow {
-  readonly projectId: string;
-  readonly functionName: string;
+export type QueueName = Pick<Identity, "projectId" | "functionName">;
+
+export interface QueueRow extends QueueName {
   readonly slotLimit: number;
   readonly used: number;
   readonly queued: number;
@@ -161,9 +161,10 @@ export interface InvocationStore {
     now: number,
     atMost: number,
   ): Promise<{ invocation: StoredInvocation; input: Uint8Array }[]>;
-  /** When the first queued invocation for which there is a slot may be leased; it may be in the past. */
-  nextAvailableAt(tx: ReadTransaction): Promise<number | null>;
-  renewScheduler(tx: WriteTransaction, schedulerId: string, leaseUntil: number): Promise<{ before: number | null }>;
+  /** When the first of what waits in these queues may be leased; it may be in the past. */
+  nextAvailableAt(tx: ReadTransaction, queues: readonly QueueName[]): Promise<number | null>;
+  /** Answers until when it was leased before, or null where it was not. */
+  renewScheduler(tx: WriteTransaction, schedulerId: string, leaseUntil: number): Promise<number | null>;
   /** Whether the lease of a scheduler lasts for at least half of the time. */
   isSchedulerHeld(tx: ReadTransaction, schedulerId: string, now: number, leaseDurationMs: number): Promise<boolean>;
   /** Makes sure that it does. */

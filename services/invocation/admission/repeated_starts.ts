@@ -18,7 +18,7 @@ const OF_VERSION: ReadonlySet<string> = new Set([
 
 /** What the first start with this key was answered; undefined where there was none. */
 export async function answerRepeated(
-  { db, store, projects, clock }: InvocationDeps,
+  { db, store, catalog, clock }: InvocationDeps,
   command: StartCommand,
   refusal: Refusal,
   principal: Principal,
@@ -28,10 +28,12 @@ export async function answerRepeated(
   if (idempotencyKey === null || !OF_VERSION.has(refusal.reason)) return undefined;
   // Others' children are not for it to know of.
   if (principal.kind === "execution" && parentId !== principal.invocationId) return undefined;
-  const project = await projects.find(command.projectName, signal).catch((error: unknown) => {
-    if (error instanceof Refusal) return error; // the others of its batch are not refused with it
-    throw error;
-  });
+  const project = await catalog
+    .resolveProject({ projectName: command.projectName }, { signal })
+    .catch((error: unknown) => {
+      if (error instanceof Refusal) return error; // the others of its batch are not refused with it
+      throw error;
+    });
   if (project instanceof Refusal) return project;
   const { projectId } = project;
   const first = await db.read((tx) => store.findIdempotent(tx, projectId, idempotencyKey));

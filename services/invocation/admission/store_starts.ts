@@ -12,7 +12,8 @@ import type { DirectLease } from "./direct_lease.js";
 import { bodyHashOf, isForgotten, repeatedStart } from "./idempotency.js";
 import { type AdmittedStart, isToBeStored, type ResolvedStart } from "./resolve.js";
 
-type Started = string | Refusal;
+/** What became of one start: the id of its invocation, or why there is none. */
+export type Started = string | Refusal;
 
 /** What starts are decided by. */
 export interface StartSurroundings {

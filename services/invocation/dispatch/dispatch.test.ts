@@ -242,6 +242,35 @@ describe("looking for what may be leased", () => {
     expect(await test.lease(other)).toHaveLength(1);
     peek.mockRestore();
   });
+
+  it("is of no queue that is excluded: of the others, when something is due", async () => {
+    test.catalog.add("f");
+    test.catalog.add("g", { maxRetries: 1, retryDelay: { initialMs: 600_000 } });
+    const retried = await test.start("g");
+    await test.report(reports.threw(await leaseOne(), { released: true }));
+    await test.start("f");
+    const write = vi.spyOn(test.db, "write");
+    const excluded = [`${test.catalog.projectId}/f`];
+    expect(await test.lease(one, 1, excluded)).toEqual([]);
+    expect(write).not.toHaveBeenCalled();
+    write.mockRestore();
+    test.clock.forward(600_000);
+    expect(invocationsOf(await test.lease(one, 1, excluded))).toEqual([retried]);
+  });
+
+  it("ends when the service stops", async () => {
+    const peek = vi.spyOn(test.db, "peek");
+    const answer = test.dispatch.leaseInvocations({
+      schedulerId: one,
+      maxCount: 1,
+      excludedQueues: [],
+      leaseDurationMs: 30_000,
+      waitMs: 15_000,
+    });
+    await vi.waitFor(() => expect(peek).toHaveBeenCalled());
+    await test.service.stop();
+    expect(await answer).toMatchObject({ executions: [] });
+  });
 });
 
 describe("interruption", () => {

@@ -65,7 +65,7 @@ async function leaseOrWait(
     if (waitMs <= 0 || signal.aborted) return [];
     const reason = await deps.parked.wait(request, round, waitMs, signal);
     if (typeof reason !== "string") return [...reason];
-    if (reason === "replaced" || signal.aborted) return [];
+    if (reason === "replaced" || reason === "closed" || signal.aborted) return [];
     coming = reason === "coming";
   }
 }
@@ -112,13 +112,16 @@ class Looks {
     if (this.#nothing.round === round && startedAt < lookAt) return { leasable: false, dueMs: lookAt - startedAt };
     const { db, store, clock } = this.#deps;
     const { leasable, dueMs, isForAll } = await db.peek(async (tx) => {
-      const nothing = { leasable: false, dueMs: Number.POSITIVE_INFINITY };
       const queues = await store.leasableQueues(tx);
-      if (!queues.some((queue) => isWanted(queue, command))) return { ...nothing, isForAll: queues.length === 0 };
-      const now = clock.now();
-      const due = await store.nextAvailableAt(tx);
-      if (due === null) return { ...nothing, isForAll: true };
-      return { leasable: due <= now, dueMs: due <= now ? Number.POSITIVE_INFINITY : due - now, isForAll: due > now };
+      const wanted = queues.filter((queue) => isWanted(queue, command));
+      const due = await store.nextAvailableAt(tx, wanted);
+      const dueMs = due === null ? Number.POSITIVE_INFINITY : due - clock.now();
+      const leasable = dueMs <= 0;
+      return {
+        leasable,
+        dueMs: leasable ? Number.POSITIVE_INFINITY : dueMs,
+        isForAll: !leasable && wanted.length === queues.length,
+      };
     });
     if (isForAll) this.#nothing = { round, until: startedAt + LOOK_INTERVAL_MS, dueAt: startedAt + dueMs };
     return { leasable, dueMs };

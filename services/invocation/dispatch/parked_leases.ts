@@ -20,9 +20,9 @@ export interface LeaseCommand {
 
 /**
  * Executions: they were leased for the one who waits. "coming": a change is on its way to the store. "look": something may
- * have changed. "over": the time is over. "replaced": the same scheduler asks anew.
+ * have changed. "over": the time is over. "replaced": the same scheduler asks anew. "closed": this service stops.
  */
-export type WakeReason = readonly LeasedExecution[] | "coming" | "look" | "over" | "replaced";
+export type WakeReason = readonly LeasedExecution[] | "coming" | "look" | "over" | "replaced" | "closed";
 
 interface Waiting {
   readonly command: LeaseCommand;
@@ -42,6 +42,7 @@ export class ParkedLeases {
   readonly #unsubscribe: () => void;
   #round = 0;
   #comingRound = 0;
+  #isClosed = false;
 
   constructor(bus: Bus) {
     const look = () => this.#wake("look");
@@ -89,6 +90,7 @@ export class ParkedLeases {
 
   /** Between `begin` and `end`. */
   async wait(command: LeaseCommand, round: number, atMostMs: number, signal: AbortSignal): Promise<WakeReason> {
+    if (this.#isClosed) return "closed";
     if (round !== this.#round) return this.#comingRound > round ? "coming" : "look";
     if (this.#newest.get(command.schedulerId) !== command) return "replaced";
     return await new Promise((resolve) => {
@@ -111,9 +113,11 @@ export class ParkedLeases {
     });
   }
 
+  /** Nobody waits any more, nor does whoever comes later. */
   close(): void {
+    this.#isClosed = true;
     this.#unsubscribe();
-    this.#wake("over");
+    this.#wake("closed");
   }
 
   #wake(reason: WakeReason): void {

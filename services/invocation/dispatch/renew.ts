@@ -12,7 +12,7 @@ export function renewHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
       const { schedulerId, leaseDurationMs } = parse(renewRequest, message);
       return await deps.db.write(async (tx) => {
         const now = deps.clock.now();
-        const { before } = await deps.store.renewScheduler(tx, schedulerId, now + leaseDurationMs);
+        const before = await deps.store.renewScheduler(tx, schedulerId, now + leaseDurationMs);
         const interruptions = await loadInterruptions(deps, tx, schedulerId);
         return { interruptions, expired: before === null || before < now };
       });

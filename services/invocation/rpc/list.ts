@@ -20,12 +20,15 @@ const LIST_SCAN_ROWS = 100_000;
 const MOST_LISTINGS = 1_000;
 
 export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImplementation<Caller>, "listInvocations"> {
-  const { offsets, projects } = deps;
+  const { offsets, catalog } = deps;
   const turns = new Turns(MOST_LISTINGS, "listings");
   return {
     async listInvocations(message, { principal, signal }) {
       const request = parse(listRequest, withinScope(message, principal));
-      const { projectId, latestVersionId } = await projects.find(request.projectName, signal);
+      const { projectId, latestVersionId } = await catalog.resolveProject(
+        { projectName: request.projectName },
+        { signal },
+      );
       const isOfLatest = request.versionId !== "" && isLatest(request.versionId);
       const asked: ListFilter = {
         projectId,

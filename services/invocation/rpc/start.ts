@@ -16,12 +16,9 @@ import { parse, show } from "../../platform/rpc/validation.js";
 import { together, type WriteTransaction } from "../../platform/store/db.js";
 import { DirectLease } from "../admission/direct_lease.js";
 import { isToBeStored, resolveStarts } from "../admission/resolve.js";
-import { openStarts, storeStarts } from "../admission/store_starts.js";
+import { openStarts, type Started, storeStarts } from "../admission/store_starts.js";
 import type { InvocationDeps } from "../deps.js";
 import { inputBytes, parseStart, requestIdField, type StartCommand } from "../requests.js";
-
-/** What became of one start: the id of its invocation, or why there is none. */
-export type Started = string | Refusal;
 
 type Handlers = Pick<
   InvocationServiceImplementation<Caller>,

@@ -1,6 +1,6 @@
 /** Queues, slots, the leases of schedulers, and deadlines. */
 import { type ReadTransaction, together, type WriteTransaction } from "../../platform/store/db.js";
-import type { QueueRow, StoredExecution, StoredInvocation } from "../store.js";
+import type { QueueName, QueueRow, StoredExecution, StoredInvocation } from "../store.js";
 import { STATUS_CODE } from "./codes.js";
 import { lockQueue, QUEUE_COLUMNS } from "./ensure_functions.js";
 import type { Keys } from "./keys.js";
@@ -56,15 +56,16 @@ export async function loadQueued(
   return queued;
 }
 
-export async function nextAvailableAt(tx: ReadTransaction): Promise<number | null> {
-  const queues = await tx.all<{ key: number }>(
-    "SELECT queue_key AS key FROM queues WHERE queued > 0 AND used < slot_limit",
-  );
+export async function nextAvailableAt(
+  keys: Keys,
+  tx: ReadTransaction,
+  queues: readonly QueueName[],
+): Promise<number | null> {
   let next: number | null = null;
-  for (const { key } of queues) {
+  for (const { projectId, functionName } of queues) {
     const row = await tx.get<{ at: number }>(
       `SELECT available_at AS at FROM invocations WHERE queue_key = ? AND ${QUEUED} ORDER BY available_at LIMIT 1`,
-      key,
+      keys.ofQueue(projectId, functionName),
     );
     if (row !== undefined && (next === null || row.at < next)) next = row.at;
   }
@@ -75,7 +76,7 @@ export async function renewScheduler(
   tx: WriteTransaction,
   schedulerId: string,
   leaseUntil: number,
-): Promise<{ before: number | null }> {
+): Promise<number | null> {
   const row = await tx.get<{ before: number }>(
     `SELECT lease_until AS before FROM schedulers WHERE id = ?${tx.dialect.forUpdate}`,
     schedulerId,
@@ -85,7 +86,7 @@ export async function renewScheduler(
     schedulerId,
     leaseUntil,
   );
-  return { before: row?.before ?? null };
+  return row?.before ?? null;
 }
 
 export async function isSchedulerHeld(

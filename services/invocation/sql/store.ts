@@ -21,6 +21,7 @@ export function createSqlStore(): InvocationStore {
     ...logs,
     list: list.bind(undefined, keys),
     ensureFunctions: ensureFunctions.bind(undefined, keys),
+    nextAvailableAt: queues.nextAvailableAt.bind(undefined, keys),
     loadQueued: queues.loadQueued.bind(undefined, keys),
     loadLeased: queues.loadLeased.bind(undefined, keys),
     loadInterrupted: queues.loadInterrupted.bind(undefined, keys),
