@@ -1,6 +1,6 @@
 /**
  * The embedded server: the three services in one process, on SQLite, an in-memory bus and the process runtime. It is
- * wiring only: no service knows that it is embedded.
+ * wiring only: no service knows that it is embedded. What goes wrong is logged as JSON lines on standard error.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -52,8 +52,6 @@ export interface EmbeddedOptions {
   readonly retentionDays?: number;
   /** What runs the workers. It is closed with the server. Default: the process runtime. */
   readonly runtime?: Runtime;
-  /** Level of the JSON log on standard output. Default "silent". */
-  readonly logLevel?: string;
   /** Called with a line for people when something happens. */
   readonly onActivity?: (line: string) => void;
 }
@@ -86,7 +84,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
 
 async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void)[]): Promise<EmbeddedServer> {
   const { dataDir } = options;
-  const log = createLogger("multinode", options.logLevel ?? "silent");
+  const log = createLogger("multinode", "warn", process.stderr);
   const clock = systemClock;
   const ids = new IdSource(clock);
   const bus = new MemoryBus();

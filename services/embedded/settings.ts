@@ -1,6 +1,5 @@
 /** What an embedded server offers, and what it keeps between its runs. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
 import { InvocationServiceDefinition } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { LogServiceDefinition } from "../../gen/multinode/invocation/v1/log_service.pb.js";
 import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
@@ -8,7 +7,7 @@ import { RegistryServiceDefinition } from "../../gen/multinode/registry/v1/regis
 import { SchedulerServiceDefinition } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
 import { WorkerServiceDefinition } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import type { IdSource } from "../platform/ids.js";
-import { writeWholeFile } from "../platform/store/whole_file.js";
+import { keptFile } from "../platform/store/whole_file.js";
 
 /** What is reached from outside. */
 export const PUBLIC_SERVICES = {
@@ -28,14 +27,9 @@ export interface StableSecrets {
 }
 
 export async function stableSecrets(file: string, ids: IdSource): Promise<StableSecrets> {
-  if (!existsSync(file)) {
-    const made = { schedulerId: ids.next("sch"), pageOffsets: randomBytes(32).toString("base64") };
-    await writeWholeFile(file, JSON.stringify(made));
-  }
-  const { schedulerId, pageOffsets } = JSON.parse(readFileSync(file, "utf8")) as {
-    schedulerId: string;
-    pageOffsets: string;
-  };
-  // Called after what it was for at first.
+  // The key of the registry's secret says what it was for at first: data folders have it.
+  const make = () => JSON.stringify({ schedulerId: ids.next("sch"), pageOffsets: randomBytes(32).toString("base64") });
+  const text = String(await keptFile(file, make));
+  const { schedulerId, pageOffsets } = JSON.parse(text) as { schedulerId: string; pageOffsets: string };
   return { schedulerId, registry: Buffer.from(pageOffsets, "base64") };
 }

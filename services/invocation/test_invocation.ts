@@ -166,6 +166,11 @@ export async function openTestInvocations(
       ...request,
     });
   };
+  /** Leases what there is, without waiting for more. */
+  const lease = async (schedulerId: string, maxCount = 100, excludedQueues: string[] = []) => {
+    const request = { schedulerId, maxCount, excludedQueues, leaseDurationMs: 30_000, waitMs: 0 };
+    return (await dispatch.leaseInvocations(request)).executions as LeasedExecution[];
+  };
   return {
     startRequest,
     service,
@@ -190,10 +195,11 @@ export async function openTestInvocations(
       client
         .cancelInvocation({ invocationId, projectName: "", functionName: "", versionId: "" })
         .then(({ invocation }) => invocation),
-    /** Leases what there is, without waiting for more. */
-    lease: async (schedulerId: string, maxCount = 100, excludedQueues: string[] = []): Promise<LeasedExecution[]> => {
-      const request = { schedulerId, maxCount, excludedQueues, leaseDurationMs: 30_000, waitMs: 0 };
-      return (await dispatch.leaseInvocations(request)).executions as LeasedExecution[];
+    lease,
+    leaseOne: async (schedulerId: string): Promise<LeasedExecution> => {
+      const [leased] = await lease(schedulerId, 1);
+      if (leased === undefined) throw new Error("there was nothing to lease");
+      return leased;
     },
     /** Answers why the reports were refused, in their order; undefined where they were taken. */
     report: async (...reports: ExecutionReport[]): Promise<(string | undefined)[]> => {

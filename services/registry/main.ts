@@ -1,6 +1,5 @@
 /** The registry as a process of its own. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
 import { ApiKeyServiceDefinition } from "../../gen/multinode/registry/v1/api_key_service.pb.js";
@@ -13,7 +12,7 @@ import { addressSetting, COMMON_SETTINGS } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { runService, serviceSettings } from "../platform/service_process.js";
 import { DATABASE_SETTINGS, openDatabase } from "../platform/store/open_database.js";
-import { writeWholeFile } from "../platform/store/whole_file.js";
+import { keptFile, writeWholeFile } from "../platform/store/whole_file.js";
 import { openBundlesOnDisk } from "./bundles_on_disk.js";
 import { createRegistry } from "./service.js";
 import { registryMigrations } from "./sql/schema.js";
@@ -37,7 +36,7 @@ await runService("registry", settings, async ({ folder: { path }, log, connect }
     ids: new IdSource(clock),
     log,
     teardownClient: invocation.client(TeardownServiceDefinition),
-    secret: await stableSecret(join(path, "secret")),
+    secret: await keptFile(join(path, "secret"), () => randomBytes(32)),
     resolveCacheMs: LIMITS.resolveCacheMs,
   });
   return {
@@ -60,8 +59,3 @@ await runService("registry", settings, async ({ folder: { path }, log, connect }
     },
   };
 });
-
-async function stableSecret(file: string): Promise<Uint8Array> {
-  if (!existsSync(file)) await writeWholeFile(file, randomBytes(32));
-  return readFileSync(file);
-}

@@ -1,6 +1,5 @@
 /** A scheduler as a process of its own. */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { DispatchServiceDefinition } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
@@ -14,7 +13,7 @@ import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
 import { runService, serviceSettings } from "../platform/service_process.js";
 import { SettingsError } from "../platform/settings_error.js";
-import { writeWholeFile } from "../platform/store/whole_file.js";
+import { keptFile } from "../platform/store/whole_file.js";
 import { openRuntime, RUNTIME_SETTINGS } from "./runtime/runtime_settings.js";
 import { WORKER_COUNT_SETTINGS } from "./scheduler_settings.js";
 import { createSchedulerService } from "./service.js";
@@ -66,7 +65,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
   // The same for all schedulers of the installation, which share the service token, so that a worker may come to any of
   // them. A new service token ends all workers.
   const tokens = new WorkerTokens(createHash("sha256").update(`workers of ${serviceToken}`).digest());
-  const schedulerId = await stableId(join(path, "scheduler-id"), () => ids.next("sch"));
+  const schedulerId = String(await keptFile(join(path, "scheduler-id"), () => ids.next("sch")));
   let url = "";
   const scheduler = createSchedulerService({
     schedulerId,
@@ -114,8 +113,3 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
     },
   };
 });
-
-async function stableId(file: string, make: () => string): Promise<string> {
-  if (!existsSync(file)) await writeWholeFile(file, make());
-  return readFileSync(file, "utf8");
-}

@@ -29,6 +29,7 @@ export interface WorkerView extends WorkerKind {
   readonly running: number;
   /** Executions given to it in its life. */
   readonly taken: number;
+  /** Monotonic milliseconds. */
   readonly idleSince: number;
 }
 
@@ -43,6 +44,7 @@ export interface StandingFunction {
 }
 
 export interface Situation {
+  /** By the clock of `idleSince`. */
   readonly now: number;
   readonly workers: readonly WorkerView[];
   /** Executions without a worker, oldest first. */

@@ -58,7 +58,7 @@ export class Scheduler {
     const { runtime, dispatch, catalog, bus, tokens, ids, log, schedulerUrl, otherUrls = [] } = settings;
     const { images } = runtime;
     this.settings = settings;
-    const { monotonic = () => performance.now() } = settings;
+    const { monotonic = () => performance.now(), now = () => Date.now() } = settings;
     this.monotonic = monotonic;
     this.pool = new WorkerPool({
       runtime,
@@ -68,7 +68,7 @@ export class Scheduler {
       schedulerUrl,
       otherUrls,
       monotonic,
-      now: () => Date.now(),
+      now,
     });
     this.reporters = new Reporters(dispatch, settings.lessors ?? [], log);
     this.traffic = new WorkerTraffic(this);
@@ -177,7 +177,7 @@ export class Scheduler {
         // Only now is its place free, and a fresh worker done: what it said is stored (C2).
         worker.running.delete(executionId);
         if (!ended.released) worker.last = executionId;
-        if (worker.running.size === 0) worker.idleSince = Date.now();
+        if (worker.running.size === 0) worker.idleSince = this.monotonic();
       }
       this.wake();
     });
@@ -310,7 +310,7 @@ export class Scheduler {
     const isKept = (fn: StandingFunction) => workers.some(({ shape }) => shape?.key === fn.shape.key);
     const standing = this.#standing.shapes().filter((fn) => isReady(fn) || isKept(fn));
     return plan({
-      now: Date.now(),
+      now: this.monotonic(),
       workers,
       waiting,
       standing,
@@ -345,7 +345,8 @@ export class Scheduler {
     this.leases.offer(decided, imageless.length === 0 ? this.#waiting : this.#waiting.filter(isReady), imageless);
     clearTimeout(this.#idleTimer);
     if (decided.nextIdleAt !== undefined) {
-      this.#idleTimer = setTimeout(() => this.wake(), Math.min(Math.max(decided.nextIdleAt - Date.now(), 1), 60_000));
+      const idleInMs = decided.nextIdleAt - this.monotonic();
+      this.#idleTimer = setTimeout(() => this.wake(), Math.min(Math.max(idleInMs, 1), 60_000));
     }
   }
 

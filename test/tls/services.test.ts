@@ -238,7 +238,7 @@ describe("settings that would leave a service open, or that make no sense, are r
     [
       "scheduler",
       () => ({ MULTINODE_READY_NETWORKS: "4" }),
-      'MULTINODE_READY_NETWORKS is set: the runtime "process" keeps no networks',
+      'MULTINODE_READY_NETWORKS is set: the runtime "process" has no use for it',
     ],
   ])("%s %#", async (name, env, complaint) => {
     const said = await start(name, env());

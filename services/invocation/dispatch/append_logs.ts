@@ -9,7 +9,6 @@ import { badRequest } from "../../platform/errors.js";
 import type { Caller } from "../../platform/rpc/principal.js";
 import type { InvocationDeps } from "../deps.js";
 
-const MOST_LINES = 10_000;
 const LEVELS: ReadonlySet<string> = new Set(["debug", "info", "warn", "error"]);
 const STREAMS: ReadonlySet<LogStream> = new Set([
   LogStream.STDOUT,
@@ -27,8 +26,8 @@ export function appendLogsHandler({
 }: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "appendLogs"> {
   return {
     async appendLogs({ lines }: AppendLogsRequest) {
-      if (lines.length > MOST_LINES) {
-        throw badRequest([{ field: "lines", description: `has more than ${MOST_LINES} items` }]);
+      if (lines.length > LIMITS.logLinesPerRequest) {
+        throw badRequest([{ field: "lines", description: `has more than ${LIMITS.logLinesPerRequest} items` }]);
       }
       const rows = lines
         // A worker bounds the lines of its functions, and a scheduler those of their child processes.

@@ -5,6 +5,7 @@ import type {
   ExecutionReport,
   ReportRefusal,
 } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { badRequest } from "../../platform/errors.js";
 import type { Caller } from "../../platform/rpc/principal.js";
 import type { WriteTransaction } from "../../platform/store/db.js";
@@ -15,8 +16,6 @@ import type { RunningLives } from "../running_lives.js";
 import { type Change, StaleLife, type StoredInvocation } from "../store.js";
 import { WorkingSet } from "../working_set.js";
 import { toEvent } from "./report_event.js";
-
-const MOST_REPORTS = 5_000;
 
 /**
  * How long one write checks results, which may take long: what is left of a request then has a write of its own, and others have
@@ -31,8 +30,8 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
   let wereSlotsWanted = false;
   return {
     async reportExecutions({ reports }) {
-      if (reports.length > MOST_REPORTS) {
-        throw badRequest([{ field: "reports", description: `has more than ${MOST_REPORTS} items` }]);
+      if (reports.length > LIMITS.reportsPerRequest) {
+        throw badRequest([{ field: "reports", description: `has more than ${LIMITS.reportsPerRequest} items` }]);
       }
       const refusals: ReportRefusal[] = [];
       let done = 0;

@@ -3,6 +3,7 @@ import type { ExecutionEnded, ExecutionReport } from "../../../gen/multinode/inv
 import { Payload } from "../../../gen/multinode/type/v1/payload.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { decode } from "../../../sdk/typescript/src/values/codec.js";
+import { cutText } from "../../../sdk/typescript/src/worker/error_text.js";
 import { outputSizeError } from "../../platform/output_size.js";
 import { violationsOf } from "../admission/schema_check.js";
 import type { LifeEvent } from "../domain/transitions.js";
@@ -63,9 +64,7 @@ function schemaError(value: Payload | undefined, known: KnownFunction): string |
   return `FunctionOutputIsInvalid: the result does not match the output schema: ${list}`;
 }
 
-/** Not every database holds NUL, nor half of a surrogate pair, which the cut may leave. */
+/** Not every database holds NUL, nor half of a surrogate pair. */
 function cutError(error: string): string {
-  const mark = error.length <= LIMITS.errorLength ? "" : `… [cut: ${error.length} characters]`;
-  const text = mark === "" ? error : error.slice(0, LIMITS.errorLength - mark.length) + mark;
-  return text.replaceAll("\0", "\uFFFD").toWellFormed();
+  return cutText(error.replaceAll("\0", "\uFFFD"), LIMITS.errorLength).toWellFormed();
 }

@@ -5,7 +5,7 @@ import { idField, text } from "../../platform/rpc/validation.js";
 
 const schedulerId = idField("sch");
 const workerIdOrNone = z.union([z.literal(""), idField("wrk")]).default("");
-const leaseDurationMs = z.number().int().min(5_000).max(300_000);
+const leaseDurationMs = z.number().int().min(LIMITS.leaseDurationMinMs).max(LIMITS.leaseDurationMaxMs);
 
 export const leaseRequest = z.object({
   schedulerId,
@@ -27,10 +27,12 @@ export const listLeasesRequest = z.object({ schedulerId });
 export const adoptRequest = z.object({
   schedulerId,
   leaseDurationMs,
-  executions: z.array(z.object({ executionToken: z.string().max(200), workerId: workerIdOrNone })).max(1_000),
+  executions: z
+    .array(z.object({ executionToken: z.string().max(200), workerId: workerIdOrNone }))
+    .max(LIMITS.workersPerRequest),
 });
 
 export const findOwnersRequest = z.object({
   schedulerId,
-  workers: z.array(z.object({ workerId: text(1, 100), schedulerId: text(0, 100) })).max(1_000),
+  workers: z.array(z.object({ workerId: text(1, 100), schedulerId: text(0, 100) })).max(LIMITS.workersPerRequest),
 });

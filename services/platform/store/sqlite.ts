@@ -155,9 +155,9 @@ class SqliteDb implements Db {
           this.#writer.forgetLast();
           const value = await write.work(this.#writer);
           this.#writer.doLast();
+          if (batch.length > 1) this.#writer.command("RELEASE w");
           answers.push(() => write.resolve(value));
           committed.push(() => write.options.committed?.(value));
-          if (batch.length > 1) this.#writer.command("RELEASE w");
         } catch (error) {
           if (!db.isTransaction) throw error; // S4
           db.exec(batch.length > 1 ? "ROLLBACK TO w; RELEASE w" : "ROLLBACK");

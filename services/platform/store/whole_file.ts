@@ -1,5 +1,6 @@
 /** Files that are there whole or not at all, at whatever moment the process dies or the disk is full. */
-import { open, rename } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Writes a file that only its owner may read. What was there before stays until the new content is on the disk. */
@@ -14,6 +15,12 @@ export async function writeWholeFile(path: string, content: string | Uint8Array)
   }
   await rename(unfinished, path);
   await syncFolder(dirname(path));
+}
+
+/** What a file holds. It is made with what `make` answers where there is none. */
+export async function keptFile(path: string, make: () => string | Uint8Array): Promise<Buffer> {
+  if (!existsSync(path)) await writeWholeFile(path, make());
+  return await readFile(path);
 }
 
 /** The new names in it are on the disk, too; Windows has no way to ask for that. */

@@ -33,8 +33,6 @@ const RECONCILE_INTERVAL_MS = 30_000;
 const DOUBT_INTERVAL_MS = 1_500;
 /** Executions that are remembered as given back. */
 const MOST_GIVEN_BACK = 10_000;
-/** Executions that are adopted with one request. */
-const MOST_ADOPTED = 1_000;
 
 export class LeaseLoop {
   readonly #scheduler: Scheduler;
@@ -110,8 +108,10 @@ export class LeaseLoop {
     const adopted: LeasedExecution[] = [];
     // To adopt renews as well, and would hide that the lease was over.
     if (!this.isTrusted) await this.#renewOnce();
-    for (let start = 0; start < held.length; start += MOST_ADOPTED) {
-      const asked = held.slice(start, start + MOST_ADOPTED).map(({ executionToken }) => ({ executionToken, workerId }));
+    for (let start = 0; start < held.length; start += LIMITS.workersPerRequest) {
+      const asked = held
+        .slice(start, start + LIMITS.workersPerRequest)
+        .map(({ executionToken }) => ({ executionToken, workerId }));
       const sentAt = this.#scheduler.monotonic();
       const request = { schedulerId, leaseDurationMs: LIMITS.leaseDurationMs, executions: asked };
       const { executions } = await dispatch.adoptExecutions(request, this.#bounded());

@@ -5,10 +5,7 @@ import { installationIdOf, openRuntime, RUNTIME_SETTINGS } from "./runtime_setti
 
 describe("the settings of the runtime", () => {
   it("choose processes where nothing is said", () => {
-    expect(readSettings(RUNTIME_SETTINGS, {})).toMatchObject({
-      MULTINODE_RUNTIME: "process",
-      MULTINODE_DOCKER_SOCKET: "/var/run/docker.sock",
-    });
+    expect(readSettings(RUNTIME_SETTINGS, {})).toEqual({ MULTINODE_RUNTIME: "process" });
   });
 
   it.each([
@@ -41,17 +38,23 @@ describe("the settings of the runtime", () => {
   it.each([
     ["swarm", "MULTINODE_WORKER_OCI_RUNTIME", "runsc"],
     ["swarm", "MULTINODE_READY_NETWORKS", "4"],
+    ["swarm", "MULTINODE_IMAGE_BUILDS", "true"],
+    ["swarm", "MULTINODE_BUILD_NETWORK", "none"],
     ["process", "MULTINODE_WORKER_OCI_RUNTIME", "runsc"],
     ["process", "MULTINODE_READY_NETWORKS", "4"],
-  ])("refuse with %s what it cannot do: %s", async (name, setting, value) => {
+    ["process", "MULTINODE_DOCKER_SOCKET", "/var/run/docker.sock"],
+    ["process", "MULTINODE_WORKER_IMAGE", "worker"],
+    ["process", "MULTINODE_WORKER_NETWORK", "workers"],
+    ["process", "MULTINODE_WORKER_NAME_SERVERS", "engine"],
+  ])("refuse with %s what it has no use for: %s", async (name, setting, value) => {
     const context = { folder: "/", schedulerId: "sch-1", log: createLogger("test", "silent") };
     const open = (more: Record<string, string>) => {
-      const env = { MULTINODE_RUNTIME: name, MULTINODE_DOCKER_SOCKET: "/nobody/listens", ...more };
+      const env = { MULTINODE_RUNTIME: name, ...more };
       return openRuntime({ ...readSettings(RUNTIME_SETTINGS, env), MULTINODE_SERVICE_TOKEN: "t" }, context);
     };
     expect(() => open({ [setting]: value })).toThrow(`${setting} is set: `);
     if (name === "process") return; // it would use the folder
-    const runtime = open({});
+    const runtime = open({ MULTINODE_DOCKER_SOCKET: "/nobody/listens" });
     expect(runtime.name).toBe(name);
     await runtime.close();
   });

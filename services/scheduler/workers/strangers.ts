@@ -12,9 +12,6 @@ import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { type FoundWorker, isShared, type SharedRuntime } from "../runtime/runtime.js";
 import type { Scheduler } from "../scheduler.js";
 
-/** Workers in one question. */
-const MOST_WORKERS = 1_000;
-
 export class Strangers {
   readonly #scheduler: Scheduler;
   /** When each was first seen to be without an owner, in monotonic time. */
@@ -81,8 +78,8 @@ export class Strangers {
   async #ownerless(found: readonly FoundWorker[]): Promise<ReadonlySet<string>> {
     const { dispatch, schedulerId } = this.#scheduler.settings;
     const firstSeen = new Map<string, number>();
-    for (let start = 0; start < found.length; start += MOST_WORKERS) {
-      const workers = found.slice(start, start + MOST_WORKERS);
+    for (let start = 0; start < found.length; start += LIMITS.workersPerRequest) {
+      const workers = found.slice(start, start + LIMITS.workersPerRequest);
       const { schedulerIds } = await dispatch.findOwners({
         schedulerId,
         workers: workers.map((worker) => ({ workerId: worker.workerId, schedulerId: worker.schedulerId })),

@@ -54,6 +54,7 @@ export interface PooledWorker extends WorkerKind {
   refused?: ReadonlySet<string> | undefined;
   /** Counts when it comes with executions: before they are claimed, and after. */
   claims: number;
+  /** Monotonic. */
   idleSince: number;
   /** Whether the runtime has not said that it is started, which may take as long as an engine is away. */
   isBeingStarted: boolean;
@@ -187,7 +188,7 @@ export class WorkerPool {
       running: new Set(),
       taken: 0,
       claims: 0,
-      idleSince: now(),
+      idleSince: monotonic(),
       isBeingStarted: false,
       heardAt: monotonic(),
     };

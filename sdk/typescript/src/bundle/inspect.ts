@@ -5,6 +5,7 @@ import { isAbsolute, join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { LIMITS } from "../protocol/limits.js";
+import { VISIBLE_VARIABLES } from "../worker/worker_flags.js";
 import type { ProjectFolder } from "./find_main.js";
 import { type InspectedFunction, type InspectReport, REPORT_FD, type ReportedError } from "./inspect_report.js";
 import { nameIn, resolvePackage } from "./native_package.js";
@@ -106,9 +107,12 @@ function collect(stream: ChildProcess["stdio"][number] | undefined, characters: 
   return () => text;
 }
 
+const OF_WINDOWS = ["SystemRoot", "TEMP", "TMP", "USERPROFILE"];
+
+/** As in a worker, where the code will run. */
 function systemEnvironment(): Record<string, string> {
   const kept: Record<string, string> = {};
-  for (const name of ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SystemRoot", "TEMP", "TMP", "USERPROFILE"]) {
+  for (const name of [...VISIBLE_VARIABLES, ...OF_WINDOWS]) {
     const value = process.env[name];
     if (value !== undefined) kept[name] = value;
   }

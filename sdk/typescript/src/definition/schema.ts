@@ -61,6 +61,11 @@ export function resultSchema(schema: StandardSchemaV1 | undefined): ResultSchema
 /** Every value that JSON has, which `undefined` is not. */
 const JSON_VALUE: JsonSchema = { type: ["null", "boolean", "number", "string", "array", "object"] };
 
+function orUndefined(item: JsonSchema): JsonSchema {
+  // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+  return { if: JSON_VALUE, then: item };
+}
+
 function closedTuple(schema: StandardSchemaV1, tuple: JsonSchema): JsonSchema {
   const items = tupleItems(schema);
   const required = items === undefined ? undefined : items.findLastIndex((item) => !isOptional(item)) + 1;
@@ -69,7 +74,7 @@ function closedTuple(schema: StandardSchemaV1, tuple: JsonSchema): JsonSchema {
     ...tuple,
     // An optional argument before others is left out as `undefined`; after the last one given nothing is sent.
     prefixItems: described.map((item, index) =>
-      index < described.length - 1 && isOptional(items?.[index]) ? { if: JSON_VALUE, then: item } : item,
+      index < described.length - 1 && isOptional(items?.[index]) ? orUndefined(item) : item,
     ),
     ...("items" in tuple ? {} : { items: false }),
     ...(required === undefined || "minItems" in tuple ? {} : { minItems: required }),

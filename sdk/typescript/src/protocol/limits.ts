@@ -1,5 +1,5 @@
 /**
- * Every limit of the system, in one place. `docs/limits.md` lists them for users.
+ * Every limit of the system that users, or two of its parts, have to know, in one place. `docs/limits.md` lists them for users.
  * Sizes are bytes and times milliseconds unless the name says otherwise.
  */
 
@@ -157,6 +157,8 @@ export const LIMITS = {
    * still, a worker is gone before the lease that its executions hang on is over and they are given to others.
    */
   leaseDurationMs: 30 * SECOND_MS,
+  leaseDurationMinMs: 5 * SECOND_MS,
+  leaseDurationMaxMs: 5 * MINUTE_MS,
   leaseRenewIntervalMs: 5 * SECOND_MS,
   leaseTrustMs: 9 * SECOND_MS,
   workerFenceMs: 20 * SECOND_MS,
@@ -176,6 +178,10 @@ export const LIMITS = {
   /** Executions in one lease, and their encoded size. */
   executionsPerLease: 1_000,
   leaseBytes: 4 * MIB,
+  /** What a scheduler may say with one request: of executions, of what they printed, and of workers that come to it. */
+  reportsPerRequest: 5_000,
+  logLinesPerRequest: 10_000,
+  workersPerRequest: 1_000,
 
   /** How long other services remember what the registry resolved. A deployment and a deletion take so much longer. */
   resolveCacheMs: 100,
