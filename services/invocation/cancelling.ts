@@ -2,7 +2,7 @@
 import type { WriteTransaction } from "../platform/store/db.js";
 import type { InvocationDeps } from "./deps.js";
 import type { Change, StoredInvocation } from "./store.js";
-import { WorkingSet } from "./working_set.js";
+import { applyToAll } from "./working_set.js";
 
 /** Invocations that one transaction cancels, so that it stays short. */
 const CASCADE_CHUNK = 500;
@@ -13,15 +13,7 @@ export async function cancelAll(
   tx: WriteTransaction,
   invocations: readonly StoredInvocation[],
 ): Promise<Change[]> {
-  const working = new WorkingSet(invocations);
-  const now = deps.clock.now();
-  for (const { identity } of invocations) {
-    const { policy } = await deps.functions.load(tx, identity.versionId, identity.functionName);
-    working.apply(identity.id, { type: "cancel" }, now, policy);
-  }
-  const changes = working.changes();
-  await deps.store.save(tx, changes);
-  return changes;
+  return await applyToAll(deps, tx, invocations, { type: "cancel" });
 }
 
 /**

@@ -4,12 +4,12 @@
  * after a crash, or on several replicas at once, is no harm.
  */
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
-import type { ReadTransaction, WriteTransaction } from "../platform/store/db.js";
+import type { ReadTransaction } from "../platform/store/db.js";
 import { continueCascades } from "./cancelling.js";
 import type { InvocationDeps } from "./deps.js";
 import type { LifeEvent } from "./domain/transitions.js";
-import type { Change, StoredInvocation } from "./store.js";
-import { WorkingSet } from "./working_set.js";
+import type { StoredInvocation } from "./store.js";
+import { applyToAll, WorkingSet } from "./working_set.js";
 
 const INTERVAL_MS = 1_000;
 /** Invocations that one transaction of a sweep changes. */
@@ -20,13 +20,6 @@ const FORGET_INTERVAL_MS = 60 * 60 * 1_000;
 
 /** A clock that was set, or a machine that was suspended, and not one that is a little late. */
 const JUMP_MS = 2_000;
-
-const LOST: LifeEvent = {
-  type: "throw",
-  error: "WorkerLostError: the scheduler of the execution was lost",
-  interrupted: false,
-  killed: true,
-};
 
 export class Sweeper {
   readonly #deps: InvocationDeps;
@@ -105,10 +98,7 @@ export class Sweeper {
       // Most sweeps find nothing: they read, and do not wait for a commit.
       const found = await db.read((tx) => load(tx, clock.now()));
       if (found.length === 0) return;
-      const changes = await db.write(async (tx) => {
-        const now = clock.now();
-        return await this.#applyAll(tx, await load(tx, now), event, now);
-      });
+      const changes = await db.write(async (tx) => applyToAll(this.#deps, tx, await load(tx, clock.now()), event));
       announcer.changed(changes);
       if (changes.length < CHUNK) return;
     }
@@ -126,8 +116,7 @@ export class Sweeper {
         const working = new WorkingSet(leased);
         for (const { identity, life } of leased) {
           const { policy } = await this.#deps.functions.load(tx, identity.versionId, identity.functionName);
-          working.apply(identity.id, LOST, now, policy);
-          working.release(identity.id, life.attempts, now, policy);
+          working.lose(identity.id, life.attempts, "the scheduler of the execution was lost", now, policy);
         }
         await store.save(tx, working.changes());
         const held = await store.loadHeldEnded(tx, schedulerId);
@@ -162,22 +151,6 @@ export class Sweeper {
     if (Math.abs(offsetMs - this.#offsetMs) > JUMP_MS) this.#leasesHoldUntil = now + LIMITS.leaseDurationMs;
     this.#offsetMs = offsetMs;
     return now < this.#leasesHoldUntil;
-  }
-
-  async #applyAll(
-    tx: WriteTransaction,
-    invocations: readonly StoredInvocation[],
-    event: LifeEvent,
-    now: number,
-  ): Promise<Change[]> {
-    const working = new WorkingSet(invocations);
-    for (const { identity } of invocations) {
-      const { policy } = await this.#deps.functions.load(tx, identity.versionId, identity.functionName);
-      working.apply(identity.id, event, now, policy);
-    }
-    const changes = working.changes();
-    await this.#deps.store.save(tx, changes);
-    return changes;
   }
 
   async #forgetRequests(): Promise<void> {

@@ -1,5 +1,6 @@
 /** Invocations that a transaction has loaded and is changing: events go in, changes to save come out. */
-
+import type { WriteTransaction } from "../platform/store/db.js";
+import type { InvocationDeps } from "./deps.js";
 import type { EndedExecution, Life, LifePolicy } from "./domain/life.js";
 import { advance, type LifeEvent, type Rejection } from "./domain/transitions.js";
 import type { Change, Identity, StoredInvocation } from "./store.js";
@@ -53,6 +54,13 @@ export class WorkingSet {
     }
   }
 
+  /** Records that the worker of an attempt is gone, which its execution did not outlive. */
+  lose(id: string, attemptNumber: number, reason: string, now: number, policy: LifePolicy): void {
+    const error = `WorkerLostError: ${reason}`;
+    this.apply(id, { type: "throw", error, interrupted: false, killed: true }, now, policy);
+    this.release(id, attemptNumber, now, policy);
+  }
+
   /** Those that changed. */
   changes(): Change[] {
     return [...this.#entries.values()].filter(({ before, after }) => before !== after);
@@ -63,4 +71,22 @@ export class WorkingSet {
     if (entry === undefined) throw new Error(`${id} was not loaded`);
     return entry;
   }
+}
+
+/** The same event for many invocations, stored; answers what changed. */
+export async function applyToAll(
+  { clock, functions, store }: InvocationDeps,
+  tx: WriteTransaction,
+  invocations: readonly StoredInvocation[],
+  event: LifeEvent,
+): Promise<Change[]> {
+  const working = new WorkingSet(invocations);
+  const now = clock.now();
+  for (const { identity } of invocations) {
+    const { policy } = await functions.load(tx, identity.versionId, identity.functionName);
+    working.apply(identity.id, event, now, policy);
+  }
+  const changes = working.changes();
+  await store.save(tx, changes);
+  return changes;
 }

@@ -10,7 +10,7 @@ import { badRequest } from "../../platform/errors.js";
 import type { Caller } from "../../platform/rpc/principal.js";
 import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
-import type { LifeEvent, Rejection } from "../domain/transitions.js";
+import type { Rejection } from "../domain/transitions.js";
 import type { KnownFunction } from "../functions.js";
 import type { RunningLives } from "../running_lives.js";
 import { type Change, StaleLife, type StoredInvocation } from "../store.js";
@@ -137,7 +137,11 @@ function recordCurrent(
   if (life.current?.epoch !== ref.epoch) return "ExecutionIsNotCurrent";
   const event = toEvent(report, deps.limits.payloadBytes, fn);
   // A worker that is gone before its execution has ended is a failed attempt.
-  if (event === undefined) return releases(report) ? lose(working, identity.id, life.attempts, now, fn) : undefined;
+  if (event === undefined) {
+    const reason = "the worker ended before the execution did";
+    if (releases(report)) working.lose(identity.id, life.attempts, reason, now, fn.policy);
+    return undefined;
+  }
   if (report.event?.$case === "ended" && report.event.value.workerId !== "") {
     working.apply(identity.id, { type: "start", workerId: report.event.value.workerId }, now, fn.policy);
   }
@@ -176,18 +180,6 @@ async function endedAttempt(
   const earlier = (await deps.store.loadEnded(tx, ref.invocationId)).find(({ id }) => id === ref.executionId);
   const ended = now ?? earlier;
   return ended?.epoch === ref.epoch ? { number: ended.attemptNumber, held: earlier?.held ?? true } : undefined;
-}
-
-function lose(working: WorkingSet, id: string, attempt: number, now: number, known: KnownFunction): undefined {
-  const event: LifeEvent = {
-    type: "throw",
-    error: "WorkerLostError: the worker ended before the execution did",
-    interrupted: false,
-    killed: true,
-  };
-  working.apply(id, event, now, known.policy);
-  working.release(id, attempt, now, known.policy);
-  return undefined;
 }
 
 function refused(rejection: Rejection | undefined): Refused | undefined {
