@@ -43,9 +43,9 @@ export class Functions {
   async load(tx: ReadTransaction, versionId: string, functionName: string): Promise<KnownFunction> {
     const cached = this.cached(versionId, functionName);
     if (cached !== undefined) return cached;
-    const stored = await this.#store.getFunction(tx, versionId, functionName);
-    if (stored === undefined) throw new Error(`the function ${functionName} of ${versionId} is not stored`);
-    return this.#keep(versionId, FunctionSpec.decode(stored.spec));
+    const spec = await this.#store.loadSpec(tx, versionId, functionName);
+    if (spec === undefined) throw new Error(`the function ${functionName} of ${versionId} is not stored`);
+    return this.#keep(versionId, FunctionSpec.decode(spec));
   }
 
   /** The same, where it is in memory. */

@@ -5,11 +5,13 @@ import type { StartInvocationRequest } from "../../gen/multinode/invocation/v1/i
 import { Arguments, type Payload } from "../../gen/multinode/type/v1/payload.pb.js";
 import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import {
+  CBOR_CONTENT_TYPE,
   FUNCTION_NAME_RULE,
   isFunctionName,
   isId,
   isLatest,
   isProjectName,
+  JSON_CONTENT_TYPE,
   PROJECT_NAME_RULE,
 } from "../../sdk/typescript/src/protocol/names.js";
 import { badRequest, type FieldViolation, Refusal } from "../platform/errors.js";
@@ -24,8 +26,6 @@ import {
 import type { LifeStatus } from "./domain/life.js";
 import { statusOf } from "./sql/codes.js";
 
-const JSON_TYPE = "application/json";
-const CBOR_TYPE = "application/cbor";
 /** First three bits of a CBOR item: its major type. */
 const CBOR_LIST = 4;
 const CBOR_OBJECT = 5;
@@ -122,14 +122,14 @@ function checkPayload(
 ): void {
   if (payload === undefined) return;
   const what = cborType === CBOR_LIST ? "a list" : "an object";
-  if (payload.contentType === CBOR_TYPE) {
+  if (payload.contentType === CBOR_CONTENT_TYPE) {
     if ((payload.data[0] ?? 0) >> 5 !== cborType) violations.push({ field, description: `is not ${what} in CBOR` });
-  } else if (payload.contentType === "" || payload.contentType === JSON_TYPE) {
+  } else if (payload.contentType === "" || payload.contentType === JSON_CONTENT_TYPE) {
     const value = parseJson(payload.data);
     const fits = cborType === CBOR_LIST ? Array.isArray(value) : isObject(value);
     if (!fits) violations.push({ field, description: `is not ${what} in JSON` });
   } else {
-    const description = `${show(payload.contentType)} is not one of ${JSON_TYPE}, ${CBOR_TYPE}`;
+    const description = `${show(payload.contentType)} is not one of ${JSON_CONTENT_TYPE}, ${CBOR_CONTENT_TYPE}`;
     violations.push({ field: `${field}.content_type`, description });
   }
 }

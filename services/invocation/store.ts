@@ -61,15 +61,6 @@ export interface StoredExecution extends EndedExecution {
   readonly held: boolean;
 }
 
-export interface StoredFunction {
-  readonly projectId: string;
-  readonly projectName: string;
-  readonly versionId: string;
-  readonly functionName: string;
-  /** Encoded `FunctionSpec`, every default filled in. */
-  readonly spec: Uint8Array;
-}
-
 export type QueueName = Pick<Identity, "projectId" | "functionName">;
 
 export interface QueueRow extends QueueName {
@@ -79,7 +70,13 @@ export interface QueueRow extends QueueName {
 }
 
 /** A function that is being started. */
-export interface WantedFunction extends StoredFunction {
+export interface WantedFunction {
+  readonly projectId: string;
+  readonly projectName: string;
+  readonly versionId: string;
+  readonly functionName: string;
+  /** Encoded `FunctionSpec`, every default filled in. */
+  readonly spec: Uint8Array;
   readonly slotLimit: number;
 }
 
@@ -184,7 +181,8 @@ export interface InvocationStore {
   nextDeadline(tx: ReadTransaction): Promise<number | null>;
 
   // Functions
-  getFunction(tx: ReadTransaction, versionId: string, functionName: string): Promise<StoredFunction | undefined>;
+  /** Encoded `FunctionSpec` of a function that was started. */
+  loadSpec(tx: ReadTransaction, versionId: string, functionName: string): Promise<Uint8Array | undefined>;
 
   // Cancellations that have not reached all descendants
   putCascade(tx: WriteTransaction, invocationId: string): Promise<void>;

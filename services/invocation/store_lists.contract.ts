@@ -314,7 +314,7 @@ export function testStoredLists(given: StoreFixture): void {
           given.db.read((tx) => given.store.findIdempotent(tx, given.projectId, key)),
         );
         const functions = ["f", "g", "h", "i"].map((name) =>
-          given.db.read((tx) => given.store.getFunction(tx, given.versionId, name)),
+          given.db.read((tx) => given.store.loadSpec(tx, given.versionId, name)),
         );
         return (await Promise.all([...keys, ...functions])).filter((row) => row !== undefined).length;
       };

@@ -10,6 +10,7 @@ import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { Bell } from "../platform/bell.js";
 import { Refusal } from "../platform/errors.js";
 import { toRpcStatus } from "../platform/rpc/error_status.js";
+import { invocationDoesNotExist } from "./access.js";
 import { toInvocation } from "./convert.js";
 import type { StoredInvocation } from "./store.js";
 import { type Progress, progressOf, type Watcher, type WatchHub } from "./watch_hub.js";
@@ -213,10 +214,7 @@ export class WatchSession implements Watcher {
   }
 
   #messageOf(id: string, target: Target, state: StoredInvocation | undefined): Invocation | undefined {
-    const refusal =
-      state === undefined
-        ? new Refusal("InvocationDoesNotExist", `invocation "${id}" does not exist`, { metadata: { invocationId: id } })
-        : this.#source.refusal(state);
+    const refusal = state === undefined ? invocationDoesNotExist(id) : this.#source.refusal(state);
     if (state === undefined || refusal !== undefined) {
       if (refusal !== undefined) this.#refuse(id, refusal);
       return undefined;

@@ -1,4 +1,5 @@
 /** Refusals: errors that a caller can do something about. Everything else that is thrown is an internal error. */
+import { isLatest } from "../../sdk/typescript/src/protocol/names.js";
 import type { Reason } from "../../sdk/typescript/src/protocol/reasons.js";
 
 export interface FieldViolation {
@@ -41,6 +42,21 @@ export function projectIsBeingDeleted(projectName: string): Refusal {
   return new Refusal("ProjectIsBeingDeleted", `project "${projectName}" is being deleted`, {
     metadata: { projectName },
   });
+}
+
+/** @param versionId empty or "latest" where the newest one was asked for */
+export function versionDoesNotExist(projectName: string, versionId: string): Refusal {
+  const message = isLatest(versionId)
+    ? `project "${projectName}" has no version yet`
+    : `version ${versionId} does not exist in project "${projectName}"`;
+  return new Refusal("VersionDoesNotExist", message, { metadata: { projectName, versionId } });
+}
+
+/** @param versionId as of `versionDoesNotExist` */
+export function functionDoesNotExist(projectName: string, versionId: string, functionName: string): Refusal {
+  const where = `${isLatest(versionId) ? "the latest version" : `version ${versionId}`} of project "${projectName}"`;
+  const message = `function "${functionName}" does not exist in ${where}`;
+  return new Refusal("FunctionDoesNotExist", message, { metadata: { projectName, versionId, functionName } });
 }
 
 export function permissionDenied(message: string, metadata: Readonly<Record<string, string>> = {}): Refusal {

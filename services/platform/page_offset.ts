@@ -31,6 +31,18 @@ export class PageOffsets {
     return position;
   }
 
+  /** The first `pageSize` of items of which there may be one more, and where the next page begins: "" where there is none. */
+  page<T>(
+    listing: readonly unknown[],
+    items: readonly T[],
+    pageSize: number,
+    positionOf: (item: T) => string,
+  ): { page: readonly T[]; nextOffset: string } {
+    const page = items.slice(0, pageSize);
+    const last = items.length > pageSize ? page.at(-1) : undefined;
+    return { page, nextOffset: last === undefined ? "" : this.encode(listing, positionOf(last)) };
+  }
+
   #sign(listing: readonly unknown[], position: string): string {
     const content = JSON.stringify([...listing, position]);
     return createHmac("sha256", this.#secret).update(content).digest("base64url").slice(0, 16);

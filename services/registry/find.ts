@@ -1,6 +1,6 @@
 /** Look-ups that several requests share, with their refusals. */
 import { isLatest } from "../../sdk/typescript/src/protocol/names.js";
-import { projectDoesNotExist, Refusal } from "../platform/errors.js";
+import { projectDoesNotExist } from "../platform/errors.js";
 import type { RegistryContext } from "./context.js";
 import type { ProjectRecord } from "./store.js";
 import type { LoadedFunctions } from "./version_functions.js";
@@ -27,16 +27,4 @@ export async function findFunctions(
   if (versionId === "") return undefined;
   const loaded = await versionFunctions.of(versionId);
   return loaded === undefined || loaded.projectId !== project.projectId ? undefined : { versionId, loaded };
-}
-
-export function versionDoesNotExist(projectName: string, versionId: string): Refusal {
-  const message = isLatest(versionId)
-    ? `project "${projectName}" has no version yet`
-    : `version ${versionId} does not exist in project "${projectName}"`;
-  return new Refusal("VersionDoesNotExist", message, { metadata: { projectName, versionId } });
-}
-
-export function functionDoesNotExist(projectName: string, versionId: string, functionName: string): Refusal {
-  const message = `function "${functionName}" does not exist in version ${versionId} of project "${projectName}"`;
-  return new Refusal("FunctionDoesNotExist", message, { metadata: { projectName, versionId, functionName } });
 }

@@ -79,7 +79,7 @@ export interface ProjectStore {
 export interface VersionStore {
   createVersion(
     version: NewVersion,
-    decide: (situation: VersionSituation<ProjectRecord>) => VersionDecision,
+    decide: (situation: VersionSituation) => VersionDecision,
   ): Promise<VersionDecision>;
   findVersion(versionId: string): Promise<VersionRecord | undefined>;
   loadFunctions(versionId: string): Promise<FunctionsOfVersion | undefined>;

@@ -49,7 +49,7 @@ async function deletedProject(parts: Parts, projectName: string): Promise<Projec
       requestDigest: "",
       forgetRequestsBeforeMs: 0,
     },
-    () => ({ kind: "create-project-too" }),
+    () => ({ kind: "create" }),
   );
   const project = await store.markDeleting(projectName, 1);
   if (project === undefined) throw new Error("no project");

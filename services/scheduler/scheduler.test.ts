@@ -287,7 +287,8 @@ describe("an interruption", () => {
     test.catalog.add("f", { timeoutMs: 30, gracePeriodMs: 30, maxRetries: 3 });
     const id = await test.start("f");
     await test.becomes(id, { status: Status.TIMED_OUT, terminated: true, numFailedAttempts: 1 });
-    const other = await test.start("f");
+    test.catalog.add("g", { timeoutMs: 30, gracePeriodMs: 60_000 });
+    const other = await test.start("g");
     const execution = await one();
     await vi.waitFor(() => expect(execution.interruptions).toEqual([2]), WAIT);
     execution.throw("InvocationTimedOutError: too long");

@@ -64,7 +64,6 @@ export function getDeployedFunction<F = (...args: unknown[]) => unknown>(
       projectName,
       versionId,
       functionName,
-      listProjectName: projectName,
       interruption: currentExecution()?.context.signal,
     };
   });

@@ -34,8 +34,6 @@ export interface FunctionTarget {
   readonly projectName: string;
   readonly versionId: string;
   readonly functionName: string;
-  /** The project whose invocations `list` lists. */
-  readonly listProjectName: string;
   /**
    * Aborts when the function that is calling is interrupted; every pending call then rejects with its reason, and so does what
    * it starts or waits for afterwards. It may still look at invocations, and cancel them, to clean up.
@@ -98,7 +96,7 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
     const { status = [] } = options;
     const page = await target.client.list(
       {
-        projectName: target.listProjectName,
+        projectName: target.projectName,
         functionName: target.functionName,
         versionId: options.versionId ?? "",
         statuses: typeof status === "string" ? [status] : status,

@@ -8,7 +8,13 @@ import type {
   ResolvedFunction,
 } from "../../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { isReason } from "../../../sdk/typescript/src/protocol/reasons.js";
-import { projectDoesNotExist, projectIsBeingDeleted, Refusal } from "../../platform/errors.js";
+import {
+  functionDoesNotExist,
+  projectDoesNotExist,
+  projectIsBeingDeleted,
+  Refusal,
+  versionDoesNotExist,
+} from "../../platform/errors.js";
 
 /** Functions that are remembered. */
 const MOST_REMEMBERED = 5_000;
@@ -65,14 +71,7 @@ function refusalOf(reason: string, { projectName, versionId, functionName }: Fun
   if (!isReason(reason)) throw new Error(`the registry gave the unknown reason "${reason}"`);
   if (reason === "ProjectDoesNotExist") return projectDoesNotExist(projectName);
   if (reason === "ProjectIsBeingDeleted") return projectIsBeingDeleted(projectName);
-  const isLatest = versionId === "";
-  if (reason === "VersionDoesNotExist") {
-    const message = isLatest
-      ? `project "${projectName}" has no version yet`
-      : `version ${versionId} does not exist in project "${projectName}"`;
-    return new Refusal(reason, message, { metadata: { projectName, versionId } });
-  }
-  const where = `${isLatest ? "the latest version" : `version ${versionId}`} of project "${projectName}"`;
-  const message = reason === "FunctionDoesNotExist" ? `function "${functionName}" does not exist in ${where}` : reason;
-  return new Refusal(reason, message, { metadata: { projectName, versionId, functionName } });
+  if (reason === "VersionDoesNotExist") return versionDoesNotExist(projectName, versionId);
+  if (reason === "FunctionDoesNotExist") return functionDoesNotExist(projectName, versionId, functionName);
+  return new Refusal(reason, reason, { metadata: { projectName, versionId, functionName } });
 }

@@ -1,19 +1,15 @@
 /** Functions that were called, requests that were made, projects that are being deleted, and secrets. */
 import type { ReadTransaction, WriteTransaction } from "../../platform/store/db.js";
-import type { StoredFunction } from "../store.js";
 import type { Keys } from "./keys.js";
 
-export async function getFunction(
+export async function loadSpec(
   keys: Keys,
   tx: ReadTransaction,
   versionId: string,
   functionName: string,
-): Promise<StoredFunction | undefined> {
-  return await tx.get<StoredFunction>(
-    `SELECT version_id AS "versionId", function_name AS "functionName", project_id AS "projectId",
-       project_name AS "projectName", spec FROM functions WHERE function_key = ?`,
-    keys.ofFunction(versionId, functionName),
-  );
+): Promise<Uint8Array | undefined> {
+  const key = keys.ofFunction(versionId, functionName);
+  return (await tx.get<{ spec: Uint8Array }>("SELECT spec FROM functions WHERE function_key = ?", key))?.spec;
 }
 
 export async function findIdempotent(

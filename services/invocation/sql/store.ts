@@ -27,6 +27,6 @@ export function createSqlStore(): InvocationStore {
     loadInterrupted: queues.loadInterrupted.bind(undefined, keys),
     loadExpired: queues.loadExpired.bind(undefined, keys),
     loadPastDeadline: queues.loadPastDeadline.bind(undefined, keys),
-    getFunction: projects.getFunction.bind(undefined, keys),
+    loadSpec: projects.loadSpec.bind(undefined, keys),
   };
 }

@@ -18,9 +18,9 @@ describe("decideVersion", () => {
   it.each([
     ["must-exist", undefined, "ProjectDoesNotExist"],
     ["must-exist", existing, "create"],
-    ["create-if-missing", undefined, "create-project-too"],
+    ["create-if-missing", undefined, "create"],
     ["create-if-missing", existing, "create"],
-    ["must-be-new", undefined, "create-project-too"],
+    ["must-be-new", undefined, "create"],
     ["must-be-new", existing, "ProjectAlreadyExists"],
     ["must-exist", { isDeleting: true }, "ProjectIsBeingDeleted"],
     ["create-if-missing", { isDeleting: true }, "ProjectIsBeingDeleted"],

@@ -4,8 +4,8 @@ import { projectDoesNotExist, projectIsBeingDeleted, Refusal } from "../../platf
 
 export type ProjectPolicy = "must-exist" | "create-if-missing" | "must-be-new";
 
-export interface VersionSituation<Project extends { readonly isDeleting: boolean }> {
-  readonly project: Project | undefined;
+export interface VersionSituation {
+  readonly project: { readonly isDeleting: boolean } | undefined;
   /** What the first use of the same request id created in the project. */
   readonly earlier: EarlierRequest | undefined;
 }
@@ -16,9 +16,9 @@ export interface EarlierRequest {
   readonly createTimeMs: number;
 }
 
+/** A project that is missing is created with its version. */
 export type VersionDecision =
   | { readonly kind: "create" }
-  | { readonly kind: "create-project-too" }
   | { readonly kind: "answer-earlier"; readonly versionId: string };
 
 export interface VersionRequest {
@@ -29,13 +29,13 @@ export interface VersionRequest {
 
 export function decideVersion(
   request: VersionRequest,
-  { project, earlier }: VersionSituation<{ readonly isDeleting: boolean }>,
+  { project, earlier }: VersionSituation,
   nowMs: number,
 ): VersionDecision {
   const { projectName, policy, requestDigest } = request;
   if (project === undefined) {
     if (policy === "must-exist") throw projectDoesNotExist(projectName);
-    return { kind: "create-project-too" };
+    return { kind: "create" };
   }
   if (project.isDeleting) throw projectIsBeingDeleted(projectName);
   // Before the policy: the repetition of a request that created its project finds the project there.

@@ -2,9 +2,10 @@ import type {
   GetFunctionRequest,
   GetFunctionResponse,
 } from "../../../gen/multinode/registry/v1/registry_service.pb.js";
+import { functionDoesNotExist, versionDoesNotExist } from "../../platform/errors.js";
 import { parse } from "../../platform/rpc/validation.js";
 import type { RegistryContext } from "../context.js";
-import { findFunctions, findProject, functionDoesNotExist, versionDoesNotExist } from "../find.js";
+import { findFunctions, findProject } from "../find.js";
 import { functionRequest } from "../requests.js";
 
 export function getFunction(context: RegistryContext) {

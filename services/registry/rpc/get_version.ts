@@ -1,8 +1,9 @@
 import type { GetVersionRequest, GetVersionResponse } from "../../../gen/multinode/registry/v1/registry_service.pb.js";
+import { versionDoesNotExist } from "../../platform/errors.js";
 import { parse } from "../../platform/rpc/validation.js";
 import type { RegistryContext } from "../context.js";
 import { toVersion } from "../convert.js";
-import { findFunctions, findProject, versionDoesNotExist } from "../find.js";
+import { findFunctions, findProject } from "../find.js";
 import { versionRequest } from "../requests.js";
 
 export function getVersion(context: RegistryContext) {

@@ -9,9 +9,7 @@ export function listApiKeys({ store, offsets }: RegistryContext) {
   return async (request: ListApiKeysRequest): Promise<ListApiKeysResponse> => {
     const pageSize = pageSizeOf(request.pageSize);
     const keys = await store.listApiKeys(offsets.decode(LISTING, request.offset), pageSize + 1);
-    const page = keys.slice(0, pageSize);
-    const last = keys.length > pageSize ? page.at(-1) : undefined;
-    const nextOffset = last === undefined ? "" : offsets.encode(LISTING, last.keyId);
+    const { page, nextOffset } = offsets.page(LISTING, keys, pageSize, ({ keyId }) => keyId);
     return { apiKeys: page.map(toApiKey), nextOffset };
   };
 }

@@ -16,9 +16,7 @@ export function listProjects({ store, offsets }: RegistryContext) {
     }
     const pageSize = pageSizeOf(request.pageSize);
     const projects = await store.listProjects(offsets.decode(LISTING, request.offset), pageSize + 1);
-    const page = projects.slice(0, pageSize);
-    const last = projects.length > pageSize ? page.at(-1) : undefined;
-    const nextOffset = last === undefined ? "" : offsets.encode(LISTING, last.projectName);
+    const { page, nextOffset } = offsets.page(LISTING, projects, pageSize, (project) => project.projectName);
     return { projects: page.map(toProject), nextOffset };
   };
 }

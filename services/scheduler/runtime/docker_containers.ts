@@ -1,7 +1,7 @@
 /** The worker containers of an installation: one function for each thing that is asked of the engine. */
 import type { Duplex, Readable } from "node:stream";
 import type { Container, ContainerInfo, ContainerInspectInfo } from "dockerode";
-import { type DockerEngine, orNothing, statusOf } from "./docker_engine.js";
+import { type DockerEngine, isConflict, orNothing, statusOf } from "./docker_engine.js";
 import {
   bootText,
   type ContainerSettings,
@@ -15,7 +15,6 @@ import type { WorkerResources, WorkerSpec } from "./runtime.js";
 
 /** The engine's answer to a start of what runs already. */
 const NOT_MODIFIED = 304;
-const CONFLICT = 409;
 
 export interface CreatedContainer {
   readonly id: string;
@@ -79,7 +78,7 @@ export class DockerContainers {
       );
       return false;
     } catch (error) {
-      if (statusOf(error) === CONFLICT) return true;
+      if (isConflict(error)) return true;
       throw error;
     }
   }
@@ -88,7 +87,7 @@ export class DockerContainers {
    * Kills and removes a container. When this resolves it is gone. Asked for by its id: an engine that hung may carry out later
    * what was given up on, when there is another one under the name.
    */
-  async remove(id: string, stop: AbortSignal): Promise<void> {
+  async remove(id: string, stop?: AbortSignal): Promise<void> {
     const options = { force: true, v: true };
     await this.#engine.call(
       orNothing(async (_, abortSignal) => {
@@ -136,7 +135,7 @@ export class DockerContainers {
       const options = workerNetwork(network, installationId);
       await this.#engine.call((docker, abortSignal) => docker.createNetwork({ ...options, abortSignal }), stop);
     } catch (error) {
-      if (statusOf(error) !== CONFLICT) throw error; // another scheduler was first
+      if (!isConflict(error)) throw error; // another scheduler was first
     }
   }
 
@@ -160,7 +159,7 @@ export class DockerContainers {
         stop,
       );
     } catch (error) {
-      if (statusOf(error) !== CONFLICT) throw error;
+      if (!isConflict(error)) throw error;
       return this.#container(workerId);
     }
   }

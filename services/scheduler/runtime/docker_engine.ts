@@ -6,6 +6,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import Docker from "dockerode";
+import { backoffMs } from "../../platform/backoff.js";
 
 export interface EngineSettings {
   /** Path of the engine's Unix socket. */
@@ -19,7 +20,7 @@ export type EngineRequest<T> = (docker: Docker, abortSignal: AbortSignal) => Pro
 
 const CALL_TIMEOUT_MS = 30_000;
 const FIRST_BACKOFF_MS = 100;
-const BACKOFF_CEILING_MS = 5_000;
+const LONGEST_BACKOFF_MS = 5_000;
 /** What the engine says, with status 500, when a part of itself is away. */
 const OUTAGE_TEXT = /containerd|ttrpc|transport is closing|connection (refused|reset)|shutting down|context canceled/i;
 
@@ -73,14 +74,18 @@ export class DockerEngine {
 
 /** Waits before another attempt; `attempt` counts from 0. Rejects when `stop` is aborted. */
 export async function backOff(attempt: number, stop: AbortSignal): Promise<void> {
-  const ms = Math.min(FIRST_BACKOFF_MS * 2 ** attempt, BACKOFF_CEILING_MS);
-  await delay(ms * (0.5 + Math.random() / 2), undefined, { signal: stop });
+  await delay(backoffMs(attempt, FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS), undefined, { signal: stop });
 }
 
 /** The HTTP status of the engine's answer; undefined where there was none. */
 export function statusOf(error: unknown): number | undefined {
   const status: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "statusCode") : undefined;
   return typeof status === "number" ? status : undefined;
+}
+
+/** What was asked for is so already, or another was first. */
+export function isConflict(error: unknown): boolean {
+  return statusOf(error) === 409;
 }
 
 export function isOutage(error: unknown): boolean {

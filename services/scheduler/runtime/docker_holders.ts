@@ -10,7 +10,7 @@
 import type { ContainerInfo } from "dockerode";
 import type { Logger } from "../../platform/log.js";
 import type { DockerContainers } from "./docker_containers.js";
-import { type DockerEngine, orNothing } from "./docker_engine.js";
+import type { DockerEngine } from "./docker_engine.js";
 import { type ContainerSettings, holderContainer, LABELS } from "./docker_profile.js";
 
 const NETWORK_OF = "container:";
@@ -139,12 +139,8 @@ export class DockerHolders {
   }
 
   #remove(id: string): Promise<void> {
-    const options = { force: true, v: true };
-    const request = orNothing(async (docker, abortSignal) => {
-      await docker.getContainer(id).remove({ ...options, abortSignal });
-    });
-    const removal = this.#engine
-      .call(request)
+    const removal = this.#containers
+      .remove(id)
       .catch((err: unknown) => {
         this.#log.warn({ err, containerId: id }, "a holder could not be removed; it will be looked at again");
       })

@@ -14,7 +14,7 @@ import type { Readable } from "node:stream";
 import { ArchiveIsInvalidError } from "../../../sdk/typescript/src/bundle/check_archive.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { buildContext, textContext } from "./docker_context.js";
-import { type DockerEngine, isOutage, orNothing, statusOf } from "./docker_engine.js";
+import { type DockerEngine, isConflict, isOutage, orNothing, statusOf } from "./docker_engine.js";
 import { ImageUses } from "./docker_image_uses.js";
 import { readProgress } from "./docker_progress.js";
 import { ImageBuildError, type RuntimeImages } from "./runtime.js";
@@ -33,7 +33,6 @@ export interface DockerImagesSettings {
 const WORKER_IMAGE_ARGUMENT = "MULTINODE_WORKER_IMAGE";
 const NAME = /:([0-9a-f]{64})-[0-9a-f]{12}$/;
 const CPU_PERIOD_US = 100_000;
-const CONFLICT = 409;
 /** Oldest Node that runs workers: `engines` of the package. */
 const OLDEST_NODE = [22, 13] as const;
 
@@ -213,7 +212,7 @@ export class DockerImages implements RuntimeImages {
         stop,
       );
     } catch (error) {
-      if (statusOf(error) !== CONFLICT) throw error; // a container is in it: next time
+      if (!isConflict(error)) throw error; // a container is in it: next time
     }
   }
 }

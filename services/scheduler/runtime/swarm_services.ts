@@ -1,12 +1,11 @@
 /** Workers as services of a Swarm, by calls to the engine of a manager. All calls may be repeated. */
 import type { Readable } from "node:stream";
-import { type DockerEngine, type EngineRequest, orNothing, statusOf } from "./docker_engine.js";
+import { type DockerEngine, type EngineRequest, isConflict, orNothing, statusOf } from "./docker_engine.js";
 import { bootText, LABELS, nameOf } from "./docker_profile.js";
 import type { FoundWorker, WorkerBoot, WorkerResources } from "./runtime.js";
 import { type SwarmSettings, workerOverlay, workerSecret, workerService } from "./swarm_profile.js";
 import { fewestCpus, type SwarmNode, type SwarmTask } from "./swarm_state.js";
 
-const CONFLICT = 409;
 /** The engine's answer where a network of the Swarm has that name; its status is that of a fault. */
 const NAME_IS_TAKEN = /name conflicts with an existing object/;
 /** The engine's answer to an update of what was updated meanwhile; its status is that of a fault. */
@@ -153,7 +152,7 @@ async function orConflict<T>(request: () => Promise<T>): Promise<T | undefined> 
   try {
     return await request();
   } catch (error) {
-    if (statusOf(error) !== CONFLICT && !NAME_IS_TAKEN.test(String(error))) throw error;
+    if (!isConflict(error) && !NAME_IS_TAKEN.test(String(error))) throw error;
     return undefined;
   }
 }

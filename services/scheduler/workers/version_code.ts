@@ -5,13 +5,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { CatalogServiceClient } from "../../../gen/multinode/registry/v1/catalog_service.pb.js";
 import type { Code } from "../../../gen/multinode/registry/v1/function.pb.js";
+import { backoffMs } from "../../platform/backoff.js";
 import { Refusal } from "../../platform/errors.js";
 import type { Logger } from "../../platform/log.js";
 
 /** Versions whose code is remembered. */
 const MOST_VERSIONS = 1_000;
 const FIRST_BACKOFF_MS = 100;
-const BACKOFF_CEILING_MS = 5_000;
+const LONGEST_BACKOFF_MS = 5_000;
 /** How often an error is tried again that is the registry's answer, or comes of a connection that broke: both look the same. */
 const ERROR_RETRIES = 3;
 
@@ -57,8 +58,7 @@ export class VersionCode {
         if (isFinal || !isWanted(versionId)) throw err;
         log.warn({ err, versionId }, "the code of a version cannot be had now; asking again");
       }
-      const ms = Math.min(FIRST_BACKOFF_MS * 2 ** attempt, BACKOFF_CEILING_MS);
-      await delay(ms * (0.5 + Math.random() / 2), undefined, { ref: false });
+      await delay(backoffMs(attempt, FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS), undefined, { ref: false });
     }
   }
 }

@@ -33,7 +33,6 @@ export interface WatchSessionOptions {
   /** How long the stream stays open when nothing is followed. It keeps the process alive for so long. */
   readonly idleMs?: number;
   readonly firstReconnectMs?: number;
-  readonly longestReconnectMs?: number;
   /** Invocations that the server follows at once. Others wait until some of these have ended. */
   readonly mostFollowed?: number;
 }
@@ -47,6 +46,8 @@ const FINAL_CODES: ReadonlySet<number | undefined> = new Set([
   Status.PERMISSION_DENIED,
   Status.UNIMPLEMENTED,
 ]);
+
+const LONGEST_RECONNECT_MS = 2_000;
 
 export class WatchSession {
   readonly #service: WatchService;
@@ -74,15 +75,9 @@ export class WatchSession {
       silenceMs: LIMITS.silenceMs,
       idleMs: 200,
       firstReconnectMs: 100,
-      longestReconnectMs: 2_000,
       mostFollowed: LIMITS.watchTargets,
       ...options,
     };
-  }
-
-  /** How many invocations are followed. */
-  get size(): number {
-    return this.#targets.size;
   }
 
   follow(invocationId: string, detail: WatchDetail, until: WatchUntil, sink: WatchSink): WatchHandle {
@@ -318,8 +313,8 @@ export class WatchSession {
 
   /** Waits before the next connection, 100 ms to 2 s with jitter; a close or an idle session ends the wait. */
   #pause(failures: number): Promise<void> {
-    const { firstReconnectMs, longestReconnectMs } = this.#options;
-    const ceilingMs = Math.min(longestReconnectMs, firstReconnectMs * 2 ** Math.min(failures, 10));
+    const { firstReconnectMs } = this.#options;
+    const ceilingMs = Math.min(LONGEST_RECONNECT_MS, firstReconnectMs * 2 ** Math.min(failures, 10));
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, ceilingMs * (0.5 + Math.random() / 2));
     this.#wakeReconnect = resolve;

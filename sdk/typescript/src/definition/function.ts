@@ -148,7 +148,6 @@ export class DefinedFunction<
       projectName: "",
       versionId: "",
       functionName: name,
-      listProjectName: execution.context.projectName,
       interruption: execution.context.signal,
     };
   }

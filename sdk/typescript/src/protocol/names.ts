@@ -30,3 +30,4 @@ export function isLatest(versionId: string): boolean {
 }
 
 export const JSON_CONTENT_TYPE = "application/json";
+export const CBOR_CONTENT_TYPE = "application/cbor";

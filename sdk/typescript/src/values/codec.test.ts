@@ -1,13 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
+import { CBOR_CONTENT_TYPE, JSON_CONTENT_TYPE } from "../protocol/names.js";
 import {
-  CBOR_CONTENT_TYPE,
   checkPayloadSize,
   decode,
   decodeArguments,
   encode,
   encodeArguments,
-  JSON_CONTENT_TYPE,
   PayloadIsInvalidError,
   PayloadSizeLimitExceeded,
   ValueIsUnsupportedError,

@@ -7,17 +7,14 @@
  */
 import { types } from "node:util";
 import { LIMITS } from "../protocol/limits.js";
-import { JSON_CONTENT_TYPE } from "../protocol/names.js";
+import { CBOR_CONTENT_TYPE, JSON_CONTENT_TYPE } from "../protocol/names.js";
 import { decodeCbor, encodeCbor } from "./codec_cbor.js";
 import { PayloadIsInvalidError, PayloadSizeLimitExceeded } from "./codec_errors.js";
 import { hollowness } from "./codec_hollow.js";
 import type { EncodedArguments, EncodedPayload, TextPayload } from "./payload.js";
 
-export { JSON_CONTENT_TYPE } from "../protocol/names.js";
 export { PayloadIsInvalidError, PayloadSizeLimitExceeded, ValueIsUnsupportedError } from "./codec_errors.js";
 export type { EncodedArguments, EncodedPayload, TextPayload } from "./payload.js";
-
-export const CBOR_CONTENT_TYPE = "application/cbor";
 
 /** One encoded value in the type of bytes that the generated messages ask for. */
 export interface WirePayload extends EncodedPayload {
