@@ -80,5 +80,6 @@ function toMessage(worker: PooledWorker, runtime: string): Worker {
     functionName: worker.bound?.spec.functionName ?? "",
     executionIds: [...worker.running],
     createTimeMs: worker.createdAt,
+    memoryBytes: worker.memoryBytes,
   };
 }

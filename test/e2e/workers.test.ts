@@ -176,6 +176,8 @@ describe.concurrent("workers", () => {
       },
       (count) => count === 2 * target.schedulers,
     );
+    const [memoryBytes = 0] = (await workers()).map((worker) => worker.memoryBytes);
+    expect(memoryBytes).toBeGreaterThan(10_000_000); // of a process that runs Node
     const gate = gates.place();
     const fn = project.fn<(line: string, gate: string) => Look>("ready");
     const ids = [await fn.start(gates.place(), gate), await fn.start(gates.place(), gate)];

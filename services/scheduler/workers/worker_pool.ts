@@ -40,6 +40,8 @@ export interface PooledWorker extends WorkerKind {
   limited: Promise<void>;
   /** Whether it has said that it ends. */
   isLeaving?: boolean;
+  /** Its resident memory, as it said last. */
+  memoryBytes: number;
   /** Which process it is, once it has come. */
   instance?: string;
   /** Why it is to be taken as one that could not be provisioned. */
@@ -190,6 +192,7 @@ export class WorkerPool {
       claims: 0,
       idleSince: monotonic(),
       isBeingStarted: false,
+      memoryBytes: 0,
       heardAt: monotonic(),
     };
     this.workers.set(id, worker);

@@ -152,6 +152,7 @@ export class WorkerTraffic {
         this.#scheduler.wake(); // it may have nothing that ends
         break;
       case "status":
+        worker.memoryBytes = event.value.memoryBytes;
         this.#scheduler.takeover?.heard(worker, event.value.executionIds);
         if (this.#scheduler.leases.isTrusted) session.answer();
         break;
@@ -171,6 +172,8 @@ export class WorkerTraffic {
       session.fail(badRequest([{ field: "events", description: "holds a second hello on one stream" }]));
       return;
     }
+    const { sdk, protocolVersion } = hello;
+    this.#scheduler.settings.log.debug({ workerId: worker.id, sdk, protocolVersion }, "a worker has come");
     session.send({
       $case: "welcome",
       value: {
