@@ -49,6 +49,16 @@ export class PageOffsets {
   }
 }
 
+/** As many items, from the first, as one page holds; at least one. `bytesOf` may be roughly right. */
+export function fitting<T>(items: readonly T[], bytesOf: (item: T) => number): readonly T[] {
+  let bytes = 0;
+  const end = items.findIndex((item, index) => {
+    bytes += bytesOf(item);
+    return bytes > LIMITS.pageBytes && index > 0;
+  });
+  return end < 0 ? items : items.slice(0, end);
+}
+
 /** 0 means the default, and more than the most means the most. */
 export function pageSizeOf(requested: number, defaultSize: number = LIMITS.pageSize): number {
   if (requested < 0) {

@@ -54,6 +54,7 @@ export async function resolveStarts(
       if (resolved instanceof Refusal) return resolved;
       return { command, resolved, known: deps.functions.of(resolved) };
     }),
+    signal,
   );
   if (!starts.some((start) => start instanceof Refusal)) return starts;
   return await Promise.all(
@@ -66,7 +67,10 @@ export async function resolveStarts(
 }
 
 /** Puts refusals in the place of starts whose input is not what their function takes. */
-async function checkInputs(starts: readonly (ResolvedStart | Refusal)[]): Promise<(ResolvedStart | Refusal)[]> {
+async function checkInputs(
+  starts: readonly (ResolvedStart | Refusal)[],
+  signal: AbortSignal,
+): Promise<(ResolvedStart | Refusal)[]> {
   const checked = [...starts];
   const inputs: (CheckedValue & { readonly place: number; readonly command: StartCommand })[] = [];
   let turnSince = performance.now();
@@ -90,7 +94,7 @@ async function checkInputs(starts: readonly (ResolvedStart | Refusal)[]): Promis
       checked[place] = inputIsInvalid(command, [{ field: "arguments", description }]);
     }
   }
-  for (const [index, violations] of (await violationsOfEach(inputs)).entries()) {
+  for (const [index, violations] of (await violationsOfEach(inputs, signal)).entries()) {
     const input = inputs[index];
     if (input !== undefined && violations.length > 0) checked[input.place] = inputIsInvalid(input.command, violations);
   }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type CheckedValue, compileCheck, type ValueCheck, violationsOf, violationsOfEach } from "./schema_check.js";
 
+const NEVER = new AbortController().signal;
 const ENDLESS = `${"a".repeat(60)}b`;
 
 function compile(schema: unknown): ValueCheck {
@@ -53,7 +54,7 @@ describe("a check by a schema", () => {
     const counting = setInterval(() => {
       turns += 1;
     }, 0);
-    const violations = await violationsOfEach(values);
+    const violations = await violationsOfEach(values, NEVER);
     clearInterval(counting);
     expect(violations.map(({ length }) => length)).toEqual(values.map(() => 3));
     expect(turns).toBeGreaterThanOrEqual(1);
@@ -89,10 +90,22 @@ describe("a check by a schema", () => {
     const counting = setInterval(() => {
       turns += 1;
     }, 0);
-    const [valid, first, wrong, second, last] = await violationsOfEach([...values]);
+    const [valid, first, wrong, second, last] = await violationsOfEach([...values], NEVER);
     clearInterval(counting);
     expect([valid, first, second, last]).toEqual([[], tooLong, tooLong, []]);
     expect(wrong).toEqual([{ field: "arguments", description: '"b" must match pattern "^(a+)+$"' }]);
     expect(turns).toBeGreaterThanOrEqual(1);
   });
+
+  it("of many gives up after some that take too long, and when nobody waits for the answer any more", async () => {
+    const endless = Array.from({ length: 30 }, () => checked(pattern, ENDLESS));
+    const found = await violationsOfEach(endless, NEVER);
+    expect(found.slice(0, 10)).toEqual(found.slice(0, 10).map(() => tooLong));
+    expect(found).toHaveLength(30);
+    for (const [violation] of found.slice(-15)) expect(violation?.description).toContain("was not checked");
+    const caller = new AbortController();
+    const answer = violationsOfEach(endless, caller.signal);
+    caller.abort(new Error("the caller has gone"));
+    await expect(answer).rejects.toThrow("the caller has gone");
+  }, 30_000);
 });

@@ -17,6 +17,9 @@ const COSTLY = /"(pattern|patternProperties|\$ref|\$dynamicRef|\$recursiveRef|un
  */
 const MOST_UNBOUNDED = 1_000_000;
 
+/** Values of one request whose check is given up: after these the rest is refused, since each holds up everybody. */
+const MOST_ENDLESS = 10;
+
 export interface ValueCheck {
   readonly validate: ValidateFunction;
   readonly isCostly: boolean;
@@ -62,20 +65,24 @@ export function compileCheck(schema: string): ValueCheck {
 export function violationsOf(checked: CheckedValue): Violation[] {
   if (areCheap([checked])) return violationsIn(checked);
   for (;;) {
-    const [violations] = boundedViolations([checked]);
-    if (violations !== undefined) return violations;
+    const [result] = boundedViolations([checked]);
+    if (result !== undefined) return result.violations;
   }
 }
 
 /** The same for many values, with pauses for others where checks take long. */
-export async function violationsOfEach(values: readonly CheckedValue[]): Promise<Violation[][]> {
+export async function violationsOfEach(values: readonly CheckedValue[], signal: AbortSignal): Promise<Violation[][]> {
   if (areCheap(values)) return values.map(violationsIn);
   const found: Violation[][] = [];
-  for (;;) {
-    found.push(...boundedViolations(values.slice(found.length)));
-    if (found.length === values.length) return found;
+  for (let endless = 0; found.length < values.length; ) {
+    signal.throwIfAborted();
+    if (endless >= MOST_ENDLESS) return [...found, ...values.slice(found.length).map(({ name }) => [unchecked(name)])];
+    const part = boundedViolations(values.slice(found.length));
+    found.push(...part.map(({ violations }) => violations));
+    endless += part.filter(({ isEndless }) => isEndless).length;
     await nextTurn();
   }
+  return found;
 }
 
 /** Whether they need no bound, all of them together. */
@@ -89,8 +96,8 @@ function areCheap(values: readonly CheckedValue[]): boolean {
 }
 
 /** Of the first values. None: the first is to be checked again. */
-function boundedViolations(values: readonly CheckedValue[]): Violation[][] {
-  const found: Violation[][] = [];
+function boundedViolations(values: readonly CheckedValue[]): { violations: Violation[]; isEndless: boolean }[] {
+  const found = [];
   const results = boundedChecks(values.map((checked) => () => violationsIn(checked)));
   for (const [index, violations] of results.entries()) {
     const checked = values[index];
@@ -99,13 +106,18 @@ function boundedViolations(values: readonly CheckedValue[]): Violation[][] {
     tried.add(checked.check);
     // V8 compiles a check when it first runs, which takes as long as it may where its schema is large.
     if (violations === undefined && isFirst) break;
-    found.push(violations ?? [tooLong(checked.name)]);
+    found.push({ violations: violations ?? [tooLong(checked.name)], isEndless: violations === undefined });
   }
   return found;
 }
 
 function tooLong(name: string): Violation {
   return { field: name, description: `takes longer than ${LIMITS.schemaCheckMs} ms to check against its schema` };
+}
+
+function unchecked(name: string): Violation {
+  const description = `was not checked, since ${MOST_ENDLESS} values of this request took longer than ${LIMITS.schemaCheckMs} ms`;
+  return { field: name, description };
 }
 
 function violationsIn({ check: { validate: check }, value, name }: CheckedValue): Violation[] {

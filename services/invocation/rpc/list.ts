@@ -5,7 +5,7 @@ import type {
 } from "../../../gen/multinode/invocation/v1/invocation_service.pb.js";
 import { isLatest } from "../../../sdk/typescript/src/protocol/names.js";
 import { permissionDenied } from "../../platform/errors.js";
-import { pageSizeOf } from "../../platform/page_offset.js";
+import { fitting, pageSizeOf } from "../../platform/page_offset.js";
 import type { Caller, Principal } from "../../platform/rpc/principal.js";
 import { parse } from "../../platform/rpc/validation.js";
 import { Turns } from "../../platform/turns.js";
@@ -16,6 +16,8 @@ import type { ListFilter, StoredInvocation } from "../store.js";
 
 /** Rows that one page of a filtered listing looks at before it answers with what it has. */
 const LIST_SCAN_ROWS = 100_000;
+/** What an invocation of a page takes beside its texts. */
+const ITEM_BYTES = 200;
 /** Listings that one process has under way, of which one reads. */
 const MOST_LISTINGS = 1_000;
 
@@ -43,11 +45,10 @@ export function listHandler(deps: InvocationDeps): Pick<InvocationServiceImpleme
       const filter = isOfLatest ? { ...asked, versionId: latestVersionId } : asked;
       const listing = ["invocations", asked];
       const before = offsets.decode(listing, request.offset) ?? null;
-      const page = await readPage(deps, turns, filter, before, pageSizeOf(request.pageSize), signal);
-      return {
-        invocations: page.items.map(toSummary),
-        nextOffset: page.position === null ? "" : offsets.encode(listing, page.position),
-      };
+      const { items, position } = await readPage(deps, turns, filter, before, pageSizeOf(request.pageSize), signal);
+      const page = fitting(items, itemBytes);
+      const last = page.length < items.length ? (page.at(-1)?.identity.id ?? null) : position;
+      return { invocations: page.map(toSummary), nextOffset: last === null ? "" : offsets.encode(listing, last) };
     },
   };
 }
@@ -73,6 +74,11 @@ async function readPage(
     if (position === null || items.length === pageSize) return { items, position };
     if (isFiltered && looked >= LIST_SCAN_ROWS) return { items, position };
   }
+}
+
+/** Its size in a message, roughly. */
+function itemBytes({ identity, life }: StoredInvocation): number {
+  return ITEM_BYTES + identity.functionName.length + identity.projectName.length + Buffer.byteLength(life.error);
 }
 
 /** Inside a function, what is listed are the children of its own invocation. */

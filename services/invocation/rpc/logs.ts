@@ -2,7 +2,7 @@
 import type { LogLine, LogServiceImplementation } from "../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { Refusal } from "../../platform/errors.js";
-import { pageSizeOf } from "../../platform/page_offset.js";
+import { fitting, pageSizeOf } from "../../platform/page_offset.js";
 import type { Caller, Principal } from "../../platform/rpc/principal.js";
 import { parse } from "../../platform/rpc/validation.js";
 import type { ReadTransaction } from "../../platform/store/db.js";
@@ -14,6 +14,8 @@ import type { LogLineRow } from "../store.js";
 
 /** Lines in one message of FollowLogs. */
 const FOLLOW_LINES = 500;
+/** What a line takes beside its text. */
+const LINE_BYTES = 100;
 /** How often a follower looks for itself, hints or not. */
 const LOOK_INTERVAL_MS = 2_000;
 
@@ -38,9 +40,9 @@ export function logHandlers(deps: InvocationDeps): LogServiceImplementation<Call
           lines.push(...(await store.loadLogs(tx, id, after, pageSize + 1 - lines.length)));
           if (lines.length > pageSize) break;
         }
-        const page = lines.slice(0, pageSize);
+        const page = fitting(lines.slice(0, pageSize), lineBytes);
         const last = page.at(-1);
-        const isLast = lines.length <= pageSize || last === undefined;
+        const isLast = page.length === lines.length || last === undefined;
         const nextOffset = isLast ? "" : offsets.encode(listing, `${last.executionId}#${last.lineNumber}`);
         return { lines: page.map(toLine), nextOffset };
       });
@@ -63,7 +65,7 @@ export function logHandlers(deps: InvocationDeps): LogServiceImplementation<Call
               lines.push(...(await store.loadLogs(tx, id, sent.get(id) ?? 0, FOLLOW_LINES - lines.length)));
               if (lines.length >= FOLLOW_LINES) break;
             }
-            return { lines, terminated };
+            return { lines: fitting(lines, lineBytes), terminated };
           });
           if (lines.length > 0) {
             for (const { executionId, lineNumber } of lines) sent.set(executionId, lineNumber);
@@ -103,6 +105,11 @@ async function executionsOf(
     throw new Refusal("ExecutionDoesNotExist", message, { metadata: { executionId: request.executionId } });
   }
   return { executionIds: [request.executionId], terminated: life.terminated };
+}
+
+/** Its size in a message, roughly. */
+function lineBytes({ text }: LogLineRow): number {
+  return LINE_BYTES + Buffer.byteLength(text);
 }
 
 function toLine({ executionId, lineNumber, timeMs, stream, level, text }: LogLineRow): LogLine {

@@ -11,6 +11,7 @@ import type { Authority, Principal } from "./principal.js";
 import { createRpcServer } from "./server.js";
 
 const MIB = 1024 * 1024;
+const CHUNK = Buffer.alloc(MIB);
 const ARRIVAL_MS = 200;
 const TEARDOWN = TeardownServiceDefinition.fullName;
 const WORKER = WorkerServiceDefinition.fullName;
@@ -21,6 +22,8 @@ const KEY_INVALID = "UNAUTHENTICATED ApiKeyIsInvalid";
 let connection: ClientHttp2Session;
 let close: () => void;
 let callers: Principal[];
+/** Messages of an answer that has no end. */
+let made: number;
 let log: ReturnType<typeof createLogger>;
 
 const authority: Authority = async (token) => {
@@ -31,6 +34,7 @@ const authority: Authority = async (token) => {
 
 beforeEach(async () => {
   callers = [];
+  made = 0;
   log = createLogger("test", "silent");
   const server = createRpcServer({
     log,
@@ -49,7 +53,11 @@ beforeEach(async () => {
       callers.push(principal);
       for await (const _ of requests);
     },
-    async *fetchBundle(_, { signal }) {
+    async *fetchBundle({ digest }, { signal }) {
+      while (digest === "endless") {
+        made += 1;
+        yield { chunk: CHUNK };
+      }
       yield {};
       await new Promise((resolve) => signal.addEventListener("abort", resolve));
     },
@@ -190,6 +198,28 @@ describe("a message", () => {
     connected?.stream.end(WHOLE);
     expect(await connected?.outcome).toBe("OK");
   });
+});
+
+it("that nobody reads is made one message at a time, and holds up nobody", async () => {
+  const unread = connection.request({
+    ":method": "POST",
+    ":path": `/${WORKER}/FetchBundle`,
+    "content-type": "application/grpc",
+    te: "trailers",
+    ...as("worker-1"),
+  });
+  unread.on("error", () => {});
+  unread.end(Buffer.concat([beginning(9, 0), Buffer.from("\n\u0007endless")]));
+  await vi.waitFor(() => expect(made).toBe(1));
+  for (let time = 0; time < 20; time += 1) {
+    const { stream, outcome } = call(CANCEL, as("service"));
+    stream.end(WHOLE);
+    expect(await outcome).toBe("OK");
+  }
+  expect(made).toBe(1);
+  unread.resume();
+  await vi.waitFor(() => expect(made).toBeGreaterThan(20));
+  unread.close();
 });
 
 it("takes nobody for another, whatever a client says of its call", async () => {

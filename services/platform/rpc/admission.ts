@@ -12,6 +12,7 @@ import { authenticate, type Credentials } from "./authenticate.js";
 import { logCall, logInternalError } from "./call_log.js";
 import { likeRefusals, toStatusObject } from "./error_status.js";
 import type { Principal } from "./principal.js";
+import { SentMessages } from "./sent_messages.js";
 
 type Call = Parameters<ServerInterceptor>[1];
 
@@ -21,26 +22,32 @@ export interface AdmissionSettings extends Credentials {
   readonly requestArrivalMs: number;
 }
 
+/** A call that is under way. */
+export interface AdmittedCall {
+  readonly principal: Principal;
+  readonly sent: SentMessages;
+}
+
 /** Names a call to the middleware. What a client sends under this name is written over. */
 const NUMBER_HEADER = "multinode-call-number";
 
 export class Admission {
   readonly #settings: AdmissionSettings;
-  /** Who makes the calls that are under way, by their numbers. */
-  readonly #principals = new Map<string, Principal>();
+  /** By their numbers. */
+  readonly #admitted = new Map<string, AdmittedCall>();
   #calls = 0;
 
   constructor(settings: AdmissionSettings) {
     this.#settings = settings;
   }
 
-  /** Who makes the call with this metadata, out of which its number is taken. */
-  principalOf(metadata: Metadata): Principal {
-    const principal = this.#principals.get(metadata.get(NUMBER_HEADER) ?? "");
+  /** The call with this metadata, out of which its number is taken. */
+  callOf(metadata: Metadata): AdmittedCall {
+    const admitted = this.#admitted.get(metadata.get(NUMBER_HEADER) ?? "");
     metadata.delete(NUMBER_HEADER);
     // The call is over, and nobody hears this.
-    if (principal === undefined) throw apiKeyIsInvalid();
-    return principal;
+    if (admitted === undefined) throw apiKeyIsInvalid();
+    return admitted;
   }
 
   readonly interceptor: ServerInterceptor = ({ path, requestStream }, call) => {
@@ -54,6 +61,13 @@ export class Admission {
     // The library ends a call by this where a message is too large or damaged, and by no interceptor.
     const send = call.sendStatus.bind(call);
     call.sendStatus = (status) => send(likeRefusals(status));
+    const sent = new SentMessages();
+    const sendMessage = call.sendMessage.bind(call);
+    call.sendMessage = (message, done) =>
+      sendMessage(message, () => {
+        sent.sent();
+        done();
+      });
     return new ServerInterceptingCall(call, {
       start: (next) => {
         next({
@@ -61,7 +75,7 @@ export class Admission {
             authenticate(this.#settings, path, metadata.get("authorization")).then((principal) => {
               if (isOver) return;
               if (requestStream) clearTimeout(arrival);
-              this.#principals.set(number, principal);
+              this.#admitted.set(number, { principal, sent });
               metadata.set(NUMBER_HEADER, number);
               admit(metadata);
             }, refuse);
@@ -72,7 +86,8 @@ export class Admission {
           },
           onCancel: () => {
             isOver = true;
-            this.#principals.delete(number);
+            this.#admitted.delete(number);
+            sent.end();
           },
         });
       },

@@ -63,7 +63,7 @@ function middleware(settings: ServerSettings, admission: Admission): ServerMiddl
     const startedAt = performance.now();
     let code: Status = Status.OK;
     try {
-      const principal = admission.principalOf(context.metadata);
+      const { principal, sent } = admission.callOf(context.metadata);
       checkMetadataSize(context.metadata);
       const request = wellFormed(call.request, call.requestStream);
       if (!call.requestStream) requireProject(principal, request);
@@ -72,9 +72,15 @@ function middleware(settings: ServerSettings, admission: Admission): ServerMiddl
       // A signal of several is kept, with all that listens to it, until one of them aborts.
       const over = new AbortController();
       const signal = AbortSignal.any([context.signal, settings.stopping, credential.lost, over.signal]);
+      signal.addEventListener("abort", () => sent.end(), { once: true });
       const requests = call.requestStream ? untilAborted(request as AsyncIterable<never>, signal) : request;
       try {
-        yield* call.next(requests, { ...context, signal, principal });
+        let count = 0;
+        for await (const message of call.next(requests, { ...context, signal, principal })) {
+          yield message as never;
+          count += 1;
+          await sent.until(count);
+        }
       } finally {
         credential.stop();
         over.abort();

@@ -107,6 +107,8 @@ export const LIMITS = {
   /** Items of a listing where none is asked for, and at most. */
   pageSize: 50,
   maxPageSize: 1_000,
+  /** Encoded size at which a page ends, below the 4 MiB that clients of gRPC take where nothing else is set. */
+  pageBytes: 3 * MIB,
 
   /** Starts in one batch, their number and their encoded size. */
   startsPerBatch: 1_000,
