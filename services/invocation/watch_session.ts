@@ -12,6 +12,7 @@ import { Refusal } from "../platform/errors.js";
 import { toRpcStatus } from "../platform/rpc/error_status.js";
 import { invocationDoesNotExist } from "./access.js";
 import { toInvocation } from "./convert.js";
+import { type Life, NEW_LIFE } from "./domain/life.js";
 import type { StoredInvocation } from "./store.js";
 import { type Progress, progressOf, type Watcher, type WatchHub } from "./watch_hub.js";
 
@@ -29,6 +30,8 @@ interface Target {
   revision: number;
   readonly endOnly: boolean;
   readonly untilTerminated: boolean;
+  /** What was told last on this stream. */
+  seen: Pick<Life, "status" | "startedAt"> | undefined;
   /** States that were offered and are newer than the watcher's, oldest first, while there is room: of each status the newest. */
   offered: readonly StoredInvocation[];
   /** The newest revision that was told. */
@@ -83,6 +86,7 @@ export class WatchSession implements Watcher {
       revision: target.afterRevision,
       endOnly: target.detail === WatchDetail.END,
       untilTerminated: target.until === WatchUntil.TERMINATED,
+      seen: undefined,
       offered: NONE,
       told: 0,
     };
@@ -206,7 +210,7 @@ export class WatchSession implements Watcher {
 
   /** None found: it does not exist. */
   *#messagesOf(id: string, target: Target, found: readonly StoredInvocation[]): Generator<Invocation> {
-    for (const state of found.length === 0 ? [undefined] : found) {
+    for (const state of found.length === 0 ? [undefined] : found.flatMap((each) => withRun(target, each))) {
       const message = this.#messageOf(id, target, state);
       if (message !== undefined) yield message;
       if (!this.#targets.has(id)) return;
@@ -223,6 +227,7 @@ export class WatchSession implements Watcher {
     const isNews = state.life.revision > target.revision && (atEnd || !target.endOnly);
     if (!isNews && !atEnd) return undefined;
     target.revision = Math.max(target.revision, state.life.revision);
+    target.seen = state.life;
     // What has ended is sent even if the watcher has it, since it is waiting for the end.
     if (atEnd) this.remove(id);
     return toInvocation(state);
@@ -233,6 +238,20 @@ export class WatchSession implements Watcher {
     this.#refusals.push({ invocationId: id, error: toRpcStatus(refusal) });
     this.wake();
   }
+}
+
+/**
+ * What began and ended with one change was RUNNING in between: a watcher that saw it wait is told of that, too. Not of a later
+ * attempt that failed, of which the state does not say whether it began.
+ */
+function withRun({ endOnly, seen, revision }: Target, state: StoredInvocation): StoredInvocation[] {
+  const { life } = state;
+  const hasBegun = life.startedAt !== null && (seen?.startedAt === null || life.status === "SUCCEEDED");
+  const isPassed = seen?.status === "PENDING" && life.finishedAt !== null && hasBegun && life.revision > revision + 1;
+  if (endOnly || !isPassed) return [state];
+  const failedAttempts = life.failedAttempts - (life.status === "FAILED" ? 1 : 0);
+  const running = { ...NEW_LIFE, status: "RUNNING", startedAt: life.startedAt, attempts: life.attempts } as const;
+  return [{ ...state, life: { ...running, revision: life.revision - 1, failedAttempts } }, state];
 }
 
 function isAtEnd(progress: Progress, target: Target): boolean {

@@ -22,6 +22,8 @@ export interface Run {
   readonly shape: FunctionShape;
   /** Who leased it; undefined where it was adopted. */
   readonly lessor: Lessor | undefined;
+  /** Until when its user code may begin, by `performance.now()`. Infinity: at any time. */
+  readonly beginBy: number;
   /** Undefined while it waits for one. */
   workerId: string | undefined;
   /** Whether its worker may have it: it was said on a connection, or the worker was started with it. */
@@ -48,6 +50,11 @@ export interface Run {
   logBytes: number;
 }
 
+/** How long from now its user code may begin; undefined: at any time. */
+export function beginWithinMs({ beginBy }: Run): number | undefined {
+  return beginBy === Number.POSITIVE_INFINITY ? undefined : Math.max(0, Math.floor(beginBy - performance.now()));
+}
+
 export function newRun(leased: LeasedExecution, lessor?: Lessor): Run {
   if (leased.ref === undefined) throw new Error("an execution was leased without its ref");
   return {
@@ -55,6 +62,7 @@ export function newRun(leased: LeasedExecution, lessor?: Lessor): Run {
     leased,
     shape: shapeOf(leased.versionId, leased.function),
     lessor,
+    beginBy: performance.now() + (leased.beginWithinMs ?? Number.POSITIVE_INFINITY),
     workerId: undefined,
     wasSent: false,
     timesPlacedAgain: 0,

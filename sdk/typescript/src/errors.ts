@@ -100,7 +100,7 @@ export class WorkerDoesNotExist extends refusal("WorkerDoesNotExist") {}
 export class ProjectAlreadyExists extends refusal("ProjectAlreadyExists") {}
 /** The request id was used for another version. */
 export class VersionAlreadyExists extends refusal("VersionAlreadyExists") {}
-/** The idempotency key was used with other arguments; nothing was started. */
+/** The idempotency key was used with another function or other arguments, or by another parent; nothing was started. */
 export class IdempotencyKeyReused extends refusal("IdempotencyKeyReused") {}
 /** The project is being deleted. */
 export class ProjectIsBeingDeleted extends refusal("ProjectIsBeingDeleted") {}

@@ -38,7 +38,8 @@ export class DirectLease {
     const stored = { identity, life: advanced.life };
     this.#bytes += bytes;
     this.leased.push(stored);
-    this.executions.push(leasedExecution(this.#deps.tokens, stored, start.known.spec, start.command.arguments));
+    const { arguments: args } = start.command;
+    this.executions.push(leasedExecution(this.#deps.tokens, stored, start.known.spec, args, now));
     return advanced.life;
   }
 

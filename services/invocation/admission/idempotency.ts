@@ -51,7 +51,8 @@ export function repeatedStart(
 ): string | Refusal | undefined {
   if (first === undefined || isForgotten(first, now)) return undefined;
   if (Buffer.compare(first.bodyHash, bodyHash) === 0) return first.id;
-  const message = `the idempotency key ${show(key)} was used with other arguments, for ${first.id}`;
+  const difference = "another function, other arguments or another parent";
+  const message = `the idempotency key ${show(key)} was used with ${difference}, for ${first.id}`;
   return new Refusal("IdempotencyKeyReused", message, { metadata: { idempotencyKey: key, invocationId: first.id } });
 }
 

@@ -36,7 +36,7 @@ export function adoptHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
           const after = adopted === current ? life : { ...life, revision: life.revision + 1, current: adopted };
           if (after !== life) changes.push({ identity, before: life, after, ended: [], released: [] });
           const { spec } = await functions.load(tx, identity.versionId, identity.functionName);
-          const execution = leasedExecution(tokens, { identity, life: after }, spec, undefined);
+          const execution = leasedExecution(tokens, { identity, life: after }, spec, undefined, clock.now());
           // A worker brings up to a thousand, all of one function.
           const fn = `${identity.versionId}/${identity.functionName}`;
           executions.push(fn === before ? { ...execution, function: undefined } : execution);

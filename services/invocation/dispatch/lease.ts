@@ -203,7 +203,13 @@ class LeaseBatch {
     this.#changes.push(change);
     this.#bytes += bytes;
     this.executions.push(
-      leasedExecution(this.#deps.tokens, { identity, life: change.after }, known.spec, Arguments.decode(input)),
+      leasedExecution(
+        this.#deps.tokens,
+        { identity, life: change.after },
+        known.spec,
+        Arguments.decode(input),
+        this.#now,
+      ),
     );
   }
 

@@ -19,9 +19,11 @@ export function leasedExecution(
   { identity, life }: StoredInvocation,
   spec: FunctionSpec,
   args: Arguments | undefined,
+  now: number,
 ): LeasedExecution {
   const { current } = life;
   if (current === null) throw new Error(`${identity.id} has no execution`);
+  const expiresAt = life.startedAt === null ? identity.expiresAt : null;
   return {
     ref: { executionId: current.id, epoch: current.epoch, invocationId: identity.id },
     attemptNumber: life.attempts,
@@ -32,5 +34,6 @@ export function leasedExecution(
     arguments: args,
     parentInvocationId: identity.parentId ?? "",
     executionToken: tokens.issue(identity.id, current.id),
+    beginWithinMs: expiresAt === null ? undefined : Math.max(0, expiresAt - now),
   };
 }

@@ -108,7 +108,7 @@ describe("what clients of gRPC take at once", () => {
       const request = { projectName: test.catalog.projectName, pageSize: 1_000, offset };
       const page = await test.client.listInvocations(ListInvocationsRequest.fromPartial(request));
       expect(ListInvocationsResponse.encode(page as ListInvocationsResponse).finish().byteLength).toBeLessThan(MOST);
-      listed.push(...(page.invocations ?? []).map(({ invocationId = "" }) => invocationId));
+      listed.push(...(page.invocations ?? []).map(({ invocationId }) => String(invocationId)));
       offset = page.nextOffset ?? "";
     } while (offset !== "");
     expect(listed).toEqual(ids);

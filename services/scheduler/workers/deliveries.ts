@@ -1,6 +1,6 @@
 /** What workers are given: the code that they are for, and executions. */
 import type { Code } from "../../../gen/multinode/registry/v1/function.pb.js";
-import { type Run, shapeOf } from "../run.js";
+import { beginWithinMs, type Run, shapeOf } from "../run.js";
 import type { Scheduler } from "../scheduler.js";
 import { FirstWorks } from "./first_works.js";
 import { VersionCode } from "./version_code.js";
@@ -102,7 +102,15 @@ export class Deliveries {
     const { attemptNumber, arguments: args, parentInvocationId, executionToken } = run.leased;
     const isSent = worker.session?.send({
       $case: "assign",
-      value: { executionId, invocationId, attemptNumber, arguments: args, parentInvocationId, executionToken },
+      value: {
+        executionId,
+        invocationId,
+        attemptNumber,
+        arguments: args,
+        parentInvocationId,
+        executionToken,
+        beginWithinMs: beginWithinMs(run),
+      },
     });
     if (isSent) run.wasSent = true;
     if (run.interrupt === undefined) return;

@@ -13,7 +13,7 @@ import type { Payload } from "../../../gen/multinode/type/v1/payload.pb.js";
 import { JSON_CONTENT_TYPE } from "../../../sdk/typescript/src/protocol/names.js";
 import type { TextPayload } from "../../../sdk/typescript/src/values/codec.js";
 import type { FirstWork } from "../../../sdk/typescript/src/worker/first_work.js";
-import type { Run } from "../run.js";
+import { beginWithinMs, type Run } from "../run.js";
 import type { SchedulerSettings } from "../scheduler_settings.js";
 import { LEAST_BOOT_CPU } from "./worker_pool.js";
 
@@ -62,7 +62,7 @@ export class FirstWorks {
       const archiveBase64 = await this.#archiveOf(digest);
       if (archiveBase64 === undefined) return undefined;
       return {
-        notAfterMs: now() + this.#trustedForMs(),
+        notAfterMs: now() + Math.min(this.#trustedForMs(), beginWithinMs(run) ?? Number.POSITIVE_INFINITY),
         apiUrl: settings.apiUrl(),
         maxPayloadBytes: settings.payloadBytes,
         memoryBytes: leased.function?.options?.memoryBytes ?? 0,

@@ -5,7 +5,7 @@ import { checkPayloadSize, decodeArguments, encodeText, type TextPayload } from 
 import { errorText, stackText } from "./error_text.js";
 import { ExecutionLog } from "./execution_log.js";
 import { interruptionError } from "./interruption.js";
-import { type AssignMessage, type InterruptKind, type Outcome, posted } from "./messages.js";
+import { type AssignMessage, type InterruptKind, monotonicMs, type Outcome, posted } from "./messages.js";
 import type { Outbox } from "./outbox.js";
 import type { YieldFlow } from "./yield_flow.js";
 
@@ -48,6 +48,11 @@ export class Execution {
   /** Whether its user code has not begun to run. */
   get isWaiting(): boolean {
     return this.#state === "waiting";
+  }
+
+  /** Whether it is too late to begin: it waits for its interruption, which is on its way. */
+  get isLate(): boolean {
+    return monotonicMs() > (this.#assignment.beginBy ?? Number.POSITIVE_INFINITY);
   }
 
   /** Runs the function. Never rejects. */

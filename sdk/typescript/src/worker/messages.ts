@@ -31,7 +31,14 @@ export interface AssignMessage {
   /** Empty: none. */
   readonly parentInvocationId: string;
   readonly executionToken: string;
+  /** Until when user code may begin, by `monotonicMs`. Absent: at any time. */
+  readonly beginBy?: number | undefined;
   readonly arguments: EncodedArguments<TextPayload>;
+}
+
+/** The same in all threads of a process. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n);
 }
 
 export type ToMain =

@@ -187,7 +187,7 @@ export class Runner {
         this.#begin();
       });
     }
-    const waiting = executions.filter((execution) => execution.isWaiting);
+    const waiting = executions.filter((execution) => execution.isWaiting && !execution.isLate);
     if ("error" in this.#loaded) {
       for (const execution of waiting) execution.fail(this.#loaded.error);
     } else if (waiting.length > 0) {

@@ -22,7 +22,15 @@ import { Fence, killOwnGroup } from "./fence.js";
 import { interruptionError } from "./interruption.js";
 import { LogShipper } from "./log_shipper.js";
 import { watchMemory } from "./memory_watch.js";
-import { BEGINNING, posted, SENT_ALL, type SupervisorData, type ToMain, type ToSupervisor } from "./messages.js";
+import {
+  BEGINNING,
+  monotonicMs,
+  posted,
+  SENT_ALL,
+  type SupervisorData,
+  type ToMain,
+  type ToSupervisor,
+} from "./messages.js";
 import { Session } from "./session.js";
 
 const SDK = "typescript/0.1.0";
@@ -218,6 +226,7 @@ export class Supervisor {
       attemptNumber: assign.attemptNumber,
       parentInvocationId: assign.parentInvocationId,
       executionToken: assign.executionToken,
+      beginBy: assign.beginWithinMs === undefined ? undefined : monotonicMs() + assign.beginWithinMs,
       arguments: {
         positional: ownPayload(assign.arguments?.positional),
         named: ownPayload(assign.arguments?.named),

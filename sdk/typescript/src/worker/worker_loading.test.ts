@@ -42,6 +42,21 @@ describe("an interruption while the code is loading", () => {
     expect(await readFile(marks(), "utf8")).toBe("e2 ");
   });
 
+  test("keeps what has to begin in time from beginning later", async () => {
+    fixture.scheduler.options = { statusIntervalMs: 20 };
+    await beginToLoad();
+    fixture.scheduler.assign("e2", ["e2 "], undefined, 0);
+    fixture.scheduler.assign("e3", ["e3 "], undefined, 600_000);
+    const knowsAll = () => fixture.scheduler.of("status").some(({ executionIds }) => executionIds.includes("e3"));
+    await fixture.scheduler.until(knowsAll, "a status with all of them");
+    await writeFile(gate(), "");
+    expect(await fixture.scheduler.outcome("e1")).toEqual({ interrupted: false });
+    expect(await fixture.scheduler.outcome("e3")).toEqual({ interrupted: false });
+    fixture.scheduler.send({ $case: "interrupt", value: { executionId: "e2", reason: InterruptReason.TIMED_OUT } });
+    expect(await fixture.scheduler.outcome("e2")).toMatchObject({ interrupted: true });
+    expect(await readFile(marks(), "utf8")).toBe("e1 e3 ");
+  });
+
   test.each([
     ["cancel", InterruptReason.CANCELLED, "InvocationCancelledError: the invocation was cancelled"],
     ["timeout", InterruptReason.TIMED_OUT, /^InvocationTimedOutError: /],

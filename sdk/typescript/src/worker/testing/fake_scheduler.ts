@@ -101,7 +101,12 @@ export class FakeScheduler {
     });
   }
 
-  assign(executionId: string, args: readonly unknown[] = [], named?: Record<string, unknown>): void {
+  assign(
+    executionId: string,
+    args: readonly unknown[] = [],
+    named?: Record<string, unknown>,
+    beginWithinMs?: number,
+  ): void {
     const { positional, named: namedPayload } = encodeArguments(args, named);
     this.send({
       $case: "assign",
@@ -112,6 +117,7 @@ export class FakeScheduler {
         executionToken: `token-of-${executionId}`,
         parentInvocationId: "inv-parent",
         arguments: { positional, named: namedPayload } as never,
+        beginWithinMs,
       },
     });
   }

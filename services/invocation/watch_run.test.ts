@@ -1,0 +1,58 @@
+/** A call that begins and ends with one change: watchers are told of what was in between. */
+import { beforeEach, expect, it } from "vitest";
+import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
+import { WatchDetail, WatchTarget } from "../../gen/multinode/invocation/v1/invocation_service.pb.js";
+import { MemoryBus } from "../platform/bus/memory.js";
+import { type Life, NEW_LIFE } from "./domain/life.js";
+import { Store, stateOf } from "./test_watch.js";
+import { WatchHub } from "./watch_hub.js";
+import { WatchSession } from "./watch_session.js";
+
+const PENDING = { status: "PENDING", revision: 1 } as const;
+const ENDED = { status: "SUCCEEDED", revision: 9, startedAt: 3, finishedAt: 5 } as const;
+
+let hub: WatchHub;
+let store: Store;
+let session: WatchSession;
+
+beforeEach(() => {
+  hub = new WatchHub(new MemoryBus());
+  store = new Store();
+  session = new WatchSession(hub, store);
+});
+
+/** Watches one that waits, and answers what is told of it after it was changed so. */
+async function toldOf(change: Partial<Life>, detail: WatchDetail = WatchDetail.UNSPECIFIED) {
+  const waiting = stateOf("a", PENDING);
+  store.states.set("a", waiting);
+  session.add(WatchTarget.fromPartial({ invocationId: "a", detail }));
+  await session.next();
+  const { identity, life } = stateOf("a", change);
+  store.states.set("a", { identity, life });
+  hub.offer([{ identity, before: NEW_LIFE, after: life, ended: [], released: [] }]);
+  const { invocations = [] } = (await session.next()) ?? {};
+  return invocations.map((each) => [each.status, each.startTimeMs, each.finishTimeMs, each.numFailedAttempts]);
+}
+
+it("was RUNNING, where it succeeded", async () => {
+  expect(await toldOf(ENDED)).toEqual([
+    [Status.RUNNING, 3, undefined, 0],
+    [Status.SUCCEEDED, 3, 5, 0],
+  ]);
+});
+
+it("was RUNNING, where it failed, and had not failed then", async () => {
+  expect(await toldOf({ ...ENDED, status: "FAILED", failedAttempts: 1 })).toEqual([
+    [Status.RUNNING, 3, undefined, 0],
+    [Status.FAILED, 3, 5, 1],
+  ]);
+});
+
+it("was not RUNNING where it never began", async () => {
+  const change = { ...ENDED, status: "CANCELLED", startedAt: null } as const;
+  expect(await toldOf(change)).toEqual([[Status.CANCELLED, undefined, 5, 0]]);
+});
+
+it("nothing of it is told to who waits for the end", async () => {
+  expect(await toldOf(ENDED, WatchDetail.END)).toEqual([[Status.SUCCEEDED, 3, 5, 0]]);
+});
