@@ -1,6 +1,7 @@
 /** Checks that a text is a JSON Schema (draft 2020-12) that values can be checked against. */
 import { setImmediate } from "node:timers/promises";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { patternOf } from "../platform/schema_pattern.js";
 
 /** Answers what is wrong with the text, as a predicate of it, or undefined. */
 export type SchemaCheck = (text: string) => Promise<string | undefined>;
@@ -13,7 +14,7 @@ export function createSchemaCheck(): SchemaCheck {
   // Without `optimize`, which makes a large schema ten times as slow to compile, and `inlineRefs`, which compiles what is
   // referred to as often as it is.
   const options = { strict: false, validateFormats: false, inlineRefs: false, logger: false } as const;
-  const ajv = new Ajv2020({ ...options, code: { optimize: false } });
+  const ajv = new Ajv2020({ ...options, code: { optimize: false, regExp: patternOf } });
   const checked = new Map<string, Promise<string | undefined>>();
   let previous: Promise<unknown> = Promise.resolve();
   let turnBeganAt = performance.now();

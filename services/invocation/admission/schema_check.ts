@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { Ajv2020, type ErrorObject, type Schema, type ValidateFunction } from "ajv/dist/2020.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { show } from "../../platform/rpc/validation.js";
+import { patternOf } from "../../platform/schema_pattern.js";
 import { boundedChecks } from "./bounded_checks.js";
 
 /** Most violations that are told. */
@@ -51,7 +52,9 @@ export function compileCheck(schema: string): ValueCheck {
     allErrors: true,
     inlineRefs: false,
     logger: false,
-    code: { optimize: false },
+    // Of a part of 1 no multiple is exact.
+    multipleOfPrecision: 9,
+    code: { optimize: false, regExp: patternOf },
   } as const;
   const parsed: Schema = JSON.parse(schema);
   return {

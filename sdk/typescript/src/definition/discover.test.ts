@@ -21,6 +21,7 @@ test("main may export the Multinode object twice, or a function under two names"
   const mn = new Multinode();
   const one = mn.function(() => 1);
   expect([...discover({ mn, default: mn, one, same: one }).keys()]).toStrictEqual(["one"]);
+  expect([...discover({ default: one, mn, one }).keys()]).toStrictEqual(["one"]);
 });
 
 test("what a CommonJS main exports is its default", () => {
@@ -161,4 +162,25 @@ test("types follow the handler and the schema", () => {
     (text, n): [string, number] => [text, n],
   );
   expectTypeOf(tuple).toEqualTypeOf<DefinedFunction<[string, string], [string, number]>>();
+});
+
+test("an input schema gives the types of the arguments", () => {
+  const mn = new Multinode();
+  const optional = mn.function({ input: z.string().optional() }, (text) => text ?? "none");
+  const anything = mn.function({ input: z.any() }, (value) => String(value));
+  const shape = z.union([z.object({ side: z.number() }), z.object({ radius: z.number() })]);
+  const area = mn.function({ input: shape }, (given) => ("side" in given ? given.side ** 2 : given.radius));
+  const flag = mn.function({ input: z.boolean() }, (is) => is);
+  const pair = mn.function({ input: z.tuple([z.string(), z.number().optional()]) }, (text, times = 1) =>
+    text.repeat(times),
+  );
+  const list = mn.function({ input: z.array(z.string()) }, (texts) => texts.length);
+  expectTypeOf<Parameters<typeof optional.start>>().toEqualTypeOf<[value?: string | undefined]>();
+  expectTypeOf<Parameters<typeof area.start>>().toEqualTypeOf<[value: { side: number } | { radius: number }]>();
+  expectTypeOf<Parameters<typeof flag.start>>().toEqualTypeOf<[value: boolean]>();
+  expectTypeOf<Parameters<typeof pair.start>>().toEqualTypeOf<[string, (number | undefined)?]>();
+  expectTypeOf<Parameters<typeof list.start>>().toEqualTypeOf<[string[]]>();
+  expectTypeOf<Parameters<typeof anything.start>[0]>().toBeAny();
+  const mapOf = (shapes: ({ side: number } | { radius: number })[]) => area.map(shapes);
+  expectTypeOf(mapOf).returns.toEqualTypeOf<AsyncGenerator<number, void, undefined>>();
 });

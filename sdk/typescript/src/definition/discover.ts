@@ -42,7 +42,9 @@ export function discover(moduleNamespace: object): ReadonlyMap<string, DefinedFu
 function exportsOf(moduleNamespace: object): [string, unknown][] {
   const named: [string, unknown][] = Object.entries(moduleNamespace);
   const inner: unknown = Reflect.get(moduleNamespace, "default");
-  return isPlainObject(inner) && !named.some(([, value]) => isMultinode(value)) ? Object.entries(inner) : named;
+  if (isPlainObject(inner) && !named.some(([, value]) => isMultinode(value))) return Object.entries(inner);
+  // Last: what is exported as default too has its name from the other export.
+  return named.toSorted(([a], [b]) => Number(a === "default") - Number(b === "default"));
 }
 
 function isPlainObject(value: unknown): value is object {

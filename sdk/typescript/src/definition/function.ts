@@ -38,13 +38,21 @@ type IsTuple<List extends readonly unknown[]> = number extends List["length"]
     ? true
     : false
   : true;
-type AsArguments<Value> = Value extends readonly unknown[]
-  ? IsTuple<Value> extends true
-    ? [...Value]
-    : [Value]
-  : undefined extends Value
+type IsAny<Value> = 0 extends 1 & Value ? true : false;
+/** Each list of a union is one way to call; a union of other values is one argument. */
+type AsArguments<Value> =
+  IsAny<Value> extends true
     ? [value?: Value]
-    : [value: Value];
+    : [Value] extends [readonly unknown[]]
+      ? ListAsArguments<Value>
+      : undefined extends Value
+        ? [value?: Value]
+        : [value: Value];
+type ListAsArguments<List> = List extends readonly unknown[]
+  ? IsTuple<List> extends true
+    ? [...List]
+    : [List]
+  : never;
 
 /** What a caller passes to a function with this input schema. */
 export type CallArguments<Schema extends StandardSchemaV1> = AsArguments<StandardSchemaV1.InferInput<Schema>>;

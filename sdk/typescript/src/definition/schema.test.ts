@@ -88,6 +88,37 @@ describe("input", () => {
     await expect(schema.parse([{ n: "five" }])).rejects.toMatchObject({ violations: [{ field: "arguments[0].n" }] });
   });
 
+  test.each<[string, z.ZodType, unknown[], unknown[]]>([
+    ["a pattern with flags", z.string().regex(/^abc$/i), ["ABC"], [1]],
+    ["several, one with flags", z.string().regex(/^a/).regex(/C$/i).min(2), ["abc"], ["c"]],
+    ["what is trimmed", z.string().trim().max(3), [" abc "], [1]],
+    ["a format of what is trimmed", z.string().trim().email(), [" a@b.co "], [null]],
+    [
+      "what is in lower case first",
+      z
+        .string()
+        .toLowerCase()
+        .regex(/^[a-z]+$/),
+      ["ABC"],
+      [1],
+    ],
+    ["what is made of anything", z.preprocess(Number, z.number()), ["5", null], []],
+    ["what has something else for what is wrong", z.number().catch(7), ["x"], []],
+    [
+      "the same in an object",
+      z.object({ n: z.number().catch(7), s: z.string() }),
+      [{ s: "" }, { n: "x", s: "" }],
+      [{}],
+    ],
+  ])("what the schema takes is not refused: %s", async (_, input, taken, refused) => {
+    const schema = argumentsSchema(input);
+    for (const value of taken) {
+      expect(accepts(schema.jsonSchema, [value])).toBe(true);
+      await expect(schema.parse([value])).resolves.toHaveLength(1);
+    }
+    for (const value of refused) expect(accepts(schema.jsonSchema, [value])).toBe(false);
+  });
+
   test("no schema accepts anything", async () => {
     const schema = argumentsSchema(undefined);
     expect(schema.jsonSchema).toBe("");
@@ -127,6 +158,12 @@ describe("input", () => {
 });
 
 describe("output", () => {
+  test("what the schema takes is not refused", () => {
+    const { jsonSchema } = resultSchema(z.object({ code: z.string().regex(/^abc$/i), name: z.string().min(5).trim() }));
+    expect(accepts(jsonSchema, { code: "ABC", name: "abc" })).toBe(true);
+    expect(accepts(jsonSchema, { code: 1, name: "abc" })).toBe(false);
+  });
+
   test("is parsed and refused by name", async () => {
     const schema = resultSchema(z.object({ n: z.number() }));
     expect(accepts(schema.jsonSchema, { n: 1 })).toBe(true);

@@ -12,9 +12,10 @@ import {
   ParameterValidationError,
 } from "../errors.js";
 import { LIMITS } from "../protocol/limits.js";
+import { isOptional, tupleItems, zodOptions } from "./schema_zod.js";
 
 type JsonSchema = Readonly<Record<string, unknown>>;
-type Side = "input" | "output";
+export type Side = "input" | "output";
 
 /** What a schema describes, ready to be used. `jsonSchema` is JSON text, empty where there is no schema. */
 export interface ArgumentsSchema {
@@ -135,7 +136,7 @@ function convertToJsonSchema(schema: StandardSchemaV1, side: Side): unknown {
     jsonSchema?: Partial<Record<Side, (options: { target: string; libraryOptions?: object | undefined }) => unknown>>;
   };
   const convert = standard.jsonSchema?.[side];
-  const libraryOptions = side === "input" ? coercionOptions(schema) : undefined;
+  const libraryOptions = zodOptions(schema, side);
   if (convert !== undefined) return convert({ target: "draft-2020-12", libraryOptions });
   if ("toJSONSchema" in schema && typeof schema.toJSONSchema === "function") {
     return schema.toJSONSchema({ io: side, target: "draft-2020-12", ...libraryOptions });
@@ -143,48 +144,10 @@ function convertToJsonSchema(schema: StandardSchemaV1, side: Side): unknown {
   return undefined;
 }
 
-interface ZodNode {
-  readonly zodSchema: unknown;
-  readonly jsonSchema: Record<string, unknown>;
-}
-
-/**
- * Zod describes what `z.coerce` makes of a value, not what it takes: any type. Bounds stay, since in JSON Schema each
- * speaks of one type only, and coercion leaves values of that type as they are.
- */
-function coercionOptions(schema: StandardSchemaV1): object | undefined {
-  const zod = zodInternals(schema);
-  if (zod === undefined) return undefined;
-  const coerces = ({ zodSchema }: ZodNode) =>
-    (zodInternals(zodSchema)?.["def"] as { coerce?: unknown })?.coerce === true;
-  const override = (node: ZodNode) => {
-    if (coerces(node)) delete node.jsonSchema["type"];
-  };
-  const { major = 0, minor = 0 } = (zod["version"] ?? {}) as { major?: number; minor?: number };
-  // Dates have no form unless they are coerced; before 4.5 zod cannot be asked for that distinction.
-  if (major < 4 || (major === 4 && minor < 5)) return { override };
-  return { override, unrepresentable: (node: ZodNode) => (coerces(node) ? "any" : "throw") };
-}
-
 function isStandardSchema(schema: unknown): schema is StandardSchemaV1 {
   if ((typeof schema !== "object" && typeof schema !== "function") || schema === null) return false;
   const standard = "~standard" in schema ? schema["~standard"] : undefined;
   return typeof standard === "object" && standard !== null && "validate" in standard;
-}
-
-/** JSON Schema does not say which items of a tuple may be left out; zod does. */
-function tupleItems(schema: StandardSchemaV1): readonly unknown[] | undefined {
-  const definition = zodInternals(schema)?.["def"] as { items?: unknown } | undefined;
-  return Array.isArray(definition?.items) ? definition.items : undefined;
-}
-
-function isOptional(schema: unknown): boolean {
-  // "optional" or "defaulted"; undefined where a value is needed.
-  return zodInternals(schema)?.["optin"] !== undefined;
-}
-
-function zodInternals(schema: unknown): Record<string, unknown> | undefined {
-  return (schema as { _zod?: Record<string, unknown> } | undefined)?._zod;
 }
 
 function serialize(schema: JsonSchema, side: Side): string {

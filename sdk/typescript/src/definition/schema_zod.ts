@@ -1,0 +1,90 @@
+/**
+ * What JSON Schema does not say by itself of a schema of zod. The server checks before the schema does, so what is told to it
+ * may refuse nothing that the schema takes: where zod changes a value before it checks it, or checks by what JSON Schema has
+ * no word for, the worker alone checks.
+ */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { Side } from "./schema.js";
+
+interface ZodNode {
+  readonly zodSchema: unknown;
+  readonly jsonSchema: Record<string, unknown>;
+}
+
+interface ZodDefinition {
+  readonly type?: string;
+  readonly check?: string;
+  readonly coerce?: boolean;
+  readonly pattern?: unknown;
+  readonly checks?: readonly unknown[];
+  readonly items?: unknown;
+  readonly shape?: Readonly<Record<string, unknown>>;
+  readonly innerType?: unknown;
+  readonly in?: unknown;
+}
+
+/** Keywords that say what a value must be, beside its type and its parts. */
+const CHECKS = (
+  "pattern format minLength maxLength allOf " +
+  "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minItems maxItems"
+).split(" ");
+
+/** Options of the conversion to JSON Schema; undefined where it is no schema of zod. */
+export function zodOptions(schema: StandardSchemaV1, side: Side): object | undefined {
+  const zod = zodInternals(schema);
+  if (zod === undefined) return undefined;
+  const override = (node: ZodNode) => loosen(node, side);
+  const { major = 0, minor = 0 } = (zod["version"] ?? {}) as { major?: number; minor?: number };
+  // Dates have no form unless they are coerced; before 4.5 zod cannot be asked for that distinction.
+  if (side === "output" || major < 4 || (major === 4 && minor < 5)) return { override };
+  const unrepresentable = ({ zodSchema }: ZodNode) => (definitionOf(zodSchema).coerce === true ? "any" : "throw");
+  return { override, unrepresentable };
+}
+
+/** The items of a tuple; undefined where it is no tuple of zod. */
+export function tupleItems(schema: StandardSchemaV1): readonly unknown[] | undefined {
+  const { items } = definitionOf(schema);
+  return Array.isArray(items) ? items : undefined;
+}
+
+/** Whether a value may be left out. JSON Schema does not say that of the items of a tuple. */
+export function isOptional(schema: unknown): boolean {
+  // "optional" or "defaulted"; undefined where a value is needed.
+  return zodInternals(schema)?.["optin"] !== undefined;
+}
+
+function loosen({ zodSchema, jsonSchema }: ZodNode, side: Side): void {
+  const definition = definitionOf(zodSchema);
+  const drop = (keywords: readonly string[]) => {
+    for (const keyword of keywords) delete jsonSchema[keyword];
+  };
+  if (side === "input") {
+    if (takesAnything(zodSchema)) return drop(Object.keys(jsonSchema));
+    // Bounds stay: each speaks of one type only, and coercion leaves values of that type as they are.
+    if (definition.coerce === true) drop(["type"]);
+    const { required } = jsonSchema;
+    if (Array.isArray(required)) {
+      jsonSchema["required"] = required.filter((name: string) => !takesAnything(definition.shape?.[name]));
+    }
+  }
+  const checks = [definition, ...(definition.checks ?? []).map(definitionOf)];
+  if (checks.some(({ check }) => check === "overwrite")) drop(CHECKS);
+  const hasFlags = checks.some(({ pattern }) => pattern instanceof RegExp && /[ims]/.test(pattern.flags));
+  if (hasFlags) drop(["pattern", "allOf"]);
+}
+
+/** Whether it makes something of whatever it is given: by `z.preprocess` or `catch`. */
+function takesAnything(schema: unknown): boolean {
+  const { type, innerType, in: first } = definitionOf(schema);
+  if (type === "catch" || type === "transform") return true;
+  const inner = type === "pipe" ? first : innerType;
+  return inner !== undefined && takesAnything(inner);
+}
+
+function definitionOf(schema: unknown): ZodDefinition {
+  return (zodInternals(schema)?.["def"] ?? {}) as ZodDefinition;
+}
+
+function zodInternals(schema: unknown): Record<string, unknown> | undefined {
+  return (schema as { _zod?: Record<string, unknown> } | undefined)?._zod;
+}
