@@ -167,7 +167,10 @@ export class Scheduler {
       if (refusal === "ExecutionIsNotCurrent" && takeover !== undefined && isPooled) {
         // It has ended by itself, for another scheduler, which may wait for the end of its worker too.
         run.foreign = true;
-        void takeover.settle(worker, () => takeover.retire(worker, run));
+        void takeover.settle(worker, () => {
+          // Brought again meanwhile, it is another run, whose end is still to be stored (C2).
+          if (this.runs.get(executionId) === run) takeover.retire(worker, run);
+        });
         return;
       }
       if (ended.released) this.runs.delete(executionId);

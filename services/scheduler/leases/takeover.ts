@@ -203,6 +203,8 @@ export class Takeover {
 
   /** Whether it is this scheduler's; undefined: it came back while that was asked, and is to be asked again. */
   async #settleOnce(worker: PooledWorker, signal: AbortSignal): Promise<boolean | undefined> {
+    // What a claim has been given is known here only when it is over, and then it is another epoch that counts.
+    await this.#claims.get(worker.id)?.catch(() => {});
     const { claims } = worker;
     const isOutOfDate = () => worker.claims !== claims;
     const owner = await this.#ownerOf(worker.id, signal);
