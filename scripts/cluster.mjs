@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ROOT } from "./toolchain.mjs";
@@ -35,7 +36,7 @@ const WORKERS_API_PORT = 7400;
  * The host of MULTINODE_ADDRESS, without the brackets of IPv6. Compose finds out what is wrong with it only after it has ended the gateway that
  * runs. @throws Error that names the setting, its value and its form.
  */
-export function hostOf(address) {
+export function hostOf(address, own = ownAddresses()) {
   const [, inBrackets, plain, digits = ""] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? [];
   const isAddress = inBrackets === undefined ? isIP(plain ?? "") === 4 : isIP(inBrackets) === 6;
   const port = Number(digits);
@@ -47,7 +48,41 @@ export function hostOf(address) {
   const taken = { "127.0.0.1": OWN_PORTS, "0.0.0.0": [...OWN_PORTS, WORKERS_API_PORT] }[plain] ?? [];
   if (taken.includes(port))
     throw new Error(`MULTINODE_ADDRESS is "${address}": the cluster itself uses port ${port} there, so take another`);
-  return inBrackets ?? plain;
+  const host = inBrackets ?? plain;
+  if (!isLoopbackOrAny(host) && !own.includes(host)) {
+    throw new Error(
+      `MULTINODE_ADDRESS is "${address}": must be an IP address of this machine, which has ${own.join(", ")}`,
+    );
+  }
+  return host;
+}
+
+function ownAddresses() {
+  return Object.values(networkInterfaces()).flatMap((addresses) => addresses.map(({ address }) => address));
+}
+
+function isLoopbackOrAny(host) {
+  return host.startsWith("127.") || host === "0.0.0.0" || host === "::1" || host === "::";
+}
+
+/**
+ * What services would refuse when they start, after those of before have ended. @throws Error that names each wrong setting
+ */
+export async function refuseWrongSettings() {
+  const built = async (path) => await import(pathToFileURL(join(ROOT, "build/services", path)).href);
+  const { COMMON_SETTINGS, PAYLOAD_SETTING, readSettings, RETENTION_SETTING } = await built("platform/config.js");
+  const { WORKER_COUNT_SETTINGS } = await built("scheduler/scheduler_settings.js");
+  const { refuseIgnored, RUNTIME_SETTINGS } = await built("scheduler/runtime/runtime_settings.js");
+  const { MULTINODE_LOG_LEVEL } = COMMON_SETTINGS;
+  const { MULTINODE_DOCKER_SOCKET: _, ...runtime } = RUNTIME_SETTINGS; // given to the engine's socket in the container
+  const shape = { ...PAYLOAD_SETTING, ...RETENTION_SETTING, ...WORKER_COUNT_SETTINGS, ...runtime, MULTINODE_LOG_LEVEL };
+  // Compose takes its defaults for those that are empty, but for those that it hands on as they are.
+  refuseIgnored(readSettings(shape, { MULTINODE_RUNTIME: "docker", ...process.env }));
+  const ociRuntime = process.env.MULTINODE_WORKER_OCI_RUNTIME;
+  if (ociRuntime === undefined) return;
+  const known = Object.keys(JSON.parse(output("docker", ["info", "--format", "{{json .Runtimes}}"])));
+  if (known.includes(ociRuntime)) return;
+  throw new Error(`MULTINODE_WORKER_OCI_RUNTIME is "${ociRuntime}": the engine has ${known.join(", ")}`);
 }
 
 /** @throws Error that says what to do. */
@@ -98,12 +133,18 @@ export function refuseOtherNetwork(hasInternet) {
 
 /** What keeps workers that reach the internet from everything else. @throws Error that says what to do. */
 export function loadFirewall() {
-  const { status, stderr, error } = spawnSync("nft", ["-f", FIREWALL], { encoding: "utf8", env: WITH_SBIN });
-  if (status === 0) return;
+  const problem = firewallProblem();
+  if (problem === undefined) return;
   throw new Error(
-    `the firewall for workers that reach the internet was not loaded (${(stderr || error?.message || "").trim()}): run this as root, ` +
+    `the firewall for workers that reach the internet was not loaded (${problem}): run this as root, ` +
       `with nftables installed; or load ${FIREWALL}, or one of your own, as root, and say --own-firewall`,
   );
+}
+
+/** Loads the firewall for workers. Answers why it was not loaded, where it was not. */
+export function firewallProblem() {
+  const { status, stderr, error } = spawnSync("nft", ["-f", FIREWALL], { encoding: "utf8", env: WITH_SBIN });
+  return status === 0 ? undefined : (stderr || error?.message || "").trim();
 }
 
 /** Where it was loaded by this user. */
@@ -160,7 +201,7 @@ export function ensureCertificates(hosts) {
 }
 
 /**
- * What has those that do not look for renewed certificates by themselves take them, without a word of it to their connections. Not by
+ * What has those that do not look for a changed configuration and renewed certificates by themselves take them, without a word of it to their connections. Not by
  * `docker kill`: a container that is sent any signal in that way is not started again when it fails (moby issue 41302).
  */
 const RELOADS = {
@@ -169,8 +210,8 @@ const RELOADS = {
   nats: ["nats-server", "--signal", "reload=1"],
 };
 
-/** The containers that run and have certificates from their start, with their services. */
-export function holdersOfCertificates() {
+/** The containers that run and have their configuration from their start, with their services. */
+export function runningHolders() {
   const filters = [`label=com.docker.compose.project=${PROJECT}`, "status=running"];
   const format = '{{.ID}} {{.Label "com.docker.compose.service"}}';
   return output("docker", ["ps", "--format", format, ...filters.flatMap((filter) => ["--filter", filter])])
@@ -179,8 +220,8 @@ export function holdersOfCertificates() {
 }
 
 /** For those that were not started since. @throws Error that says which does not take them. */
-export function reloadCertificates(earlierHolders) {
-  for (const line of holdersOfCertificates().filter((holder) => earlierHolders.includes(holder))) {
+export function reloadHolders(earlierHolders) {
+  for (const line of runningHolders().filter((holder) => earlierHolders.includes(holder))) {
     const [id, service] = line.split(" ");
     output("docker", ["exec", id, ...RELOADS[service]]);
   }

@@ -10,7 +10,7 @@ import {
   engineSocket,
   ensureCertificates,
   ensureSecrets,
-  holdersOfCertificates,
+  firewallProblem,
   hostOf,
   imageOf,
   leaveTls,
@@ -20,8 +20,10 @@ import {
   refuseOtherNetwork,
   refuseOthersRemains,
   refuseWithoutEngine,
-  reloadCertificates,
+  refuseWrongSettings,
+  reloadHolders,
   removeFormerImage,
+  runningHolders,
   usesTls,
 } from "./cluster.mjs";
 import { ROOT, run, runScript, seconds } from "./toolchain.mjs";
@@ -44,6 +46,9 @@ const MOST_FAILURES = 20;
 /** The image has no more than node for it. */
 const READ_KEY = 'process.stdout.write(require("node:fs").readFileSync("/data/api-key","utf8"))';
 
+const NO_FIREWALL =
+  "the firewall for workers was not loaded: they reach what this machine opens to everybody, and one may take many connections; " +
+  "run this as root, with nftables installed";
 const HALF_UP =
   "What has started goes on running: mend this and run npm run cluster:up again, or end it and keep what is stored: " +
   "npm run cluster:down -- --keep-data";
@@ -66,18 +71,20 @@ await runScript(import.meta.url, async (args) => {
   refuseOthersRemains();
   refuseOtherNetwork(hasInternet);
   if (hasInternet && !args.includes("--own-firewall")) loadFirewall();
+  const unbounded = hasInternet ? undefined : firewallProblem();
   ensureSecrets();
-  const earlierHolders = holdersOfCertificates();
+  const earlierHolders = runningHolders();
   if (args.includes("--insecure")) leaveTls();
   else ensureCertificates([hostname(), host]);
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
+  await refuseWrongSettings();
   const formerImages = [SERVICES_IMAGE, WORKER_IMAGE].map((name) => ({ name, id: imageOf(name) }));
   await step("the images", makeImages);
   try {
     await step("the cluster", () => start(compose, socket, hasInternet));
-    // Services look for theirs every minute; Compose leaves the others as they are.
-    if (usesTls()) reloadCertificates(earlierHolders);
+    // Services look for their certificates every minute; Compose leaves the others as they are.
+    reloadHolders(earlierHolders);
     await step("its health", () => untilHealthy());
   } catch (error) {
     throw new Error(`${error.message}\n${HALF_UP}`, { cause: error });
@@ -99,6 +106,7 @@ await runScript(import.meta.url, async (args) => {
       `  address  ${url}`,
       `  API key  ${apiKey ?? "the first key was revoked: log in with one of yours"}`,
       "",
+      ...(unbounded === undefined ? [] : [`  note     ${NO_FIREWALL} (${unbounded})`, ""]),
       "Next:",
       ...(usesTls() ? [`  export NODE_EXTRA_CA_CERTS=${CA_FILE}`] : []),
       `  npx multinode login --api-url ${url}    # asks for the key, and keeps both`,

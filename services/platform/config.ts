@@ -11,19 +11,23 @@ const SECRET = /TOKEN|PASSWORD|SECRET|API_KEY|DATABASE_URL|NATS_URL/;
 /** @throws SettingsError that names every wrong setting. */
 export function readSettings<T extends z.ZodRawShape>(shape: T, env: NodeJS.ProcessEnv): z.infer<z.ZodObject<T>> {
   const empty = Object.keys(shape).filter((name) => env[name] === "");
-  if (empty.length > 0) throw new SettingsError(empty.map((name) => `${name} is empty: leave it out instead`));
   const result = z.object(shape).safeParse(env, { error: describeIssue });
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => {
+  if (result.success && empty.length === 0) return result.data;
+  const problems = (result.error?.issues ?? []).map(({ path, message }) => {
     const name = String(path[0]);
     const value = env[name];
+    if (value === "") return emptySetting(name);
     if (value === undefined) return `${name} is missing`;
     // A URL may hold a password, whatever its setting is called.
     return SECRET.test(name) || value.includes("@")
       ? `${name} is wrong: ${message}`
       : `${name} is "${value}": ${message}`;
   });
-  throw new SettingsError([...new Set(problems)]);
+  throw new SettingsError([...new Set([...empty.map(emptySetting), ...problems])]);
+}
+
+function emptySetting(name: string): string {
+  return `${name} is empty: leave it out instead`;
 }
 
 /** Where a setting does not say it in words of its own. */

@@ -3,13 +3,13 @@ import { X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { repositoryFile } from "./repository.js";
 
 const folder = mkdtempSync(join(tmpdir(), "multinode-cluster-scripts-"));
 // The scripts look at it when they are loaded.
 vi.stubEnv("MULTINODE_CLUSTER_FOLDER", folder);
-const { CA_FILE, ensureCertificates, holdersOfCertificates, hostOf, leaveTls, reloadCertificates, usesTls } =
+const { CA_FILE, ensureCertificates, hostOf, leaveTls, refuseWrongSettings, reloadHolders, runningHolders, usesTls } =
   await import("../../scripts/cluster.mjs");
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -22,7 +22,7 @@ describe("MULTINODE_ADDRESS of cluster:up", () => {
     ["0.0.0.0:65535", "0.0.0.0"],
     ["[::1]:7400", "::1"],
   ])("may be %s", (address, host) => {
-    expect(hostOf(address)).toBe(host);
+    expect(hostOf(address, ["192.0.2.1"])).toBe(host);
   });
 
   it.each([
@@ -44,12 +44,41 @@ describe("MULTINODE_ADDRESS of cluster:up", () => {
     expect(() => hostOf(address)).toThrow(`MULTINODE_ADDRESS is "${address}": must be an IP address`);
   });
 
+  it("is refused where it is no address of this machine", () => {
+    expect(() => hostOf("192.0.2.1:7400", ["198.51.100.7"])).toThrow(
+      'MULTINODE_ADDRESS is "192.0.2.1:7400": must be an IP address of this machine, which has 198.51.100.7',
+    );
+  });
+
   it.each(["127.0.0.1:7409", "127.0.0.1:7421", "0.0.0.0:7422", "0.0.0.0:7400"])(
     "is refused where the cluster itself listens: %s",
     (address) => {
       expect(() => hostOf(address)).toThrow("the cluster itself uses port");
     },
   );
+});
+
+describe("the settings that cluster:up hands on", () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it("are refused, all that are wrong, before anything is touched", async () => {
+    vi.stubEnv("MULTINODE_MAX_WORKERS", "0");
+    vi.stubEnv("MULTINODE_LOG_LEVEL", "verbose");
+    vi.stubEnv("MULTINODE_RETENTION_DAYS", "");
+    await expect(refuseWrongSettings()).rejects.toThrow(
+      /RETENTION_DAYS is empty[^]*MAX_WORKERS is "0"[^]*LOG_LEVEL is "verbose"|RETENTION_DAYS is empty[^]*LOG_LEVEL[^]*MAX_WORKERS/,
+    );
+  });
+
+  it("are refused where the runtime has no use for them", async () => {
+    vi.stubEnv("MULTINODE_RUNTIME", "swarm");
+    vi.stubEnv("MULTINODE_BUILD_NETWORK", "none");
+    await expect(refuseWrongSettings()).rejects.toThrow("MULTINODE_BUILD_NETWORK is set");
+  });
+
+  it("may be none", async () => {
+    await refuseWrongSettings();
+  });
 });
 
 describe("the authority of cluster:up", () => {
@@ -83,9 +112,9 @@ it("certificates that are renewed are given to what was running before, and stil
   writeFileSync(engine, script, { mode: 0o755 });
   vi.stubEnv("PATH", `${folder}:${process.env["PATH"]}`);
   answerPs("a gateway", "b nats", "c registry", "d worker-gate");
-  const earlier = holdersOfCertificates();
+  const earlier = runningHolders();
   answerPs("a gateway", "b nats", "c registry", "e worker-gate");
-  reloadCertificates(earlier);
+  reloadHolders(earlier);
   const calls = readFileSync(said, "utf8").split("\n");
   expect(calls.filter((call) => call !== "" && !call.startsWith("ps "))).toEqual([
     "exec a nginx -s reload",

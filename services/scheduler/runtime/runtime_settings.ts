@@ -108,8 +108,8 @@ const OF_ONE_ENGINE = [
   "MULTINODE_WORKER_OCI_RUNTIME",
 ] as const;
 
-/** Whoever asks for what only some runtimes give must not believe that it is there. */
-function refuseIgnored(settings: Settings): void {
+/** Whoever asks for what only some runtimes give must not believe that it is there. @throws SettingsError */
+export function refuseIgnored(settings: z.infer<z.ZodObject<typeof RUNTIME_SETTINGS>>): void {
   const { MULTINODE_RUNTIME: runtime } = settings;
   if (runtime === "docker") return;
   const ignored = runtime === "process" ? [...OF_CONTAINERS, ...OF_ONE_ENGINE] : OF_ONE_ENGINE;
