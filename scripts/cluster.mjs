@@ -205,8 +205,8 @@ export function ensureCertificates(hosts) {
  * `docker kill`: a container that is sent any signal in that way is not started again when it fails (moby issue 41302).
  */
 const RELOADS = {
-  gateway: ["nginx", "-s", "reload"],
-  "worker-gate": ["nginx", "-s", "reload"],
+  gateway: ["nginx", "-c", "/etc/multinode-gateway/nginx.conf", "-s", "reload"],
+  "worker-gate": ["nginx", "-c", "/etc/multinode-gateway/worker_gate.conf", "-s", "reload"],
   nats: ["nats-server", "--signal", "reload=1"],
 };
 
