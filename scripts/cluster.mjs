@@ -12,6 +12,9 @@ import { ROOT } from "./toolchain.mjs";
 /** Secrets of the cluster that this checkout runs. Only its owner may read them. */
 export const CLUSTER_FOLDER = resolve(process.env.MULTINODE_CLUSTER_FOLDER ?? join(ROOT, ".cluster"));
 const ENV_FILE = join(CLUSTER_FOLDER, "env");
+/** What the operator sets for every `cluster:up`; the environment goes before. */
+const SETTINGS_FILE = join(CLUSTER_FOLDER, "settings");
+if (existsSync(SETTINGS_FILE)) process.loadEnvFile(SETTINGS_FILE);
 const TLS_FOLDER = join(CLUSTER_FOLDER, "tls");
 /** What whoever calls the cluster must trust. */
 export const CA_FILE = join(TLS_FOLDER, "ca.crt");

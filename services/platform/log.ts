@@ -32,7 +32,7 @@ export function createLogger(service: string, level: string, destination?: Desti
 
 /** Whether it says that somebody else is away, who answers in vain or too late. */
 function isOutage(err: unknown): err is Error {
-  if (err instanceof Refusal) return err.reason === "Unavailable";
+  if (err instanceof Refusal) return err.reason === "Unavailable" || err.reason === "ResourceExhausted";
   return err instanceof Error && (err.name === "AbortError" || err.name === "TimeoutError");
 }
 

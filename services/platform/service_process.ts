@@ -144,7 +144,8 @@ async function startService(
     heartbeat?.start();
     const ports = { port: main.port, ...(open === undefined ? {} : { openPort: open.port }) };
     log.info({ ...ports, tls: certificates !== undefined }, "listening");
-    process.stdout.write(`${JSON.stringify({ service: name, ...ports })}\n`);
+    // Whatever the level of the log is: whoever has started it waits for this.
+    process.stdout.write(`${JSON.stringify({ level: 30, time: Date.now(), msg: "ready", service: name, ...ports })}\n`);
   } else {
     // Stopped while it waits for another service: the start ends with the stop.
     starting.catch(() => undefined);

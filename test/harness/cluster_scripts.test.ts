@@ -9,8 +9,12 @@ import { repositoryFile } from "./repository.js";
 const folder = mkdtempSync(join(tmpdir(), "multinode-cluster-scripts-"));
 // The scripts look at it when they are loaded.
 vi.stubEnv("MULTINODE_CLUSTER_FOLDER", folder);
+writeFileSync(join(folder, "settings"), "MULTINODE_MAX_WORKERS=7\nMULTINODE_SPARE_WORKERS=3\n");
+vi.stubEnv("MULTINODE_SPARE_WORKERS", "1");
 const { CA_FILE, ensureCertificates, hostOf, leaveTls, refuseWrongSettings, reloadHolders, runningHolders, usesTls } =
   await import("../../scripts/cluster.mjs");
+
+const settingsAtStart = { ...process.env };
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -76,6 +80,10 @@ describe("the settings that cluster:up hands on", () => {
     await expect(refuseWrongSettings()).rejects.toThrow("MULTINODE_BUILD_NETWORK is set");
   });
 
+  it("come from the cluster's folder too, where the environment says nothing", () => {
+    expect(settingsAtStart).toMatchObject({ MULTINODE_MAX_WORKERS: "7", MULTINODE_SPARE_WORKERS: "1" });
+  });
+
   it("may be none", async () => {
     await refuseWrongSettings();
   });
@@ -117,7 +125,7 @@ it("certificates that are renewed are given to what was running before, and stil
   reloadHolders(earlier);
   const calls = readFileSync(said, "utf8").split("\n");
   expect(calls.filter((call) => call !== "" && !call.startsWith("ps "))).toEqual([
-    "exec a nginx -s reload",
+    "exec a nginx -c /etc/multinode-gateway/nginx.conf -s reload",
     "exec b nats-server --signal reload=1",
   ]);
 });

@@ -299,7 +299,7 @@ export class LeaseLoop {
       this.#doubt();
       return { $case: "givenBack", value: {} };
     }
-    return { $case: "ended", value: threw("WorkerLostError: the worker was lost when its server ended", true) };
+    return { $case: "ended", value: threw("WorkerLostError: the worker was lost when its scheduler ended", true) };
   }
 
   /** Which of the leases that nobody here knows are lost. */

@@ -30,11 +30,19 @@ export type StartServer = (options: EmbeddedOptions) => Promise<EmbeddedServer>;
 
 /** The server is loaded only here, so that the other commands answer at once. */
 export async function startEmbeddedServer(options: EmbeddedOptions): Promise<EmbeddedServer> {
-  const { startEmbedded } = await import("../../../../../services/embedded/embedded.js");
-  return startEmbedded(options);
+  try {
+    const { startEmbedded } = await import("../../../../../services/embedded/embedded.js");
+    return await startEmbedded(options);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ERR_UNKNOWN_BUILTIN_MODULE")) throw error;
+    const message = `a server needs Node ${OLDEST_NODE} or newer; this is ${process.version}.`;
+    throw new CommandError("NodeIsTooOld", message, "Install a newer Node; other commands work with this one.");
+  }
 }
 
 const DEFAULT_PORT = 7411;
+/** It has SQLite. */
+const OLDEST_NODE = "22.13";
 /** As `services/platform/store/data_folder.ts` has it, which is loaded with the server only. */
 const DATA_FOLDER_IN_USE = "EDATAFOLDERINUSE";
 const MAX_WORKERS = 10_000;
@@ -119,7 +127,7 @@ async function startServer(io: Io, dataDir: string, options: UpOptions, start: S
 }
 
 function isAddressInUse(error: Error): boolean {
-  return ("code" in error && error.code === "EADDRINUSE") || error.message.includes("EADDRINUSE");
+  return "code" in error && error.code === "EADDRINUSE";
 }
 
 /**

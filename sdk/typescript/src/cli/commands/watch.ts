@@ -26,10 +26,9 @@ export function registerWatch(program: Command, context: CommandContext): void {
 async function watch({ io, connect }: CommandContext, options: WatchOptions): Promise<void> {
   const { invocationId, projectName, functionName } = options;
   await using client = await connect();
-  if (projectName !== undefined || functionName !== undefined) {
-    const check = { projectName: projectName ?? "", functionName: functionName ?? "", versionId: "" };
-    await client.get(invocationId, check, io.signal);
-  }
+  // Also because a server that is not there is said at once, which a watch would wait for.
+  const check = { projectName: projectName ?? "", functionName: functionName ?? "", versionId: "" };
+  await client.get(invocationId, check, io.signal);
   const until = options.untilTerminated === true ? "terminated" : "finished";
   await watchInvocation(io, client, invocationId, { json: options.json === true, until });
 }
