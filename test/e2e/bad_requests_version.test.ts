@@ -209,7 +209,7 @@ table(
     badSchema(
       "a schema with a bad pattern",
       '{"pattern":"("}',
-      "is not a JSON Schema: Invalid regular expression: /(/u: Unterminated group",
+      "is not a JSON Schema: Invalid regular expression: /(/: Unterminated group",
     ),
     badSchema(
       "a schema that is elsewhere",
