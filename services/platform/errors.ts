@@ -12,8 +12,8 @@ export interface FieldViolation {
 export interface RefusalDetails {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly violations?: readonly FieldViolation[];
-  /** Present where trying again later can help. */
-  readonly retryAfterMs?: number;
+  /** When trying again can help. Default: "never", and of what is exhausted a second. */
+  readonly retryAfterMs?: number | "never";
 }
 
 export class Refusal extends Error {
@@ -74,6 +74,11 @@ export function diskIsFull(owner: "server" | "database", cause: unknown): Refusa
   });
   refusal.cause = cause;
   return refusal;
+}
+
+/** More than there may ever be, so that the same is refused again whenever it is tried. */
+export function limitIsExceeded(message: string, limit: number): Refusal {
+  return new Refusal("ResourceExhausted", message, { metadata: { limit: String(limit) }, retryAfterMs: "never" });
 }
 
 export function serverIsStopping(details: RefusalDetails = {}): Refusal {

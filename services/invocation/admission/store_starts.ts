@@ -1,6 +1,6 @@
 /** The transaction of a start: everything that can still refuse it, and then the rows. */
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
-import { projectIsBeingDeleted, Refusal } from "../../platform/errors.js";
+import { limitIsExceeded, projectIsBeingDeleted, Refusal } from "../../platform/errors.js";
 import { timeOfId } from "../../platform/ids.js";
 import type { Principal } from "../../platform/rpc/principal.js";
 import { together, type WriteTransaction } from "../../platform/store/db.js";
@@ -193,12 +193,12 @@ function childRefusal(parent: StoredInvocation | undefined, children: ChildCount
     return new Refusal("InvocationIsAlreadyTerminated", message, { metadata: { invocationId: id } });
   }
   if (children.count(id) >= LIMITS.childrenPerInvocation) {
-    const limit = String(LIMITS.childrenPerInvocation);
-    return new Refusal("ResourceExhausted", `an invocation has at most ${limit} children`, { metadata: { limit } });
+    const limit = LIMITS.childrenPerInvocation;
+    return limitIsExceeded(`an invocation has at most ${limit} children`, limit);
   }
   if (parent.identity.depth >= LIMITS.nestingDepth) {
-    const limit = String(LIMITS.nestingDepth);
-    return new Refusal("ResourceExhausted", `invocations are nested at most ${limit} deep`, { metadata: { limit } });
+    const limit = LIMITS.nestingDepth;
+    return limitIsExceeded(`invocations are nested at most ${limit} deep`, limit);
   }
   return undefined;
 }

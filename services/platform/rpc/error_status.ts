@@ -5,7 +5,7 @@ import { BadRequest, ErrorInfo, RetryInfo } from "../../../gen/google/rpc/error_
 import { Status as RpcStatus } from "../../../gen/google/rpc/status.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { ERROR_DOMAIN, REASON_STATUS } from "../../../sdk/typescript/src/protocol/reasons.js";
-import { badRequest, type FieldViolation, Refusal } from "../errors.js";
+import { badRequest, type FieldViolation, limitIsExceeded, type Refusal } from "../errors.js";
 
 type PartialStatusObject = Parameters<Parameters<ServerInterceptor>[1]["sendStatus"]>[0];
 
@@ -24,7 +24,7 @@ const METADATA_BYTES = 500;
 const RETRY_AFTER_MS = 1_000;
 
 export function toRpcStatus(refusal: Refusal): RpcStatus {
-  const { violations, retryAfterMs = refusal.reason === "ResourceExhausted" ? RETRY_AFTER_MS : undefined } =
+  const { violations, retryAfterMs = refusal.reason === "ResourceExhausted" ? RETRY_AFTER_MS : "never" } =
     refusal.details;
   const values = Object.entries(refusal.details.metadata ?? {});
   const metadata = Object.fromEntries(values.map(([name, value]) => [name, cut(value, METADATA_BYTES)]));
@@ -38,7 +38,7 @@ export function toRpcStatus(refusal: Refusal): RpcStatus {
     const fieldViolations = firstOf(violations);
     details.push({ typeUrl: `${TYPE_URL}BadRequest`, value: BadRequest.encode({ fieldViolations }).finish() });
   }
-  if (retryAfterMs !== undefined) {
+  if (retryAfterMs !== "never") {
     const retryDelay = { seconds: Math.floor(retryAfterMs / 1000), nanos: (retryAfterMs % 1000) * 1_000_000 };
     details.push({ typeUrl: `${TYPE_URL}RetryInfo`, value: RetryInfo.encode({ retryDelay }).finish() });
   }
@@ -57,8 +57,7 @@ export function likeRefusals(status: PartialStatusObject): PartialStatusObject {
   const { code, details, metadata } = status;
   if (code === undefined || code === Status.OK || (metadata && metadata.get(DETAILS).length > 0)) return status;
   if (code === Status.RESOURCE_EXHAUSTED) {
-    const limit = String(LIMITS.messageBytes);
-    return toStatusObject(new Refusal("ResourceExhausted", details, { metadata: { limit } }));
+    return toStatusObject(limitIsExceeded(details, LIMITS.messageBytes));
   }
   const isBad = code === Status.INTERNAL && /^(Failed to decompress|Invalid grpc-timeout)/.test(details);
   return isBad ? toStatusObject(badRequest([{ field: "request", description: details }])) : status;

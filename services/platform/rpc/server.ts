@@ -10,7 +10,7 @@ import {
 } from "nice-grpc";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { sentWhole } from "../../../sdk/typescript/src/protocol/whole_messages.js";
-import { Refusal, serverIsStopping } from "../errors.js";
+import { limitIsExceeded, Refusal, serverIsStopping } from "../errors.js";
 import type { Logger } from "../log.js";
 import { requireProject } from "./access.js";
 import { Admission } from "./admission.js";
@@ -114,15 +114,13 @@ function watchCredential(
   return { lost: lost.signal, stop: () => clearInterval(timer) };
 }
 
-/** The library has no limit of its own, and HTTP/2 in Node one of about 100 kB. */
+/** The library has no limit of its own, and HTTP/2 in Node one of about 64 KiB, above which it ends the connection. */
 function checkMetadataSize(metadata: Metadata): void {
   let bytes = 0;
   for (const [name, values] of metadata) for (const value of values) bytes += name.length + value.length;
   if (bytes <= LIMITS.metadataBytes) return;
-  const limit = String(LIMITS.metadataBytes);
-  throw new Refusal("ResourceExhausted", `the metadata has ${bytes} bytes, more than the limit of ${limit}`, {
-    metadata: { limit },
-  });
+  const limit = LIMITS.metadataBytes;
+  throw limitIsExceeded(`the metadata has ${bytes} bytes, more than the limit of ${limit}`, limit);
 }
 
 function toAnswer(error: unknown, context: CallContext, { log, stopping }: ServerSettings, method: string): unknown {

@@ -196,7 +196,9 @@ function hintOf(
       : `${nameIt(bundled)}: bundled, it does not find its files.`;
   }
   if (bundled === undefined) return `Mend ${place}. ${ENVIRONMENT_HINT}`;
-  return `Mend ${place}. ${ENVIRONMENT_HINT} ${nameIt(bundled)} if it cannot be bundled.`;
+  // Sources of a package, which its source map names, are not here to be mended.
+  const cause = place.startsWith("..") ? "what it asks for" : place;
+  return `Mend ${cause}. ${ENVIRONMENT_HINT} ${nameIt(bundled)} if it cannot be bundled.`;
 }
 
 function nameIt(name: string): string {

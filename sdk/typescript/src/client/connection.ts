@@ -45,8 +45,10 @@ const CHANNEL_OPTIONS = {
 /** Opens nothing yet: the channel connects with its first call. Throws a ParameterValidationError for a bad URL. */
 export function openChannel(apiUrl: string): Channel {
   const url = URL.canParse(apiUrl) ? new URL(apiUrl) : undefined;
-  if (url === undefined || (url.protocol !== "http:" && url.protocol !== "https:") || url.host === "") {
-    const description = `"${apiUrl}" must be a URL such as "http://127.0.0.1:7411" or "https://multinode.example.com"`;
+  const isOfServer = url !== undefined && /^https?:$/.test(url.protocol) && url.host !== "";
+  if (!isOfServer || url.pathname !== "/" || url.search !== "" || url.hash !== "") {
+    const form = 'must be a URL without a path, such as "http://127.0.0.1:7411" or "https://multinode.example.com"';
+    const description = `"${apiUrl}" ${form}`;
     throw new ParameterValidationError(`apiUrl: ${description}`, { violations: [{ field: "apiUrl", description }] });
   }
   return createChannel(`${url.protocol}//${url.host}`, undefined, CHANNEL_OPTIONS);

@@ -119,6 +119,11 @@ async function startServer(io: Io, dataDir: string, options: UpOptions, start: S
       const hint = "A folder is for one server: multinode up --data-dir FOLDER uses another.";
       throw new CommandError("DataFolderIsInUse", error.message, hint, { cause: error });
     }
+    if ("code" in error && (error.code === "EEXIST" || error.code === "ENOTDIR")) {
+      throw new CommandError("DataFolderIsNoFolder", `${dataDir} is no folder.`, "Name another: --data-dir FOLDER", {
+        cause: error,
+      });
+    }
     if (!isAddressInUse(error)) throw error;
     const message = `Something already listens on port ${port} of ${host}.`;
     const hint = 'Perhaps "multinode up" runs already; else choose another: multinode up --port 7412';
