@@ -4,7 +4,7 @@ import { BadRequest, ErrorInfo, RetryInfo } from "../../../gen/google/rpc/error_
 import { Status as RpcStatus } from "../../../gen/google/rpc/status.pb.js";
 import { CatalogServiceDefinition } from "../../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { REASON_STATUS } from "../../../sdk/typescript/src/protocol/reasons.js";
-import { badRequest, Refusal } from "../errors.js";
+import { badRequest, limitIsExceeded, Refusal } from "../errors.js";
 import { createLogger } from "../log.js";
 import { ACCESS } from "./access.js";
 import { toRpcStatus, toServerError } from "./error_status.js";
@@ -39,6 +39,8 @@ it("names every bad field, and says when to try again", () => {
   const unknown = toRpcStatus(new Refusal("ResourceExhausted", "m"));
   expect(detailsOf(unknown).retryDelay).toEqual({ seconds: 1, nanos: 0 });
   expect(detailsOf(limited).violations).toBeUndefined();
+  const lasting = detailsOf(toRpcStatus(limitIsExceeded("m", 7)));
+  expect([lasting.info?.metadata, lasting.retryDelay]).toEqual([{ limit: "7" }, undefined]);
 });
 
 it("keeps what a caller sent short", () => {

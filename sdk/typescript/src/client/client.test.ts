@@ -286,8 +286,10 @@ describe("a server that cannot be reached", () => {
   });
 
   test("a bad URL is refused where it is given", () => {
-    expect(() => new MultinodeClient({ apiUrl: "localhost:7411", apiKey: "k" })).toThrow(
-      /apiUrl: "localhost:7411" must be a URL/,
-    );
+    for (const apiUrl of ["localhost:7411", "ftp://localhost", "http://localhost:7411/api", "http://localhost/?a=1"]) {
+      const problem = `apiUrl: "${apiUrl}" must be a URL without a path`;
+      expect(() => new MultinodeClient({ apiUrl, apiKey: "k" })).toThrow(problem);
+    }
+    expect(() => new MultinodeClient({ apiUrl: "http://localhost:7411/", apiKey: "k" })).not.toThrow();
   });
 });

@@ -120,6 +120,14 @@ test("a port that is taken is explained", async () => {
   });
 });
 
+test("a data folder that is a file is explained", async () => {
+  const isFile = Object.assign(new Error("mkdir"), { code: "EEXIST" });
+  expect(await up([], { failure: isFile })).toMatchObject({
+    exitStatus: 1,
+    stderr: expect.stringMatching(/is no folder[\s\S]*--data-dir FOLDER/),
+  });
+});
+
 test("a data folder that another server uses has a reason of its own", async () => {
   const held = holdDataFolder(join(home, "server"), "process 17");
   const failure = (() => {
