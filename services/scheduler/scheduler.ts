@@ -167,10 +167,7 @@ export class Scheduler {
       if (refusal === "ExecutionIsNotCurrent" && takeover !== undefined && isPooled) {
         // It has ended by itself, for another scheduler, which may wait for the end of its worker too.
         run.foreign = true;
-        void takeover.settle(worker, () => {
-          // Brought again meanwhile, it is another run, whose end is still to be stored (C2).
-          if (this.runs.get(executionId) === run) takeover.retire(worker, run);
-        });
+        void takeover.endRefused(worker, run);
         return;
       }
       if (ended.released) this.runs.delete(executionId);

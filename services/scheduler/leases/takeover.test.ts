@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status } from "../../../gen/multinode/invocation/v1/invocation.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { reports } from "../../invocation/test_invocation.js";
+import { Refusal } from "../../platform/errors.js";
 import type { FakeExecution } from "../runtime/fake.js";
 import { openTestCluster, type TestCluster } from "../test_cluster.js";
 import { becomes } from "../test_scheduler.js";
@@ -348,6 +349,56 @@ describe("a worker that comes with what is not current any more", () => {
     await vi.waitFor(() => expect(executions[0]?.worker.exists).toBe(false), WAIT);
     for (const id of ids) await becomes(cluster.invocations, id, { status: Status.FAILED, terminated: true });
   });
+});
+
+it("a worker that its scheduler has again, without having been told, is not stopped", async () => {
+  const { dispatch } = cluster.invocations;
+  const real = { ...dispatch };
+  let isReporting = false;
+  const [reporting, adopting] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const refusals: string[] = [];
+  dispatch.reportExecutions = async (request, options) => {
+    isReporting = request.reports?.some(({ event }) => event?.$case === "ended") === true;
+    if (isReporting) await reporting.promise;
+    const answer = await real.reportExecutions(request, options);
+    for (const { reason = "" } of answer.refusals ?? []) refusals.push(reason);
+    return answer;
+  };
+  let adoptions = 0;
+  dispatch.adoptExecutions = async (request, options) => {
+    adoptions += 1;
+    const time = adoptions;
+    const answer = await real.adoptExecutions(request, options);
+    if (time === 1) await adopting.promise;
+    if (time === 2) throw new Refusal("Unavailable", "the answer is lost");
+    return answer;
+  };
+  const one = await cluster.open();
+  await cluster.open({ maxWorkers: 0 });
+  cluster.invocations.catalog.add("f");
+  const { ids, executions } = await startRunning("f", 1);
+  const [execution = expect.fail()] = executions;
+  const { worker } = execution;
+  execution.return(1);
+  await vi.waitFor(() => expect(isReporting).toBe(true), WAIT);
+  for (const epoch of [2, 3]) {
+    // First to the other, which is answered late, and back to the first, whose answer is lost.
+    worker.disconnect();
+    worker.connect();
+    await vi.waitFor(async () => {
+      const row = await cluster.invocations.db.read((tx) => tx.get("SELECT epoch FROM invocations"));
+      expect(row).toEqual({ epoch });
+    }, WAIT);
+  }
+  worker.disconnect();
+  await holds(one.id, [3]);
+  reporting.resolve();
+  await vi.waitFor(() => expect(refusals).toEqual(["ExecutionIsNotCurrent"]), WAIT);
+  for (let turn = 0; turn < 200; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  expect(isKilled(execution)).toBe(false);
+  worker.connect();
+  adopting.resolve();
+  await succeedOnce(ids);
 });
 
 it("a worker that lost only its connection goes on where it comes to, though its scheduler lives", async () => {

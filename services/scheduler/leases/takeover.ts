@@ -11,6 +11,8 @@
  *     comes back to its own. One that holds nothing is not taken over and ends itself.
  * T3. A worker that has executions is stopped only after the question whose it is, unless it has just said that all have
  *     ended. One that is another scheduler's is forgotten, and its slots with it: they come back there.
+ *     The refusal of an end as not current does not say that all have ended: its execution may be leased here by an adoption
+ *     whose answer was lost, with an end that is still to be stored.
  * T4. What a worker runs that was not given to this scheduler is not current any more, and the worker is stopped for it.
  * T5. A scheduler that is stopped ends only workers that have nothing; the others go on elsewhere, as after its death.
  */
@@ -28,13 +30,17 @@ import type { PooledWorker } from "../workers/worker_pool.js";
 /** How long to wait before an invocation service that does not answer is asked again. */
 const ASK_AGAIN_MS = 500;
 
+/** Executions that are leased by this scheduler, and their epochs. */
+type Leased = ReadonlyMap<string, number | undefined>;
+type WhenOwn = (leased: Leased) => void;
+
 export class Takeover {
   readonly #scheduler: Scheduler;
   readonly #runtime: SharedRuntime;
   /** Claims under way, by worker. */
   readonly #claims = new Map<string, Promise<unknown>>();
   /** What is to be done with workers of which it is being asked whose they are. */
-  readonly #questions = new Map<PooledWorker, (() => void)[]>();
+  readonly #questions = new Map<PooledWorker, WhenOwn[]>();
 
   constructor(scheduler: Scheduler, runtime: SharedRuntime) {
     this.#scheduler = scheduler;
@@ -71,7 +77,7 @@ export class Takeover {
   }
 
   /** Forgets a worker if it is another scheduler's (T3), and otherwise does what is to be done with it. */
-  async settle(worker: PooledWorker, whenOwn: () => void): Promise<void> {
+  async settle(worker: PooledWorker, whenOwn: WhenOwn): Promise<void> {
     const { pool, settings } = this.#scheduler;
     const others = this.#questions.get(worker);
     if (others !== undefined) {
@@ -82,9 +88,10 @@ export class Takeover {
     this.#questions.set(worker, questions);
     while (pool.workers.get(worker.id) === worker && worker.phase !== "stopping" && !this.#scheduler.stopped) {
       try {
-        const isOwn = await this.#settleOnce(worker, AbortSignal.timeout(LIMITS.workerFenceMs));
-        if (isOwn) for (const act of questions) act();
-        if (isOwn !== undefined) break;
+        const leased = await this.#settleOnce(worker, AbortSignal.timeout(LIMITS.workerFenceMs));
+        if (leased === "again") continue;
+        if (leased !== "another's") for (const act of questions) act(leased);
+        break;
       } catch (err) {
         settings.log.warn({ err, workerId: worker.id }, "whose a worker is cannot be known now; asking again");
         await delay(ASK_AGAIN_MS);
@@ -93,12 +100,22 @@ export class Takeover {
     this.#questions.delete(worker);
   }
 
-  /** An execution has ended in a worker of this scheduler, and with another: the worker ends with its others (T2). */
-  retire(worker: PooledWorker, ended: Run): void {
-    this.#scheduler.drop(ended);
-    worker.session?.acknowledge(ended.ref.executionId, "at once");
-    retire(worker);
-    this.#scheduler.wake();
+  /** The end of an execution was not taken, since it is not current any more as this scheduler has it. */
+  async endRefused(worker: PooledWorker, run: Run): Promise<void> {
+    const { executionId } = run.ref;
+    await this.settle(worker, (leased) => {
+      if (this.#scheduler.runs.get(executionId) !== run) return; // brought again meanwhile
+      if (leased.has(executionId)) {
+        // It was adopted for this scheduler, which was not told: its worker is to bring it again, with its end.
+        worker.session?.close();
+        return;
+      }
+      // It has ended with another scheduler: the worker ends with its others (T2).
+      this.#scheduler.drop(run);
+      worker.session?.acknowledge(executionId, "at once");
+      retire(worker);
+      this.#scheduler.wake();
+    });
   }
 
   /** Leaves all workers that have executions to whichever scheduler they reach, this one's next life among them (T5). */
@@ -195,23 +212,23 @@ export class Takeover {
   }
 
   /** The epochs of all executions that this scheduler holds. */
-  async #leasedHere(signal: AbortSignal): Promise<Map<string, number | undefined>> {
+  async #leasedHere(signal: AbortSignal): Promise<Leased> {
     const { dispatch, schedulerId } = this.#scheduler.settings;
     const { leases } = await dispatch.listLeases({ schedulerId }, { signal });
     return new Map(leases.map(({ ref }) => [ref?.executionId ?? "", ref?.epoch]));
   }
 
-  /** Whether it is this scheduler's; undefined: it came back while that was asked, and is to be asked again. */
-  async #settleOnce(worker: PooledWorker, signal: AbortSignal): Promise<boolean | undefined> {
+  /** What this scheduler holds, where the worker is its own. "again": it came back while that was asked. */
+  async #settleOnce(worker: PooledWorker, signal: AbortSignal): Promise<Leased | "another's" | "again"> {
     // What a claim has been given is known here only when it is over, and then it is another epoch that counts.
     await this.#claims.get(worker.id)?.catch(() => {});
     const { claims } = worker;
     const isOutOfDate = () => worker.claims !== claims;
     const owner = await this.#ownerOf(worker.id, signal);
-    if (isOutOfDate()) return undefined;
-    if (owner === this.#scheduler.settings.schedulerId) return true;
+    if (isOutOfDate()) return "again";
     const leased = await this.#leasedHere(signal);
-    if (isOutOfDate()) return undefined;
+    if (isOutOfDate()) return "again";
+    if (owner === this.#scheduler.settings.schedulerId) return leased;
     for (const run of this.#scheduler.runs.values()) {
       if (run.workerId !== worker.id) continue;
       if (leased.get(run.ref.executionId) !== run.ref.epoch) this.#scheduler.drop(run);
@@ -220,7 +237,7 @@ export class Takeover {
     }
     this.#scheduler.settings.log.warn({ workerId: worker.id }, "a worker is with another scheduler");
     this.#forget(worker);
-    return false;
+    return "another's";
   }
 
   async #ownerOf(workerId: string, signal: AbortSignal): Promise<string> {
