@@ -1,4 +1,4 @@
-// `npm run cluster:up [-- --json] [--insecure] [--internet [--own-firewall]]`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
+// `npm run cluster:up [-- --json] [--insecure] [--internet] [--own-firewall]`: makes what the cluster of docker-compose.yml needs, starts it, waits until all of it is healthy, and says how to use it.
 import { spawn, spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { hostname } from "node:os";
@@ -63,15 +63,15 @@ await runScript(import.meta.url, async (args) => {
   const startedAt = performance.now();
   const unknown = args.filter((arg) => !OPTIONS.includes(arg));
   if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; known are ${OPTIONS.join(" ")}`);
-  if (args.includes("--own-firewall") && !hasInternet) throw new Error("--own-firewall is of use with --internet only");
   const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
   const host = hostOf(address);
   refuseWithoutEngine();
   const socket = engineSocket();
   refuseOthersRemains();
   refuseOtherNetwork(hasInternet);
-  if (hasInternet && !args.includes("--own-firewall")) loadFirewall();
-  const unbounded = hasInternet ? undefined : firewallProblem();
+  const hasOwnFirewall = args.includes("--own-firewall");
+  if (hasInternet && !hasOwnFirewall) loadFirewall();
+  const unbounded = hasInternet || hasOwnFirewall ? undefined : firewallProblem();
   ensureSecrets();
   const earlierHolders = runningHolders();
   if (args.includes("--insecure")) leaveTls();

@@ -58,7 +58,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     }
   };
   try {
-    const { stdout } = await runScript("cluster_up.mjs", ["--json"], { env, timeout: UP_BOUND_MS });
+    // Tests and what they deployed meet at other ports of the machine than the firewall leaves open.
+    const { stdout } = await runScript("cluster_up.mjs", ["--json", "--own-firewall"], { env, timeout: UP_BOUND_MS });
     const line = stdout.split("\n").findLast((text) => text.startsWith("{")) ?? "";
     const { url, apiKey, ca } = JSON.parse(line) as { url: string; apiKey: string; ca: string };
     // The one for programs that tests start, such as the command line; the other one for tests, whose process may have started.
