@@ -1,4 +1,6 @@
 /** Servers and clients with real certificates: who gets in, and what the others are told. */
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:http2";
 import { tmpdir } from "node:os";
@@ -172,4 +174,17 @@ describe("files of certificates", () => {
     );
     await expect(call(port, loud.client())).resolves.toMatchObject({ status: 1 });
   });
+});
+
+it("certificates that end soon are complained of, once a day", () => {
+  const warn = vi.fn();
+  const certificates = new Certificates(ours("registry"), { ...log, warn } as unknown as typeof log);
+  undo.push(() => certificates.close());
+  expect(warn).not.toHaveBeenCalled();
+  const goodUntil = new X509Certificate(readFileSync(ours("registry").cert)).validTo;
+  const clock = vi.spyOn(Date, "now").mockReturnValue(Date.parse(goodUntil) - 13 * 24 * 60 * 60 * 1_000);
+  undo.push(() => clock.mockRestore());
+  certificates.readAgain();
+  certificates.readAgain();
+  expect(warn).toHaveBeenCalledTimes(1);
 });

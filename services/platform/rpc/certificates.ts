@@ -25,9 +25,13 @@ interface Material {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly ca: Buffer;
+  readonly goodUntil: Date;
 }
 
 const READ_INTERVAL_MS = 60_000;
+const DAY_MS = 24 * 60 * 60 * 1_000;
+/** How long before its end a certificate is complained of, once a day. */
+const SOON_MS = 14 * DAY_MS;
 
 type Provider = experimental.CertificateProvider;
 
@@ -39,6 +43,8 @@ export class Certificates {
   readonly #identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
   readonly #provider: Provider;
   #material: Material;
+  /** In monotonic time. */
+  #warnedAt = Number.NEGATIVE_INFINITY;
 
   /** @throws Error that names the file, where they cannot be read or do not fit together */
   constructor(files: CertificateFiles, log: Logger) {
@@ -46,6 +52,7 @@ export class Certificates {
     this.#log = log;
     this.#material = readMaterial(files);
     this.#provider = this.#provide();
+    this.#warnOfEnd();
     this.#timer = setInterval(() => this.readAgain(), READ_INTERVAL_MS);
     this.#timer.unref();
   }
@@ -65,7 +72,10 @@ export class Certificates {
     try {
       const material = readMaterial(this.#files);
       const isSame = (["cert", "key", "ca"] as const).every((part) => material[part].equals(this.#material[part]));
-      if (isSame) return;
+      if (isSame) {
+        this.#warnOfEnd();
+        return;
+      }
       this.#material = material;
       this.#log.info("new certificates are used from now on");
     } catch (error) {
@@ -75,6 +85,14 @@ export class Certificates {
     }
     for (const listener of this.#authorityListeners) listener({ caCertificate: this.#material.ca });
     for (const listener of this.#identityListeners) listener(this.#identity());
+  }
+
+  #warnOfEnd(): void {
+    const { goodUntil } = this.#material;
+    const now = performance.now();
+    if (goodUntil.getTime() - Date.now() > SOON_MS || now - this.#warnedAt < DAY_MS) return;
+    this.#warnedAt = now;
+    this.#log.warn({ goodUntil, file: this.#files.cert }, "a certificate ends soon: renew it");
   }
 
   close(): void {
@@ -103,13 +121,13 @@ export class Certificates {
 }
 
 function readMaterial({ cert, key, ca }: CertificateFiles): Material {
-  const material = { cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(ca) };
-  const certificate = parsed(cert, "certificate", () => new X509Certificate(material.cert));
+  const files = { cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(ca) };
+  const certificate = parsed(cert, "certificate", () => new X509Certificate(files.cert));
+  const material = { ...files, goodUntil: new Date(certificate.validTo) };
   const privateKey = parsed(key, "private key", () => createPrivateKey(material.key));
   parsed(ca, "certificate", () => new X509Certificate(material.ca));
   if (!certificate.checkPrivateKey(privateKey)) throw new Error(`${key} is not the private key of ${cert}`);
-  if (Date.parse(certificate.validTo) < Date.now())
-    throw new Error(`${cert} was good until ${certificate.validTo} only`);
+  if (material.goodUntil.getTime() < Date.now()) throw new Error(`${cert} was good until ${certificate.validTo} only`);
   // A peer would break off the connection without saying why.
   if (!isIssuedBy(certificatesIn(material.cert), certificatesIn(material.ca))) {
     throw new Error(`${cert} was not issued by the authority of ${ca}`);
