@@ -5,4 +5,5 @@ export function leaveTls(): void;
 export function usesTls(): boolean;
 export function runningHolders(): string[];
 export function reloadHolders(earlierHolders: readonly string[]): void;
-export function refuseWrongSettings(): Promise<void>;
+export function refuseWrongSettings(hasInternet?: boolean): Promise<void>;
+export function removeSecrets(): void;

@@ -2,7 +2,16 @@
 
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join, resolve } from "node:path";
@@ -52,7 +61,7 @@ export function hostOf(address, own = ownAddresses()) {
   if (taken.includes(port))
     throw new Error(`MULTINODE_ADDRESS is "${address}": the cluster itself uses port ${port} there, so take another`);
   const host = inBrackets ?? plain;
-  if (!isLoopbackOrAny(host) && !own.includes(host)) {
+  if (!isLoopbackOrAny(host) && !own.some((each) => isSameAddress(each, host))) {
     throw new Error(
       `MULTINODE_ADDRESS is "${address}": must be an IP address of this machine, which has ${own.join(", ")}`,
     );
@@ -64,6 +73,12 @@ function ownAddresses() {
   return Object.values(networkInterfaces()).flatMap((addresses) => addresses.map(({ address }) => address));
 }
 
+/** IPv6 has many spellings. */
+function isSameAddress(one, other) {
+  const spelled = (address) => new URL(isIP(address) === 6 ? `http://[${address}]` : `http://${address}`).hostname;
+  return isIP(one) === isIP(other) && spelled(one) === spelled(other);
+}
+
 function isLoopbackOrAny(host) {
   return host.startsWith("127.") || host === "0.0.0.0" || host === "::1" || host === "::";
 }
@@ -71,7 +86,7 @@ function isLoopbackOrAny(host) {
 /**
  * What services would refuse when they start, after those of before have ended. @throws Error that names each wrong setting
  */
-export async function refuseWrongSettings() {
+export async function refuseWrongSettings(hasInternet = false) {
   const built = async (path) => await import(pathToFileURL(join(ROOT, "build/services", path)).href);
   const { COMMON_SETTINGS, PAYLOAD_SETTING, readSettings, RETENTION_SETTING } = await built("platform/config.js");
   const { WORKER_COUNT_SETTINGS } = await built("scheduler/scheduler_settings.js");
@@ -79,8 +94,8 @@ export async function refuseWrongSettings() {
   const { MULTINODE_LOG_LEVEL } = COMMON_SETTINGS;
   const { MULTINODE_DOCKER_SOCKET: _, ...runtime } = RUNTIME_SETTINGS; // given to the engine's socket in the container
   const shape = { ...PAYLOAD_SETTING, ...RETENTION_SETTING, ...WORKER_COUNT_SETTINGS, ...runtime, MULTINODE_LOG_LEVEL };
-  // Compose takes its defaults for those that are empty, but for those that it hands on as they are.
-  refuseIgnored(readSettings(shape, { MULTINODE_RUNTIME: "docker", ...process.env }));
+  const named = hasInternet ? { MULTINODE_WORKER_NAME_SERVERS: "engine" } : {};
+  refuseIgnored(readSettings(shape, { MULTINODE_RUNTIME: "docker", ...named, ...process.env }));
   const ociRuntime = process.env.MULTINODE_WORKER_OCI_RUNTIME;
   if (ociRuntime === undefined) return;
   const known = Object.keys(JSON.parse(output("docker", ["info", "--format", "{{json .Runtimes}}"])));
@@ -233,6 +248,14 @@ export function reloadHolders(earlierHolders) {
 /** From now on the cluster speaks plain text. The authority stays for the next time, so that whoever trusts it goes on to. */
 export function leaveTls() {
   rmSync(CA_FILE, { force: true });
+}
+
+/** All but what the operator has written there. */
+export function removeSecrets() {
+  if (!existsSync(CLUSTER_FOLDER)) return;
+  const made = readdirSync(CLUSTER_FOLDER).filter((name) => join(CLUSTER_FOLDER, name) !== SETTINGS_FILE);
+  for (const name of made) rmSync(join(CLUSTER_FOLDER, name), { recursive: true });
+  if (!existsSync(SETTINGS_FILE)) rmSync(CLUSTER_FOLDER, { recursive: true });
 }
 
 export function hasSecrets() {

@@ -1,8 +1,6 @@
 // `npm run cluster:down`: ends the cluster and removes all that it made and stored but the images of services, stores and workers. `-- --keep-data` keeps what is stored,
 // and the secrets that belong to it, for the next `npm run cluster:up`.
-import { rmSync } from "node:fs";
 import {
-  CLUSTER_FOLDER,
   composeCommand,
   hasSecrets,
   output,
@@ -10,6 +8,7 @@ import {
   refuseWithoutEngine,
   removeFirewall,
   removeProjectImages,
+  removeSecrets,
   removeWorkers,
 } from "./cluster.mjs";
 import { run, runScript } from "./toolchain.mjs";
@@ -40,7 +39,7 @@ await runScript(import.meta.url, async (args) => {
   removeFirewall();
   if (!keepsData) {
     await removeProjectImages();
-    rmSync(CLUSTER_FOLDER, { recursive: true, force: true });
+    removeSecrets();
   }
   console.log(`cluster: down${keepsData ? "; what it stored is kept" : ""}`);
   return 0;

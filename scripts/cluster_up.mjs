@@ -78,7 +78,7 @@ await runScript(import.meta.url, async (args) => {
   else ensureCertificates([hostname(), host]);
   const compose = composeCommand();
   await step("the program", () => script("build.mjs"));
-  await refuseWrongSettings();
+  await refuseWrongSettings(hasInternet);
   const formerImages = [SERVICES_IMAGE, WORKER_IMAGE].map((name) => ({ name, id: imageOf(name) }));
   await step("the images", makeImages);
   try {

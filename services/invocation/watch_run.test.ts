@@ -53,6 +53,20 @@ it("was not RUNNING where it never began", async () => {
   expect(await toldOf(change)).toEqual([[Status.CANCELLED, undefined, 5, 0]]);
 });
 
+it("was RUNNING once, where that was told too and waits to be sent", async () => {
+  store.states.set("a", stateOf("a", PENDING));
+  session.add(WatchTarget.fromPartial({ invocationId: "a" }));
+  await session.next();
+  const running = { status: "RUNNING", revision: 2, startedAt: 3 } as const;
+  for (const change of [running, { ...ENDED, revision: 2 ** 24 }]) {
+    const { identity, life } = stateOf("a", change);
+    store.states.set("a", { identity, life });
+    hub.offer([{ identity, before: NEW_LIFE, after: life, ended: [], released: [] }]);
+  }
+  const { invocations = [] } = (await session.next()) ?? {};
+  expect(invocations.map(({ revision }) => revision)).toEqual([2, 2 ** 24]);
+});
+
 it("nothing of it is told to who waits for the end", async () => {
   expect(await toldOf(ENDED, WatchDetail.END)).toEqual([[Status.SUCCEEDED, 3, 5, 0]]);
 });

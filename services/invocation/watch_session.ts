@@ -210,10 +210,13 @@ export class WatchSession implements Watcher {
 
   /** None found: it does not exist. */
   *#messagesOf(id: string, target: Target, found: readonly StoredInvocation[]): Generator<Invocation> {
-    for (const state of found.length === 0 ? [undefined] : found.flatMap((each) => withRun(target, each))) {
-      const message = this.#messageOf(id, target, state);
-      if (message !== undefined) yield message;
-      if (!this.#targets.has(id)) return;
+    for (const each of found.length === 0 ? [undefined] : found) {
+      // Of what was told until then.
+      for (const state of each === undefined ? [undefined] : withRun(target, each)) {
+        const message = this.#messageOf(id, target, state);
+        if (message !== undefined) yield message;
+        if (!this.#targets.has(id)) return;
+      }
     }
   }
 

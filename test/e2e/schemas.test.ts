@@ -16,8 +16,8 @@ const MAIN = `
     (...args) => args.length + ":" + args.join(),
   );
   export const lenient = mn.function(
-    { ...warm, input: z.object({ price: z.number().multipleOf(0.01), dashed: z.string().regex(/^[\\w-.]+$/), letters: z.string().regex(/^\\p{L}+$/u) }) },
-    ({ price, dashed, letters }) => [price, dashed, letters].join(),
+    { ...warm, input: z.object({ price: z.number().multipleOf(0.01), dashed: z.string().regex(/^[\\w-.]+$/), letters: z.string().regex(/^\\p{L}+$/u), pair: z.string().regex(/^..$/) }) },
+    ({ price, dashed, letters, pair }) => [price, dashed, letters, pair].join(),
   );
   export const out = mn.function({ ...warm, output: z.object({ sum: z.number() }) }, (sum: unknown) => ({ sum }));
   export const coerced = mn.function({ ...warm, input: z.object({ n: z.coerce.number().min(1) }) }, ({ n }) => n * 2);
@@ -40,8 +40,8 @@ describe.concurrent("input schema", () => {
     expect(await project.fn("power").callRemote(3)).toBe(9);
     expect(await project.fn("power").callRemote(3, undefined)).toBe(9);
     expect(await project.fn("middle").callRemote("a", undefined, "c")).toBe("3:a,,c");
-    const exact = { price: 19.99, dashed: "a-b.c", letters: "Zoë" };
-    expect(await project.fn("lenient").callRemote(exact)).toBe("19.99,a-b.c,Zoë");
+    const exact = { price: 19.99, dashed: "a-b.c", letters: "Zoë", pair: "😀" };
+    expect(await project.fn("lenient").callRemote(exact)).toBe("19.99,a-b.c,Zoë,😀");
     expect(await project.fn("coerced").callRemote({ n: "5" })).toBe(10);
   });
 
@@ -53,9 +53,10 @@ describe.concurrent("input schema", () => {
     ["one", [], "arguments"],
     ["one", [{ width: 1 }, 2], "arguments"],
     ["two", ["a"], "arguments"],
-    ["lenient", [{ price: 1.005, dashed: "a", letters: "b" }], "arguments[0].price"],
-    ["lenient", [{ price: 1, dashed: "a b", letters: "b" }], "arguments[0].dashed"],
-    ["lenient", [{ price: 1, dashed: "a", letters: "1" }], "arguments[0].letters"],
+    ["lenient", [{ price: 1.005, dashed: "a", letters: "b", pair: "ab" }], "arguments[0].price"],
+    ["lenient", [{ price: 1, dashed: "a b", letters: "b", pair: "ab" }], "arguments[0].dashed"],
+    ["lenient", [{ price: 1, dashed: "a", letters: "1", pair: "ab" }], "arguments[0].letters"],
+    ["lenient", [{ price: 1, dashed: "a", letters: "b", pair: "abc" }], "arguments[0].pair"],
     ["two", ["a", "b"], "arguments[1]"],
     ["middle", ["a", "b", "c"], "arguments[1]"],
   ])("%s(%j) is refused at the edge, with the path, and nothing is queued", async (name, args, path) => {

@@ -1,6 +1,6 @@
 /** What `cluster:up` does before it asks an engine for anything. */
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
@@ -11,8 +11,17 @@ const folder = mkdtempSync(join(tmpdir(), "multinode-cluster-scripts-"));
 vi.stubEnv("MULTINODE_CLUSTER_FOLDER", folder);
 writeFileSync(join(folder, "settings"), "MULTINODE_MAX_WORKERS=7\nMULTINODE_SPARE_WORKERS=3\n");
 vi.stubEnv("MULTINODE_SPARE_WORKERS", "1");
-const { CA_FILE, ensureCertificates, hostOf, leaveTls, refuseWrongSettings, reloadHolders, runningHolders, usesTls } =
-  await import("../../scripts/cluster.mjs");
+const {
+  CA_FILE,
+  ensureCertificates,
+  hostOf,
+  leaveTls,
+  refuseWrongSettings,
+  reloadHolders,
+  removeSecrets,
+  runningHolders,
+  usesTls,
+} = await import("../../scripts/cluster.mjs");
 
 const settingsAtStart = { ...process.env };
 
@@ -46,6 +55,10 @@ describe("MULTINODE_ADDRESS of cluster:up", () => {
     "127.0.0.1:7400/udp",
   ])("is refused, with its form, when it is %j", (address) => {
     expect(() => hostOf(address)).toThrow(`MULTINODE_ADDRESS is "${address}": must be an IP address`);
+  });
+
+  it("may be one in another spelling", () => {
+    expect(hostOf("[2001:DB8::1]:7400", ["192.0.2.1", "2001:db8:0:0::1"])).toBe("2001:DB8::1");
   });
 
   it("is refused where it is no address of this machine", () => {
@@ -128,4 +141,10 @@ it("certificates that are renewed are given to what was running before, and stil
     "exec a nginx -c /etc/multinode-gateway/nginx.conf -s reload",
     "exec b nats-server --signal reload=1",
   ]);
+});
+
+it("what the operator has written stays when the cluster goes", () => {
+  ensureCertificates(["127.0.0.1"]);
+  removeSecrets();
+  expect(readdirSync(folder)).toEqual(["settings"]);
 });

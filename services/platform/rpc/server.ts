@@ -73,6 +73,7 @@ function middleware(settings: ServerSettings, admission: Admission): ServerMiddl
       const over = new AbortController();
       const signal = AbortSignal.any([context.signal, settings.stopping, credential.lost, over.signal]);
       signal.addEventListener("abort", () => sent.end(), { once: true });
+      if (signal.aborted) sent.end();
       const requests = call.requestStream ? untilAborted(request as AsyncIterable<never>, signal) : request;
       try {
         let count = 0;

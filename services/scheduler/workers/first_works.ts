@@ -61,8 +61,10 @@ export class FirstWorks {
       const { digest } = source.value;
       const archiveBase64 = await this.#archiveOf(digest);
       if (archiveBase64 === undefined) return undefined;
+      const withinMs = beginWithinMs(run);
       return {
-        notAfterMs: now() + Math.min(this.#trustedForMs(), beginWithinMs(run) ?? Number.POSITIVE_INFINITY),
+        notAfterMs: now() + this.#trustedForMs(),
+        ...(withinMs === undefined ? {} : { beginByMs: now() + withinMs }),
         apiUrl: settings.apiUrl(),
         maxPayloadBytes: settings.payloadBytes,
         memoryBytes: leased.function?.options?.memoryBytes ?? 0,

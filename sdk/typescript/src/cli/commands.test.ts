@@ -66,6 +66,14 @@ test("a server that cannot be reached is told with its reason and what to do", a
   expect(plain.at(-1)).toBe("next  It may speak plain text there: try http:// in the address.");
 });
 
+test("a key that an old server made without its role is revoked, and not shown", async () => {
+  const { exitStatus, stdout, stderr } = await multinode(["keys", "create", "web", "--role", "read"]);
+  expect({ exitStatus, stdout }).toEqual({ exitStatus: 1, stdout: "" });
+  expect(stderr).toContain("too old");
+  expect(stderr).not.toContain("mn_secret");
+  expect(services.revokedKeys).toEqual([testId("key")]);
+});
+
 test.each([
   [["read", "--expires-in", "5s"], "It must be from 1m to 3650d."],
   [["read", "--expires-in", "3651d"], "It must be from 1m to 3650d."],

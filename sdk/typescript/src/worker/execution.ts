@@ -52,7 +52,7 @@ export class Execution {
 
   /** Whether it is too late to begin: it waits for its interruption, which is on its way. */
   get isLate(): boolean {
-    return monotonicMs() > (this.#assignment.beginBy ?? Number.POSITIVE_INFINITY);
+    return monotonicMs() >= (this.#assignment.beginBy ?? Number.POSITIVE_INFINITY);
   }
 
   /** Runs the function. Never rejects. */

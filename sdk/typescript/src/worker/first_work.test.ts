@@ -168,6 +168,23 @@ test("does not begin when it comes late, and takes it then from the scheduler", 
   expect((await scheduler.outcome("e1")).value).toBe("marked");
 });
 
+test("does not begin when its code was loaded too late for that, and ends with its interruption", async () => {
+  scheduler.options = { statusIntervalMs: 20 };
+  await scheduler.start();
+  const beginByMs = Date.now() + 3_000;
+  await spawn({ ...gatedWork(), beginByMs });
+  await scheduler.until(() => scheduler.lines("e1").length > 0, "the line of code that is loading");
+  await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(beginByMs), WAIT);
+  scheduler.assign("e2", ["e2 "]);
+  const knowsBoth = () => scheduler.of("status").some(({ executionIds }) => executionIds.includes("e2"));
+  await scheduler.until(knowsBoth, "a status with both");
+  await writeFile(join(folder, "gate"), "");
+  expect(await scheduler.outcome("e2")).toEqual({ interrupted: false });
+  scheduler.cancel("e1");
+  expect(await scheduler.outcome("e1")).toMatchObject({ interrupted: true });
+  expect(await readFile(join(folder, "marks"), "utf8")).toBe("e2 ");
+});
+
 test("ends like any other where its code cannot be had", async () => {
   await scheduler.start();
   await spawn(workOf("mark", [], { bundle: { digest, archiveBase64: "bm8gYXJjaGl2ZQ==" } }));

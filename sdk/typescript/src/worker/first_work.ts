@@ -12,6 +12,8 @@ import type { AssignMessage, BindMessage } from "./messages.js";
 export interface FirstWork {
   /** By the machine's clock, which a container shares with its scheduler: not to be begun after this, in milliseconds. */
   readonly notAfterMs: number;
+  /** By the same clock: user code is not to begin after this. Absent: at any time. */
+  readonly beginByMs?: number;
   readonly apiUrl: string;
   readonly maxPayloadBytes: number;
   readonly bind: Omit<BindMessage, "kind" | "code">;
@@ -40,7 +42,8 @@ export async function prepare(work: BootWork): Promise<PreparedWork | undefined>
   } catch (error) {
     code = { error: errorText(error) };
   }
-  return Date.now() > work.notAfterMs ? undefined : { work, code };
+  const { notAfterMs, beginByMs = Number.POSITIVE_INFINITY } = work;
+  return Date.now() > Math.min(notAfterMs, beginByMs) ? undefined : { work, code };
 }
 
 async function codeFolderOf({ bundle, bundleCacheDir }: BootWork): Promise<string> {

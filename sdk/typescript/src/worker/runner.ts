@@ -8,7 +8,7 @@ import { Execution, type ExecutionHost, type ExecutionSettings } from "./executi
 import type { ExecutionLog } from "./execution_log.js";
 import type { PreparedWork } from "./first_work.js";
 import { loadFunction } from "./load_code.js";
-import { BEGINNING, type BindMessage, type Flags, SENT_ALL, type ToMain } from "./messages.js";
+import { BEGINNING, type BindMessage, type Flags, monotonicMs, SENT_ALL, type ToMain } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { YieldFlow } from "./yield_flow.js";
 
@@ -70,13 +70,14 @@ export class Runner {
 
   /** Begins with what this worker was started for. */
   begin({ work, code }: PreparedWork): void {
-    const { apiUrl, maxPayloadBytes, bind, assign } = work;
+    const { apiUrl, maxPayloadBytes, bind, assign, beginByMs } = work;
+    const beginBy = beginByMs === undefined ? undefined : monotonicMs() + (beginByMs - Date.now());
     // It may be over before the supervisor has a connection.
     this.#exitFlushMs = CRASH_FLUSH_MS;
     this.#handle([
       { kind: "server", apiUrl, maxPayloadBytes },
       { kind: "bind", ...bind, code },
-      { kind: "assign", ...assign },
+      { kind: "assign", ...assign, beginBy },
     ]);
   }
 

@@ -54,7 +54,13 @@ describe("an interruption while the code is loading", () => {
     expect(await fixture.scheduler.outcome("e3")).toEqual({ interrupted: false });
     fixture.scheduler.send({ $case: "interrupt", value: { executionId: "e2", reason: InterruptReason.TIMED_OUT } });
     expect(await fixture.scheduler.outcome("e2")).toMatchObject({ interrupted: true });
-    expect(await readFile(marks(), "utf8")).toBe("e1 e3 ");
+    // Nor when nothing has to be loaded any more.
+    fixture.scheduler.assign("e4", ["e4 "], undefined, 0);
+    fixture.scheduler.assign("e5", ["e5 "], undefined, 600_000);
+    expect(await fixture.scheduler.outcome("e5")).toEqual({ interrupted: false });
+    fixture.scheduler.cancel("e4");
+    expect(await fixture.scheduler.outcome("e4")).toMatchObject({ interrupted: true });
+    expect(await readFile(marks(), "utf8")).toBe("e1 e3 e5 ");
   });
 
   test.each([

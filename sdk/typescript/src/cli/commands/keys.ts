@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { ApiKeyRole } from "../../../../../gen/multinode/registry/v1/api_key_role.pb.js";
 import type { ApiKey } from "../../../../../gen/multinode/registry/v1/api_key_service.pb.js";
 import { LIMITS } from "../../protocol/limits.js";
-import { UsageError } from "../command_error.js";
+import { CommandError, UsageError } from "../command_error.js";
 import type { CommandContext } from "../context.js";
 import { formatTime } from "../output/format.js";
 import { paintFor } from "../output/paint.js";
@@ -69,6 +69,12 @@ async function create(
   const request = { displayName, role: ROLES[role], projectName, lifetimeMs: expiresIn };
   const { apiKey, secret } = await client.apiKeys.createApiKey(request, { signal: io.signal });
   if (apiKey === undefined) throw new Error("the server answered without a key");
+  const isAsAsked = apiKey.role === request.role && apiKey.projectName === projectName;
+  if (!isAsAsked || (apiKey.expireTimeMs === undefined) !== (expiresIn === undefined)) {
+    await client.apiKeys.revokeApiKey({ keyId: apiKey.keyId });
+    const problem = "this server is too old to know roles; the key that it made, which may do everything, is revoked";
+    throw new CommandError("ServerIsTooOld", problem, "Upgrade the server.");
+  }
   if (json === true) return writeJson(io, { ...shown(apiKey), apiKey: secret });
   const paint = paintFor(io.stdout, io.env);
   writeLines(io, [

@@ -14,6 +14,10 @@ import {
   LogServiceDefinition,
   type LogServiceImplementation,
 } from "../../../../../gen/multinode/invocation/v1/log_service.pb.js";
+import {
+  ApiKeyServiceDefinition,
+  type ApiKeyServiceImplementation,
+} from "../../../../../gen/multinode/registry/v1/api_key_service.pb.js";
 import { type Version, Version as VersionMessage } from "../../../../../gen/multinode/registry/v1/function.pb.js";
 import {
   ProjectPolicy,
@@ -33,6 +37,7 @@ export class FakeServices implements AsyncDisposable {
   /** The states through which an invocation goes: `get` answers the first, `watch` sends them all. */
   readonly invocations = new Map<string, Invocation[]>();
   readonly cancelled: string[] = [];
+  readonly revokedKeys: string[] = [];
   readonly logLines: LogLine[] = [];
   /** How often GetProject still finds a project that is being deleted. */
   pollsUntilGone = 1;
@@ -52,6 +57,7 @@ export class FakeServices implements AsyncDisposable {
     server.add(RegistryServiceDefinition, registryOf(get));
     server.add(InvocationServiceDefinition, invocationsOf(get));
     server.add(LogServiceDefinition, logsOf(get));
+    server.add(ApiKeyServiceDefinition, oldKeysOf(get));
     const port = await server.listen("127.0.0.1:0");
     services = new FakeServices(`http://127.0.0.1:${port}`, async () => server.forceShutdown());
     return services;
@@ -151,6 +157,24 @@ function registryOf(services: () => FakeServices): RegistryServiceImplementation
       const found = version.functions.find((candidate) => candidate.functionName === functionName);
       if (found === undefined) return refuse(context, "FunctionDoesNotExist", "there is no such function");
       return { versionId: version.versionId, function: found };
+    },
+  };
+}
+
+/** As they were before keys had roles. */
+function oldKeysOf(services: () => FakeServices): ApiKeyServiceImplementation {
+  return {
+    async createApiKey({ displayName }, context) {
+      check(context);
+      return { apiKey: { keyId: testId("key"), displayName, createTimeMs: 1_000 }, secret: "mn_secret" };
+    },
+    async listApiKeys(_request, context) {
+      return refuse(context, "PermissionDenied", "not here");
+    },
+    async revokeApiKey({ keyId }, context) {
+      check(context);
+      services().revokedKeys.push(keyId);
+      return { apiKey: { keyId } };
     },
   };
 }
