@@ -218,8 +218,7 @@ function serviceMembers(
     MULTINODE_API_URL: `http://${addresses.api}`,
     MULTINODE_INVOCATION_REPLICAS: `${addresses["invocation-1"]},${addresses["invocation-2"]}`,
     MULTINODE_RUNTIME: runtime,
-    MULTINODE_WORKER_IMAGE: WORKER_IMAGE,
-    MULTINODE_WORKER_NETWORK: NETWORK,
+    ...(runtime === "process" ? {} : { MULTINODE_WORKER_IMAGE: WORKER_IMAGE, MULTINODE_WORKER_NETWORK: NETWORK }),
     MULTINODE_MAX_WORKERS: String(maxWorkers),
     MULTINODE_SPARE_WORKERS: String(spareWorkers),
   });
