@@ -3,10 +3,18 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
+/** Files at once. */
+const MAX_WORKERS = 2;
+
 const exclude = ["**/node_modules/**", "**/dist/**", "build/**"];
 
 function project(name: string, include: string[], testTimeout: number) {
   return { extends: true as const, test: { name, include, exclude, testTimeout, hookTimeout: testTimeout } };
+}
+
+/** Files that wait more than they compute: twice as many at once as elsewhere. */
+function manyAtOnce({ extends: inherits, test }: ReturnType<typeof project>) {
+  return { extends: inherits, test: { ...test, maxWorkers: 2 * MAX_WORKERS } };
 }
 
 /** The same end-to-end suite, on an installation that its global setup starts once for all files. */
@@ -23,7 +31,9 @@ function onPostgres() {
   const stores = globSync("services/{invocation,registry}/**/*.test.ts", { cwd }).filter((file) =>
     importsOf(join(cwd, file)).has(join(cwd, "test/harness/test_database.ts")),
   );
-  const { extends: inherits, test } = project("postgres", ["test/postgres/**/*.test.ts", ...stores], 60_000);
+  const { extends: inherits, test } = manyAtOnce(
+    project("postgres", ["test/postgres/**/*.test.ts", ...stores], 60_000),
+  );
   return { extends: inherits, test: { ...test, globalSetup: ["test/harness/postgres_setup.ts"] } };
 }
 
@@ -67,18 +77,20 @@ export default defineConfig({
     pool: "forks",
     // A cluster's setup takes it down and looks for remains; after this bound vitest would leave without a word.
     teardownTimeout: 300_000,
-    maxWorkers: 2,
+    maxWorkers: MAX_WORKERS,
     projects: [
-      project(
-        "unit",
-        [
-          "sdk/**/*.test.ts",
-          "services/**/*.test.ts",
-          "test/{contract,docs,harness}/**/*.test.ts",
-          "test/chaos/*.test.ts",
-          "examples/**/*.test.ts",
-        ],
-        20_000,
+      manyAtOnce(
+        project(
+          "unit",
+          [
+            "sdk/**/*.test.ts",
+            "services/**/*.test.ts",
+            "test/{contract,docs,harness}/**/*.test.ts",
+            "test/chaos/*.test.ts",
+            "examples/**/*.test.ts",
+          ],
+          20_000,
+        ),
       ),
       endToEnd("embedded"),
       endToEnd("services"),

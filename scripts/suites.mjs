@@ -143,28 +143,31 @@ const SUITES = [
     name: "chaos",
     source: "test/chaos/main.ts",
     command: ["node", "build/test/chaos/main.js", "--short"],
+    beside: true,
     boundMs: 300_000,
   },
   {
     name: "chaos-services",
     source: "test/chaos/services.ts",
     command: ["node", "build/test/chaos/services.js", "--short"],
+    beside: true,
     boundMs: 300_000,
   },
   // Clusters of the services, on PostgreSQL and NATS, behind nginx.
-  {
-    name: "chaos-cluster",
-    source: "test/chaos/cluster.ts",
-    command: ["node", "build/test/chaos/cluster.js", "--short"],
-    needs: [POSTGRES, NATS_SERVER, NGINX],
-    boundMs: 300_000,
-  },
   {
     name: "chaos-docker",
     source: "test/chaos/cluster.ts",
     command: ["node", "build/test/chaos/cluster.js", "--short", "--runtime", "docker"],
     within: OWN_NETWORK,
     needs: [POSTGRES, NATS_SERVER, NGINX, DOCKER, CONTAINERS],
+    boundMs: 300_000,
+  },
+  {
+    name: "chaos-cluster",
+    source: "test/chaos/cluster.ts",
+    command: ["node", "build/test/chaos/cluster.js", "--short"],
+    needs: [POSTGRES, NATS_SERVER, NGINX],
+    beside: true,
     boundMs: 300_000,
   },
   {
