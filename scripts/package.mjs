@@ -22,10 +22,25 @@ const common = {
   logLevel: "warning",
 };
 
+/** Of CommonJS, and so in a file of its own; the server loads it where metrics are asked for. */
+const METRICS_LIBRARY = { name: "prom-client", file: "prom_client.cjs" };
+
+const metricsLibraryApart = {
+  name: "metrics-library-apart",
+  setup(bundling) {
+    const apart = { path: `./${METRICS_LIBRARY.file}`, external: true };
+    bundling.onResolve({ filter: new RegExp(`^${METRICS_LIBRARY.name}$`) }, () => apart);
+  },
+};
+
 await runScript(import.meta.url, async () => {
   const { dependencies } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8"));
   rmSync(DIST, { recursive: true, force: true });
-  await Promise.all([buildPackage(Object.keys(dependencies)), buildWorker({ source: SOURCE, outdir: DIST })]);
+  await Promise.all([
+    buildPackage(Object.keys(dependencies)),
+    buildMetricsLibrary(),
+    buildWorker({ source: SOURCE, outdir: DIST }),
+  ]);
   markExecutable(join(DIST, "cli.js"));
   linkCommand();
   copyDeclarations({
@@ -43,6 +58,15 @@ await runScript(import.meta.url, async () => {
   return 0;
 });
 
+/** It is bundled so that whoever installs the package to call functions need not install that too. */
+async function buildMetricsLibrary() {
+  // Named, so that Node finds the names in what is made of them.
+  const contents = `export { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "${METRICS_LIBRARY.name}";`;
+  const { outdir, ...options } = common;
+  const outfile = join(outdir, METRICS_LIBRARY.file);
+  await build({ ...options, stdin: { contents, resolveDir: ROOT }, outfile, format: "cjs" });
+}
+
 /** One call, so that the entries share their code; `multinode up` loads the server's part only when it is asked for. */
 async function buildPackage(dependencies) {
   await build({
@@ -54,6 +78,7 @@ async function buildPackage(dependencies) {
       embedded: join(ROOT, "services/embedded/embedded.ts"),
     },
     splitting: true,
+    plugins: [metricsLibraryApart],
     external: dependencies.flatMap((name) => [name, `${name}/*`]),
   });
 }

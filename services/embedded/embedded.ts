@@ -14,6 +14,8 @@ import { MemoryBus } from "../platform/bus/memory.js";
 import { systemClock } from "../platform/clock.js";
 import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
+import { observeCalls } from "../platform/metrics/call_metrics.js";
+import { openMetrics } from "../platform/metrics/open_metrics.js";
 import { packageFile } from "../platform/package_files.js";
 import { ACCESS } from "../platform/rpc/access.js";
 import { listen } from "../platform/rpc/listening.js";
@@ -50,6 +52,8 @@ export interface EmbeddedOptions {
   readonly maxPayloadBytes?: number;
   /** How long an invocation is kept after its end, in days. Default: until its project is deleted. */
   readonly retentionDays?: number;
+  /** Port, at the same host, where metrics are served for Prometheus. Default: nothing is counted. */
+  readonly metricsPort?: number;
   /** What runs the workers. It is closed with the server. Default: the process runtime. */
   readonly runtime?: Runtime;
   /** Called with a line for people when something happens. */
@@ -58,6 +62,8 @@ export interface EmbeddedOptions {
 
 export interface EmbeddedServer {
   readonly url: string;
+  /** Where metrics are served; absent: nowhere. */
+  readonly metricsUrl?: string;
   /** File that holds the first API key. */
   readonly apiKeyFile: string;
   /** Whether the data folder was new. */
@@ -90,6 +96,13 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   const bus = new MemoryBus();
   const secrets = await stableSecrets(join(dataDir, "secrets.json"), ids);
 
+  const measured = await openMetrics(
+    options.metricsPort === undefined ? undefined : { host: options.host, port: options.metricsPort },
+    log,
+  );
+  undo.push(() => measured?.close());
+  const metrics = measured?.metrics;
+
   const registryDb = await openSqlite(join(dataDir, "registry.db"), registryMigrations);
   undo.push(() => registryDb.close());
   const invocationDb = await openSqlite(join(dataDir, "invocation.db"), invocationMigrations);
@@ -121,6 +134,7 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
     clock,
     ids,
     log,
+    metrics,
     catalog,
     limits: { payloadBytes },
     retentionDays: options.retentionDays,
@@ -141,6 +155,7 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
     ids,
     tokens,
     log,
+    metrics,
     schedulerUrl: () => url,
     apiUrl: () => url,
     maxWorkers: options.maxWorkers ?? DEFAULT_MAX_WORKERS,
@@ -149,8 +164,9 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   });
 
   const stopping = new AbortController();
+  const observe = metrics && observeCalls(metrics);
   const authorities = [registry.authority, invocation.authority, tokens.authority];
-  const server = createRpcServer({ log, authorities, access: ACCESS, stopping: stopping.signal });
+  const server = createRpcServer({ log, authorities, access: ACCESS, stopping: stopping.signal, observe });
   server.add(PUBLIC_SERVICES.registry, registry.registry);
   server.add(PUBLIC_SERVICES.apiKeys, registry.apiKeys);
   server.add(PUBLIC_SERVICES.invocations, invocation.invocations);
@@ -160,7 +176,8 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
   const names = Object.values(PUBLIC_SERVICES).map(({ fullName }) => fullName);
   const listening = await listen(server, options, names);
   undo.push(() => listening.stop(0));
-  url = `http://${options.host.includes(":") ? `[${options.host}]` : options.host}:${listening.port}`;
+  const urlOf = (port: number) => `http://${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}`;
+  url = urlOf(listening.port);
 
   const apiKeyFile = join(dataDir, "api-key");
   const firstStart = await registry.ensureFirstKey((token) => writeWholeFile(apiKeyFile, `${token}\n`));
@@ -181,12 +198,14 @@ async function start(options: EmbeddedOptions, undo: (() => Promise<void> | void
     await listening.stop(STOP_BOUND_MS);
     await invocation.stop();
     await bus.close();
+    measured?.close();
     await Promise.all([invocationDb.close(), registryDb.close()]);
     await undo[0]?.();
     tellClosed();
   };
   return {
     url,
+    ...(measured && { metricsUrl: `${urlOf(measured.port)}/metrics` }),
     apiKeyFile,
     firstStart,
     closed,

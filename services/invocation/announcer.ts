@@ -2,13 +2,20 @@
 import type { Bus } from "../platform/bus/bus.js";
 import { isQueued } from "./domain/life.js";
 import type { RunningLives } from "./running_lives.js";
-import type { Change } from "./store.js";
+import type { Change, StoredInvocation } from "./store.js";
 import { progressOf, type WatchHub } from "./watch_hub.js";
+
+/** Is told of everything that is stored of invocations through this process, after its commit. */
+export interface LifeObserver {
+  started(invocations: readonly StoredInvocation[]): void;
+  changed(changes: readonly Change[]): void;
+}
 
 export class Announcer {
   readonly #bus: Bus;
   readonly #hub: WatchHub;
   readonly #running: RunningLives;
+  #observer: LifeObserver | undefined;
   readonly #deadlineListeners = new Set<(at: number) => void>();
 
   constructor(bus: Bus, hub: WatchHub, running: RunningLives) {
@@ -17,14 +24,26 @@ export class Announcer {
     this.#running = running;
   }
 
+  /** There is one at most. */
+  observe(observer: LifeObserver): void {
+    this.#observer = observer;
+  }
+
   /** Calls `listener` with each deadline that is set. */
   onDeadline(listener: (at: number) => void): void {
     this.#deadlineListeners.add(listener);
   }
 
+  /** These are stored now that were not before. */
+  started(invocations: readonly StoredInvocation[]): void {
+    this.#observer?.started(invocations);
+    if (invocations.some(({ life }) => isQueued(life))) this.queued();
+  }
+
   /** @param areSlotsWanted whether anything waits for the slots that are free now; true where that is not known */
   changed(changes: readonly Change[], areSlotsWanted = true): void {
     if (changes.length === 0) return;
+    this.#observer?.changed(changes);
     this.#running.changed(changes);
     this.#hub.offer(changes);
     const invocations = [];

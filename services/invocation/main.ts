@@ -22,7 +22,7 @@ const settings = serviceSettings("invocation", {
   MULTINODE_REGISTRY_ADDRESS: addressSetting,
 });
 
-await runService("invocation", settings, async ({ folder: { path }, log, connect }) => {
+await runService("invocation", settings, async ({ folder: { path }, log, metrics, connect }) => {
   const clock = systemClock;
   const registry = connect(settings.MULTINODE_REGISTRY_ADDRESS);
   const catalog = registry.client(CatalogServiceDefinition);
@@ -31,7 +31,7 @@ await runService("invocation", settings, async ({ folder: { path }, log, connect
   const limits = { payloadBytes: settings.MULTINODE_MAX_PAYLOAD_BYTES };
   const retentionDays = settings.MULTINODE_RETENTION_DAYS;
   const ids = new IdSource(clock);
-  const service = await createInvocationService({ db, bus, clock, ids, log, catalog, limits, retentionDays });
+  const service = await createInvocationService({ db, bus, clock, ids, log, metrics, catalog, limits, retentionDays });
   return {
     authorities: [remoteKeyAuthority(catalog), service.authority],
     addTo: (server) => {

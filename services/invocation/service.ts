@@ -10,6 +10,7 @@ import type { Bus } from "../platform/bus/bus.js";
 import type { SteadyClock } from "../platform/clock.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
+import type { Metrics } from "../platform/metrics/metrics.js";
 import { PageOffsets } from "../platform/page_offset.js";
 import type { Authority, Caller } from "../platform/rpc/principal.js";
 import type { Db } from "../platform/store/db.js";
@@ -28,6 +29,7 @@ import { renewHandler } from "./dispatch/renew.js";
 import { reportHandler } from "./dispatch/report.js";
 import { ExecutionTokens } from "./execution_token.js";
 import { Functions } from "./functions.js";
+import { measureInvocations } from "./metrics.js";
 import { Retention } from "./retention.js";
 import { cancelHandler } from "./rpc/cancel.js";
 import { getHandler } from "./rpc/get.js";
@@ -48,6 +50,8 @@ export interface InvocationSettings {
   readonly clock: SteadyClock;
   readonly ids: IdSource;
   readonly log: Logger;
+  /** Default: nothing is counted. */
+  readonly metrics?: Metrics | undefined;
   readonly catalog: Pick<CatalogServiceClient, "resolveFunctions" | "resolveProject">;
   readonly limits?: Partial<InvocationLimits>;
   /** How long an invocation is kept after its end, in days. Default: until its project is deleted. */
@@ -94,6 +98,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     limits: { payloadBytes: LIMITS.payloadBytes, queueDepth: LIMITS.queueDepth, ...settings.limits },
     log,
   };
+  if (settings.metrics !== undefined) measureInvocations(settings.metrics, deps);
   const sweeper = new Sweeper(deps, sweepIntervalMs);
   const retention = retentionDays === undefined ? undefined : new Retention(deps, retentionDays, sweepIntervalMs);
   return {

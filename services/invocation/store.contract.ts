@@ -278,6 +278,24 @@ export function testInvocationStore(
       expect(await queuedIds(NOW + 5_000)).toEqual([second, third, first]);
     });
 
+    it("is shown with the name of its project and when the first of it may begin, the longest queue first", async () => {
+      const states = async (atMost = 1_000) => {
+        const all = await db.read((tx) => store.queueStates(tx, atMost));
+        return all.filter((state) => state.projectId === projectId);
+      };
+      await addFunction("other", 2);
+      const common = { projectId, projectName: "p", used: 0 };
+      const f = { ...common, functionName: "f", slotLimit: 10, queued: 0, firstAvailableAt: null };
+      const other = { ...common, functionName: "other", slotLimit: 2, queued: 0, firstAvailableAt: null };
+      expect(await states()).toEqual(expect.arrayContaining([f, other]));
+      await insertOne({ functionName: "other" }, NOW + 50);
+      const id = await insertOne({ functionName: "other" }, NOW + 20);
+      expect(await states()).toEqual([{ ...other, queued: 2, firstAvailableAt: NOW + 20 }, f]);
+      await happen(id, lease());
+      expect(await states()).toEqual([{ ...other, used: 1, queued: 1, firstAvailableAt: NOW + 50 }, f]);
+      expect((await db.read((tx) => store.queueStates(tx, 1))).length).toBe(1);
+    });
+
     it("may be leased from while something waits and a slot is free", async () => {
       const leasable = async () => {
         const queues = await db.read((tx) => store.leasableQueues(tx));

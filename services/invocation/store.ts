@@ -69,6 +69,13 @@ export interface QueueRow extends QueueName {
   readonly queued: number;
 }
 
+/** A queue as operators are shown it. */
+export interface QueueState extends QueueRow {
+  readonly projectName: string;
+  /** When the first of what waits may be leased, or could have been; null: nothing waits. */
+  readonly firstAvailableAt: number | null;
+}
+
 /** A function that is being started. */
 export interface WantedFunction {
   readonly projectId: string;
@@ -142,6 +149,8 @@ export interface InvocationStore {
   list(tx: ReadTransaction, filter: ListFilter, beforeId: string | null, atMost: number): Promise<ListedPart>;
 
   // Queues and leases
+  /** Those with the most to wait for first. */
+  queueStates(tx: ReadTransaction, atMost: number): Promise<QueueState[]>;
   /** Queues with queued invocations and free slots. */
   leasableQueues(tx: ReadTransaction): Promise<QueueRow[]>;
   /**

@@ -20,6 +20,7 @@ import type { SteadyClock } from "../platform/clock.js";
 import { Refusal } from "../platform/errors.js";
 import { IdSource } from "../platform/ids.js";
 import { createLogger } from "../platform/log.js";
+import type { Metrics } from "../platform/metrics/metrics.js";
 import { localClient } from "../platform/rpc/local_client.js";
 import type { Db } from "../platform/store/db.js";
 import type { InvocationDeps } from "./deps.js";
@@ -143,6 +144,7 @@ export async function openTestInvocations(
   wrap: (db: Db) => Db = (db) => db,
   limits: Partial<InvocationDeps["limits"]> = {},
   retentionDays?: number,
+  metrics?: Metrics,
 ) {
   const database = await openTestDatabase(MIGRATIONS);
   const db = wrap(database.db);
@@ -153,7 +155,7 @@ export async function openTestInvocations(
   const catalog = new TestCatalog(ids);
   const parts = { db, bus, clock, ids, log, catalog: catalog.client() };
   const intervals = { retentionDays, sweepIntervalMs: SWEEP_INTERVAL_MS };
-  const service = await createInvocationService({ ...parts, limits, ...intervals });
+  const service = await createInvocationService({ ...parts, metrics, limits, ...intervals });
   const client = localClient<InvocationServiceClient>(service.invocations);
   const dispatch = localClient<DispatchServiceClient>(service.dispatch);
   const { projectName } = catalog;

@@ -94,6 +94,8 @@ export const COMMON_SETTINGS = {
   MULTINODE_NATS_CA: fileSetting.optional(),
   /** A file that is fresh while calls are welcome; default: none (heartbeat.ts). */
   MULTINODE_HEALTH_FILE: z.string().min(1).optional(),
+  /** Where metrics are served for Prometheus, over HTTP and without a key; default: nothing is counted. */
+  MULTINODE_METRICS_LISTEN: listenSetting.optional(),
   /** Whether plain text may go to other machines: between services, to NATS, to workers. */
   MULTINODE_INSECURE: z.enum(["true", "false"]).default("false"),
 };

@@ -6,6 +6,9 @@ import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { readSettings } from "./config.js";
 import { Heartbeat } from "./heartbeat.js";
 import { createLogger, type Logger } from "./log.js";
+import { observeCalls } from "./metrics/call_metrics.js";
+import type { Metrics } from "./metrics/metrics.js";
+import { openMetrics } from "./metrics/open_metrics.js";
 import { ACCESS } from "./rpc/access.js";
 import { type Listening, listen } from "./rpc/listening.js";
 import { refuseUnprotected } from "./rpc/loopback.js";
@@ -27,6 +30,7 @@ export interface ServiceSettings extends TlsSettings {
   readonly MULTINODE_SERVICE_TOKEN: string;
   readonly MULTINODE_LOG_LEVEL: string;
   readonly MULTINODE_HEALTH_FILE?: string | undefined;
+  readonly MULTINODE_METRICS_LISTEN?: Address | undefined;
   readonly MULTINODE_INSECURE: "true" | "false";
 }
 
@@ -49,6 +53,8 @@ export interface ServiceParts {
 export interface ServiceFrame {
   readonly folder: DataFolder;
   readonly log: Logger;
+  /** Undefined: nobody asks for them. */
+  readonly metrics: Metrics | undefined;
   readonly usesTls: boolean;
   /** Another service, at "host:port". */
   readonly connect: (address: string) => ServiceConnection;
@@ -77,7 +83,7 @@ export async function runService(
 ): Promise<void> {
   const log = createLogger(name, settings.MULTINODE_LOG_LEVEL);
   const service = await startService(name, settings, make, log).catch((error) => endWithoutStart(name, error));
-  const { parts, listenings, stopping, stopped, heartbeat, certificates, folder } = service;
+  const { parts, listenings, stopping, stopped, heartbeat, certificates, folder, measured } = service;
 
   log.info({ signal: await stopped }, "stopping");
   const startedAt = performance.now();
@@ -93,6 +99,7 @@ export async function runService(
   await parts.stop(AbortSignal.timeout(LIMITS.gracefulStopMs / 2));
   await Promise.all(listenings.map((listening) => listening.stop(LIMITS.gracefulStopMs / 2)));
   await parts.close();
+  measured?.close();
   certificates?.close();
   folder.release();
   log.info({ ms: Math.round(performance.now() - startedAt) }, "stopped");
@@ -125,12 +132,15 @@ async function startService(
     refuseUnprotectedPeer(address, mayLeaveMachine);
     return connectToService(address, settings.MULTINODE_SERVICE_TOKEN, certificates?.client());
   };
-  const parts = await make({ folder, log, usesTls: certificates !== undefined, connect });
+  const measured = await openMetrics(settings.MULTINODE_METRICS_LISTEN, log);
+  const metrics = measured?.metrics;
+  const parts = await make({ folder, log, metrics, usesTls: certificates !== undefined, connect });
   if (parts.open !== undefined) mayListen(parts.open.address);
   const stopping = new AbortController();
   const authorities = [serviceAuthority(settings.MULTINODE_SERVICE_TOKEN), ...parts.authorities];
+  const observe = metrics && observeCalls(metrics);
   const serve = async (address: Address, addTo: AddServices, anyClient: boolean): Promise<Listening> => {
-    const server = createRpcServer({ log, authorities, access: ACCESS, stopping: stopping.signal });
+    const server = createRpcServer({ log, authorities, access: ACCESS, stopping: stopping.signal, observe });
     return await listen(server, address, addTo(server).map(fullNameOf), certificates?.server({ anyClient }));
   };
   const main = await serve(settings.MULTINODE_LISTEN, parts.addTo, false);
@@ -142,7 +152,11 @@ async function startService(
     endOnFault(log);
     for (const listening of listenings) listening.serving(true);
     heartbeat?.start();
-    const ports = { port: main.port, ...(open === undefined ? {} : { openPort: open.port }) };
+    const ports = {
+      port: main.port,
+      ...(open && { openPort: open.port }),
+      ...(measured && { metricsPort: measured.port }),
+    };
     log.info({ ...ports, tls: certificates !== undefined }, "listening");
     // Whatever the level of the log is: whoever has started it waits for this.
     process.stdout.write(`${JSON.stringify({ level: 30, time: Date.now(), msg: "ready", service: name, ...ports })}\n`);
@@ -150,7 +164,7 @@ async function startService(
     // Stopped while it waits for another service: the start ends with the stop.
     starting.catch(() => undefined);
   }
-  return { parts, listenings, stopping, stopped, heartbeat, certificates, folder };
+  return { parts, listenings, stopping, stopped, heartbeat, certificates, folder, measured };
 }
 
 /** A restart does not help where a setting is wrong, so that is said in a line for each, and not by where in the program it was found. */

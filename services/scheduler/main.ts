@@ -48,7 +48,7 @@ const settings = serviceSettings("scheduler", {
   ...RUNTIME_SETTINGS,
 });
 
-await runService("scheduler", settings, async ({ folder: { path }, log, usesTls, connect }) => {
+await runService("scheduler", settings, async ({ folder: { path }, log, metrics, usesTls, connect }) => {
   const serviceToken = settings.MULTINODE_SERVICE_TOKEN;
   const workerListen = settings.MULTINODE_WORKER_LISTEN;
   if (usesTls && workerListen === undefined) {
@@ -77,6 +77,7 @@ await runService("scheduler", settings, async ({ folder: { path }, log, usesTls,
     ids,
     tokens,
     log,
+    metrics,
     schedulerUrl: () => url,
     otherUrls: settings.MULTINODE_OTHER_WORKER_URLS.filter((other) => other !== settings.MULTINODE_WORKER_URL),
     apiUrl: () => settings.MULTINODE_API_URL,

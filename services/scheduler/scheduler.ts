@@ -47,6 +47,8 @@ export class Scheduler {
   readonly #standing: StandingFunctions;
   readonly #provisioner: Provisioner;
   readonly #imageSweeper: ImageSweeper | undefined;
+  /** Workers that did not come. */
+  startFailures = 0;
   #waiting: Run[] = [];
   #planned = false;
   #stopped = false;
@@ -374,6 +376,7 @@ export class Scheduler {
 
   /** A worker could not be provisioned, for this reason. */
   #startFailed(worker: PooledWorker, description: string): void {
+    this.startFailures += 1;
     this.#provisioner.failed(worker.image);
     this.settings.log.error({ workerId: worker.id, description }, "a worker could not be provisioned");
     worker.failure = description;

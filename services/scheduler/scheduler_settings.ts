@@ -5,6 +5,7 @@ import type { Bus } from "../platform/bus/bus.js";
 import { wholeNumber } from "../platform/config.js";
 import type { IdSource } from "../platform/ids.js";
 import type { Logger } from "../platform/log.js";
+import type { Metrics } from "../platform/metrics/metrics.js";
 import type { Lessor } from "./leases/lessors.js";
 import type { Runtime } from "./runtime/runtime.js";
 import type { WorkerTokens } from "./workers/worker_token.js";
@@ -32,6 +33,8 @@ export interface SchedulerSettings {
   readonly ids: IdSource;
   readonly tokens: WorkerTokens;
   readonly log: Logger;
+  /** Default: nothing is counted. */
+  readonly metrics?: Metrics | undefined;
   /** Where workers reach this scheduler, known once its server listens. */
   readonly schedulerUrl: () => string;
   /** Where they reach the other schedulers of the installation. Default: they do not. */

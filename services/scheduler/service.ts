@@ -1,15 +1,20 @@
 /** The scheduler service, put together: what workers and operators may call. */
 
 import { z } from "zod";
-import type { SchedulerServiceImplementation, Worker } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
-import { WorkerState } from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
+import {
+  type SchedulerServiceImplementation,
+  type Worker,
+  WorkerState,
+} from "../../gen/multinode/scheduler/v1/scheduler_service.pb.js";
 import type { WorkerServiceImplementation } from "../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { permissionDenied, Refusal } from "../platform/errors.js";
 import type { Caller } from "../platform/rpc/principal.js";
 import { digestField, idField, parse } from "../platform/rpc/validation.js";
+import { measureScheduler } from "./metrics.js";
 import { Scheduler } from "./scheduler.js";
 import type { SchedulerSettings } from "./scheduler_settings.js";
 import type { PooledWorker } from "./workers/worker_pool.js";
+import { WORKER_STATES } from "./workers/worker_state.js";
 
 export interface SchedulerService {
   readonly workers: WorkerServiceImplementation<Caller>;
@@ -22,16 +27,9 @@ export interface SchedulerService {
 const buildRequest = z.object({ contextDigest: digestField });
 const drainRequest = z.object({ workerId: idField("wrk") });
 
-const STATE: Record<PooledWorker["phase"], WorkerState> = {
-  starting: WorkerState.PROVISIONING,
-  spare: WorkerState.SPARE,
-  active: WorkerState.ACTIVE,
-  draining: WorkerState.DRAINING,
-  stopping: WorkerState.STOPPING,
-};
-
 export function createSchedulerService(settings: SchedulerSettings): SchedulerService {
   const scheduler = new Scheduler(settings);
+  if (settings.metrics !== undefined) measureScheduler(settings.metrics, scheduler);
   return {
     workers: {
       async *connect(requests, { principal, signal }) {
@@ -72,7 +70,7 @@ export function createSchedulerService(settings: SchedulerSettings): SchedulerSe
 function toMessage(worker: PooledWorker, runtime: string): Worker {
   return {
     workerId: worker.id,
-    state: STATE[worker.phase],
+    state: WorkerState[WORKER_STATES[worker.phase]],
     runtime,
     runtimeRef: worker.runtimeRef,
     projectName: worker.bound?.projectName ?? "",

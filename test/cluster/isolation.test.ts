@@ -140,6 +140,7 @@ describe("code in a worker", () => {
       `${await containers.addressOf("invocation-1", inner)}:7402`,
       `${await containers.addressOf("scheduler-1", inner)}:7403`,
       `${await containers.addressOf("scheduler-1", inner)}:7404`,
+      `${await containers.addressOf("scheduler-1", inner)}:7405`,
       `${await containers.addressOf("gateway", inner)}:7410`,
       ...BEYOND_ADDRESSES.map((address) => `${address}:${BEYOND_PORT}`),
     ];

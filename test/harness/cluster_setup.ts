@@ -23,6 +23,9 @@ const DOWN_BOUND_MS = 120_000;
 const WORKERS_GATEWAY = "172.31.240.1";
 const WORKER_PORT = 7421;
 const SCHEDULERS = 2;
+/** As docker-compose.yml has it. */
+const SERVICE_HOSTS = [11, 21, 22, 31, 32].map((host) => `172.31.239.${host}`);
+const METRICS_PORT = 7405;
 /** What `cluster:down` says where the engine miscounts what is in a network, which some do now and then. */
 const ASKS_FOR_A_RESTART = "restart the engine, then run npm run cluster:down again";
 /** Of each service, when something failed. */
@@ -70,6 +73,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("targetKind", "services");
     project.provide("targetWorkerUrl", `http://${WORKERS_GATEWAY}:${WORKER_PORT}`);
     project.provide("targetSchedulers", SCHEDULERS);
+    project.provide(
+      "targetMetricsUrls",
+      SERVICE_HOSTS.map((host) => `http://${host}:${METRICS_PORT}/metrics`),
+    );
     project.provide("gateHost", WORKERS_GATEWAY);
     project.provide("dockerSocket", engine.socketPath);
   } catch (error) {

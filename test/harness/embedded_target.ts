@@ -20,7 +20,7 @@ export async function startEmbeddedTarget(options: EmbeddedTargetOptions = {}): 
   const launch = (port: number | string) =>
     startServerProcess({
       name: "multinode up",
-      args: [CLI_PROGRAM, "up", "--port", String(port), "--data-dir", dataDir, "--json"],
+      args: [CLI_PROGRAM, "up", "--port", String(port), "--data-dir", dataDir, "--metrics-port", "0", "--json"],
       env: { MULTINODE_HOME: join(scratch, "home"), ...options.env },
       isAnnouncement: (line) => typeof line["url"] === "string",
     });
@@ -31,6 +31,9 @@ export async function startEmbeddedTarget(options: EmbeddedTargetOptions = {}): 
     kind: "embedded",
     apiUrl,
     apiKey,
+    get metricsUrls() {
+      return [String(server.announced["metricsUrl"])];
+    },
     get servers() {
       return { embedded: server };
     },

@@ -7,5 +7,6 @@ export function provideTarget(project: TestProject, target: RunningTarget): () =
   project.provide("targetApiUrl", target.apiUrl);
   project.provide("targetApiKey", target.apiKey);
   project.provide("targetKind", target.kind);
+  project.provide("targetMetricsUrls", target.metricsUrls);
   return () => target.stop();
 }

@@ -5,6 +5,8 @@ export interface RunningTarget {
   readonly kind: "embedded" | "services";
   readonly apiUrl: string;
   readonly apiKey: string;
+  /** Where its processes serve their metrics now. */
+  readonly metricsUrls: readonly string[];
   /** Its processes now, by name. */
   readonly servers: Readonly<Record<string, ServerProcess>>;
   /** Kills all of its processes as a crash does, and starts them again on what they had stored, at the same address. */

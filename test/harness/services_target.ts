@@ -60,6 +60,7 @@ export async function startServicesTarget(folder?: string, options: ServicesOpti
         MULTINODE_INVOCATION_ADDRESS: invocation,
         MULTINODE_API_URL: apiUrl,
         MULTINODE_LOG_LEVEL: "warn",
+        MULTINODE_METRICS_LISTEN: "127.0.0.1:0",
         ...options.env?.(name),
       },
       isAnnouncement: (line) => line["service"] === name && typeof line["port"] === "number",
@@ -72,7 +73,20 @@ export async function startServicesTarget(folder?: string, options: ServicesOpti
   try {
     for (const name of NAMES) await restart(name);
     const apiKey = (await readFile(join(scratch, "registry", "api-key"), "utf8")).trim();
-    return { kind: "services", apiUrl, apiKey, servers, restart, crash, stop };
+    return {
+      kind: "services",
+      apiUrl,
+      apiKey,
+      get metricsUrls() {
+        return Object.values(servers).map(
+          ({ announced }) => `http://127.0.0.1:${Number(announced["metricsPort"])}/metrics`,
+        );
+      },
+      servers,
+      restart,
+      crash,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;

@@ -10,6 +10,8 @@ declare module "vitest" {
     readonly targetApiUrl: string;
     readonly targetApiKey: string;
     readonly targetKind: "embedded" | "services";
+    /** Where each of its processes serves its metrics. */
+    readonly targetMetricsUrls: readonly string[];
     /** Where workers come to. Absent: to the address of the API. */
     readonly targetWorkerUrl?: string;
     /** How many schedulers there are, each with workers of its own. Absent: one. */

@@ -44,6 +44,12 @@ export async function openStarts(
   return { parents, room, cancelled, children };
 }
 
+/** What became of starts, and the invocations that are new. */
+export interface StoredStarts {
+  readonly outcomes: readonly Started[];
+  readonly stored: readonly NewInvocation[];
+}
+
 /** Decides, and stores what is started, at the end of the write. */
 export async function storeStarts(
   deps: InvocationDeps,
@@ -52,12 +58,11 @@ export async function storeStarts(
   { parents, room, cancelled, children }: StartSurroundings,
   principal: Principal,
   direct: DirectLease | undefined,
-): Promise<{ outcomes: Started[]; queued: boolean }> {
+): Promise<StoredStarts> {
   const now = deps.clock.now();
   const inserts: NewInvocation[] = [];
   const byKey = new Map<string, FirstStart>();
   const started: Started[] = [];
-  let queued = false;
   for (const start of starts) {
     if (!isToBeStored(start)) {
       started.push(start);
@@ -109,14 +114,13 @@ export async function storeStarts(
     const first = firstLife(start, parent, Math.min(createdAt, now));
     const life = direct !== undefined && room.hasSlot(start) ? direct.take(start, identity, first, createdAt) : first;
     room.placed(start, life);
-    queued ||= isQueued(life);
     inserts.push({ identity, life, input: command.encodedArguments, idempotency });
     if (expiresAt !== null) deps.announcer.deadline(expiresAt);
     started.push(id);
   }
   if (inserts.length > 0) deps.store.insert(tx, inserts);
   children.flush(deps, tx);
-  return { outcomes: started, queued };
+  return { outcomes: started, stored: inserts };
 }
 
 /** A child that is started while its parent is being cancelled is cancelled with it, before any worker is provisioned. */

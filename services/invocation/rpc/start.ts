@@ -19,6 +19,7 @@ import { isToBeStored, resolveStarts } from "../admission/resolve.js";
 import { openStarts, type Started, storeStarts } from "../admission/store_starts.js";
 import type { InvocationDeps } from "../deps.js";
 import { inputBytes, parseStart, requestIdField, type StartCommand } from "../requests.js";
+import type { StoredInvocation } from "../store.js";
 
 type Handlers = Pick<
   InvocationServiceImplementation<Caller>,
@@ -35,8 +36,8 @@ export function startHandlers(deps: InvocationDeps): Handlers {
       if (!isToBeStored(resolved)) throw resolved;
       const [started] = await storing(deps, 1, async (tx, direct) => {
         const opened = await openStarts(deps, tx, [resolved], direct);
-        const { outcomes, queued } = await storeStarts(deps, tx, [resolved], opened, principal, direct);
-        return { value: outcomes, queued };
+        const { outcomes, stored } = await storeStarts(deps, tx, [resolved], opened, principal, direct);
+        return { value: outcomes, stored };
       });
       if (started === undefined || started instanceof Refusal) throw started;
       return { invocationId: started };
@@ -68,11 +69,11 @@ async function startBatch(
   const once = requestId === "" ? undefined : new OnceOnly(deps, request, principal);
   return await storing(deps, commands.length, async (tx, direct) => {
     const [earlier, opened] = await together([once?.earlier(tx), openStarts(deps, tx, resolved, direct)]);
-    if (earlier !== undefined) return { value: earlier, queued: false };
-    const { outcomes, queued } = await storeStarts(deps, tx, resolved, opened, principal, direct);
+    if (earlier !== undefined) return { value: earlier, stored: [] };
+    const { outcomes, stored } = await storeStarts(deps, tx, resolved, opened, principal, direct);
     const value = toOutcomes(outcomes);
     once?.remember(tx, value);
-    return { value, queued };
+    return { value, stored };
   });
 }
 
@@ -80,7 +81,10 @@ async function startBatch(
 async function storing<T>(
   deps: InvocationDeps,
   count: number,
-  store: (tx: WriteTransaction, direct: DirectLease | undefined) => Promise<{ value: T; queued: boolean }>,
+  store: (
+    tx: WriteTransaction,
+    direct: DirectLease | undefined,
+  ) => Promise<{ value: T; stored: readonly StoredInvocation[] }>,
 ): Promise<T> {
   const claim = deps.parked.claim();
   let direct: DirectLease | undefined;
@@ -92,7 +96,7 @@ async function storing<T>(
     else claim.giveBack();
   };
   try {
-    const stored = deps.db.write(
+    const writing = deps.db.write(
       (tx) => {
         // Anew in each run: only what the last one leased is stored.
         direct = claim && new DirectLease(deps, claim.command);
@@ -103,8 +107,8 @@ async function storing<T>(
     // The others join the commit where it may bring something that this one does not take.
     const { maxCount = 0, excludedQueues } = claim?.command ?? {};
     if (count > maxCount || (excludedQueues?.size ?? 0) > 0) deps.parked.coming();
-    const { value, queued } = await stored;
-    if (queued) deps.announcer.queued();
+    const { value, stored } = await writing;
+    deps.announcer.started(stored);
     return value;
   } catch (error) {
     claim?.giveBack();

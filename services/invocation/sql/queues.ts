@@ -1,6 +1,6 @@
 /** Queues, slots, the leases of schedulers, and deadlines. */
 import { type ReadTransaction, together, type WriteTransaction } from "../../platform/store/db.js";
-import type { QueueName, QueueRow, StoredExecution, StoredInvocation } from "../store.js";
+import type { QueueName, QueueRow, QueueState, StoredExecution, StoredInvocation } from "../store.js";
 import { STATUS_CODE } from "./codes.js";
 import { lockQueue, QUEUE_COLUMNS } from "./ensure_functions.js";
 import type { Keys } from "./keys.js";
@@ -16,6 +16,17 @@ import {
 
 /** What waits in a queue: the condition of the partial index. */
 const QUEUED = `status = ${STATUS_CODE.PENDING} AND execution_id IS NULL`;
+
+export async function queueStates(tx: ReadTransaction, atMost: number): Promise<QueueState[]> {
+  return await tx.all<QueueState>(
+    `SELECT ${QUEUE_COLUMNS},
+       (SELECT project_name FROM functions WHERE functions.project_id = queues.project_id LIMIT 1) AS "projectName",
+       (SELECT available_at FROM invocations WHERE invocations.queue_key = queues.queue_key AND ${QUEUED}
+          ORDER BY available_at LIMIT 1) AS "firstAvailableAt"
+     FROM queues ORDER BY queued DESC, used DESC, queue_key LIMIT ?`,
+    atMost,
+  );
+}
 
 export async function leasableQueues(tx: ReadTransaction): Promise<QueueRow[]> {
   return await tx.all<QueueRow>(

@@ -20,8 +20,16 @@ import { toServerError } from "./error_status.js";
 import { readStrictly, untilAborted, wellFormed } from "./messages.js";
 import type { Caller } from "./principal.js";
 
+/** Is told of each call as it begins; what it answers is told the end. */
+export type CallObserver = (method: {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+}) => (code: Status) => void;
+
 export interface ServerSettings extends Credentials {
   readonly log: Logger;
+  readonly observe?: CallObserver | undefined;
   /** Aborts when the server is to stop: streams then end with Unavailable, so that their readers go elsewhere. */
   readonly stopping: AbortSignal;
   /** Default `LIMITS.requestArrivalMs`. */
@@ -61,6 +69,7 @@ export function createRpcServer(settings: ServerSettings): Server<Caller> {
 function middleware(settings: ServerSettings, admission: Admission): ServerMiddleware<Caller> {
   return async function* handleCall(call, context) {
     const startedAt = performance.now();
+    const observed = settings.observe?.(call.method);
     let code: Status = Status.OK;
     try {
       const { principal, sent } = admission.callOf(context.metadata);
@@ -94,6 +103,7 @@ function middleware(settings: ServerSettings, admission: Admission): ServerMiddl
       code = answer instanceof ServerError ? answer.code : Status.CANCELLED;
       throw answer;
     } finally {
+      observed?.(code);
       logCall(settings.log, call.method.path, code, startedAt, context.peer);
     }
   };

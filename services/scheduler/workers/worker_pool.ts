@@ -84,6 +84,8 @@ export interface PoolSettings {
 
 export class WorkerPool {
   readonly workers = new Map<string, PooledWorker>();
+  /** Workers that were asked of the runtime so far. */
+  starts = 0;
   readonly #settings: PoolSettings;
   /** Starts under way of workers that begin by themselves. */
   readonly #beginning = new Set<Promise<unknown>>();
@@ -100,8 +102,7 @@ export class WorkerPool {
    * @param imageName what the runtime calls the image; absent: the standard one
    */
   start(exited: (exit: PoolExit) => void, kind: WorkerKind, imageName?: string): void {
-    const worker = this.#add("starting", kind);
-    worker.isBeingStarted = true;
+    const worker = this.#addStarting(kind);
     const given = { ...this.#specOf(worker, imageName), resources: resourcesOf(kind.size) };
     this.#settings.runtime.start(given).then(
       (ref) => {
@@ -126,8 +127,7 @@ export class WorkerPool {
     exited: (exit: PoolExit) => void,
     imageName?: string,
   ): PooledWorker {
-    const worker = this.#add("starting", bound.shape);
-    worker.isBeingStarted = true;
+    const worker = this.#addStarting(bound.shape);
     const resources = this.#bound(worker, bound);
     const spec = this.#specOf(worker, imageName);
     const starting = work
@@ -167,6 +167,13 @@ export class WorkerPool {
     worker.taken = Number.POSITIVE_INFINITY;
     this.bind(worker, bound);
     worker.phase = "draining";
+    return worker;
+  }
+
+  #addStarting(kind: WorkerKind): PooledWorker {
+    this.starts += 1;
+    const worker = this.#add("starting", kind);
+    worker.isBeingStarted = true;
     return worker;
   }
 

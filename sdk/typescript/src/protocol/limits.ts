@@ -193,4 +193,6 @@ export const LIMITS = {
   apiKeyCacheMs: 5 * SECOND_MS,
   /** Bound of a graceful stop. */
   gracefulStopMs: 20 * SECOND_MS,
+  /** Functions that metrics tell apart. */
+  metricsFunctions: 1_000,
 } as const;

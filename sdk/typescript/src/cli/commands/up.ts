@@ -22,6 +22,7 @@ interface UpOptions {
   maxWorkers?: number;
   maxPayloadBytes?: number;
   retentionDays?: number;
+  metricsPort?: number;
   insecure?: boolean;
   json?: boolean;
 }
@@ -74,6 +75,12 @@ export function registerUp(program: Command, context: CommandContext, start: Sta
         "how long an invocation is kept after its end (default: until its project is undeployed)",
       ).argParser(parseWholeNumber(LIMITS.retentionDaysMin, LIMITS.retentionDaysMax)),
     )
+    .addOption(
+      new Option(
+        "--metrics-port <number>",
+        "port where metrics are served for Prometheus; 0 takes a free one (default: none are kept)",
+      ).argParser(parseWholeNumber(0, 65_535)),
+    )
     .addOption(jsonOption("write the address as JSON"))
     .action((options: UpOptions) => up(context, options, start));
 }
@@ -84,8 +91,8 @@ async function up({ io }: CommandContext, options: UpOptions, start: StartServer
   try {
     const elsewhere = await logIn(io, server);
     if (options.json === true) {
-      const { url, apiKeyFile, firstStart } = server;
-      writeJsonLine(io, { url, apiKeyFile, dataDir, firstStart, loggedIn: elsewhere === undefined });
+      const { url, metricsUrl, apiKeyFile, firstStart } = server;
+      writeJsonLine(io, { url, metricsUrl, apiKeyFile, dataDir, firstStart, loggedIn: elsewhere === undefined });
     } else {
       greet(io, server, dataDir, elsewhere);
     }
@@ -97,7 +104,7 @@ async function up({ io }: CommandContext, options: UpOptions, start: StartServer
 }
 
 async function startServer(io: Io, dataDir: string, options: UpOptions, start: StartServer): Promise<EmbeddedServer> {
-  const { port, host, insecure, maxWorkers, retentionDays, json } = options;
+  const { port, host, insecure, maxWorkers, retentionDays, metricsPort, json } = options;
   const paint = paintFor(io.stdout, io.env);
   const showsActivity = io.stdout.isTerminal && json !== true;
   try {
@@ -108,6 +115,7 @@ async function startServer(io: Io, dataDir: string, options: UpOptions, start: S
       ...(insecure === true ? { insecure } : {}),
       ...(maxWorkers === undefined ? {} : { maxWorkers }),
       ...(retentionDays === undefined ? {} : { retentionDays }),
+      ...(metricsPort === undefined ? {} : { metricsPort }),
       maxPayloadBytes: payloadLimit(options.maxPayloadBytes, io.env),
       ...(showsActivity
         ? { onActivity: (line: string) => writeLines(io, [`${paint.dim(formatClockMs(new Date()))}  ${line}`]) }
@@ -125,8 +133,9 @@ async function startServer(io: Io, dataDir: string, options: UpOptions, start: S
       });
     }
     if (!isAddressInUse(error)) throw error;
-    const message = `Something already listens on port ${port} of ${host}.`;
-    const hint = 'Perhaps "multinode up" runs already; else choose another: multinode up --port 7412';
+    const isMetrics = "port" in error && error.port === metricsPort;
+    const message = `Something already listens on port ${isMetrics ? metricsPort : port} of ${host}.`;
+    const hint = `Perhaps "multinode up" runs already; else choose another: multinode up ${isMetrics ? "--metrics-port 7406" : "--port 7412"}`;
     throw new CommandError("AddressIsInUse", message, hint, { cause: error });
   }
 }
@@ -153,7 +162,12 @@ async function logIn(io: Io, { url, apiKeyFile }: EmbeddedServer): Promise<strin
   return isElsewhere && MULTINODE_API_URL.trim() === "" ? loginFilePath(io.env) : undefined;
 }
 
-function greet(io: Io, { url, apiKeyFile }: EmbeddedServer, dataDir: string, elsewhere: string | undefined): void {
+function greet(
+  io: Io,
+  { url, metricsUrl, apiKeyFile }: EmbeddedServer,
+  dataDir: string,
+  elsewhere: string | undefined,
+): void {
   const paint = paintFor(io.stdout, io.env);
   const environment = `export MULTINODE_API_URL=${url} MULTINODE_API_KEY="$(cat ${apiKeyFile})"`;
   writeLines(io, [
@@ -161,6 +175,7 @@ function greet(io: Io, { url, apiKeyFile }: EmbeddedServer, dataDir: string, els
     ...fieldLines([
       [`  ${paint.dim("data")}`, dataDir],
       [`  ${paint.dim("API key")}`, apiKeyFile],
+      [`  ${paint.dim("metrics")}`, metricsUrl],
       [
         `  ${paint.dim("login")}`,
         elsewhere === undefined
