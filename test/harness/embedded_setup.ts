@@ -4,5 +4,5 @@ import { startEmbeddedTarget } from "./embedded_target.js";
 import { provideTarget } from "./provide_target.js";
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  return provideTarget(project, await startEmbeddedTarget());
+  return provideTarget(project, await startEmbeddedTarget({ servesMetrics: true }));
 }

@@ -11,16 +11,19 @@ export interface EmbeddedTargetOptions {
   readonly dataDir?: string;
   /** Default 0, a free one. */
   readonly port?: number;
+  /** Default false. */
+  readonly servesMetrics?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 }
 
 export async function startEmbeddedTarget(options: EmbeddedTargetOptions = {}): Promise<RunningTarget> {
   const scratch = await mkdtemp(join(tmpdir(), "multinode-e2e-"));
   const dataDir = options.dataDir ?? join(scratch, "data");
+  const metrics = options.servesMetrics === true ? ["--metrics-port", "0"] : [];
   const launch = (port: number | string) =>
     startServerProcess({
       name: "multinode up",
-      args: [CLI_PROGRAM, "up", "--port", String(port), "--data-dir", dataDir, "--metrics-port", "0", "--json"],
+      args: [CLI_PROGRAM, "up", "--port", String(port), "--data-dir", dataDir, "--json", ...metrics],
       env: { MULTINODE_HOME: join(scratch, "home"), ...options.env },
       isAnnouncement: (line) => typeof line["url"] === "string",
     });
@@ -32,7 +35,8 @@ export async function startEmbeddedTarget(options: EmbeddedTargetOptions = {}): 
     apiUrl,
     apiKey,
     get metricsUrls() {
-      return [String(server.announced["metricsUrl"])];
+      const { metricsUrl } = server.announced;
+      return typeof metricsUrl === "string" ? [metricsUrl] : [];
     },
     get servers() {
       return { embedded: server };

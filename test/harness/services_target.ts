@@ -10,6 +10,9 @@ import { serviceProgram } from "./repository.js";
 import type { RunningTarget } from "./running_target.js";
 import { type ServerProcess, startServerProcess } from "./server_process.js";
 
+/** Setting of services that serve metrics. */
+export const METRICS = { MULTINODE_METRICS_LISTEN: "127.0.0.1:0" };
+
 const NAMES = ["registry", "invocation", "scheduler"] as const;
 
 export type ServiceName = (typeof NAMES)[number];
@@ -60,7 +63,6 @@ export async function startServicesTarget(folder?: string, options: ServicesOpti
         MULTINODE_INVOCATION_ADDRESS: invocation,
         MULTINODE_API_URL: apiUrl,
         MULTINODE_LOG_LEVEL: "warn",
-        MULTINODE_METRICS_LISTEN: "127.0.0.1:0",
         ...options.env?.(name),
       },
       isAnnouncement: (line) => line["service"] === name && typeof line["port"] === "number",
@@ -78,9 +80,8 @@ export async function startServicesTarget(folder?: string, options: ServicesOpti
       apiUrl,
       apiKey,
       get metricsUrls() {
-        return Object.values(servers).map(
-          ({ announced }) => `http://127.0.0.1:${Number(announced["metricsPort"])}/metrics`,
-        );
+        const ports = Object.values(servers).flatMap(({ announced }) => announced["metricsPort"] ?? []);
+        return ports.map((port) => `http://127.0.0.1:${Number(port)}/metrics`);
       },
       servers,
       restart,

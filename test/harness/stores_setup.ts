@@ -3,11 +3,12 @@ import type { TestProject } from "vitest/node";
 import { NatsServer } from "./nats.js";
 import { startPostgres } from "./postgres.js";
 import { provideTarget } from "./provide_target.js";
-import { startServicesTarget } from "./services_target.js";
+import { METRICS, startServicesTarget } from "./services_target.js";
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const [postgres, nats] = await Promise.all([startPostgres(), NatsServer.start()]);
   const env = (name: "registry" | "invocation" | "scheduler") => ({
+    ...METRICS,
     MULTINODE_NATS_URL: nats.url(name),
     ...(name === "scheduler" ? {} : { MULTINODE_DATABASE_URL: postgres.url }),
   });
