@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
+import { z } from "zod";
 import { MultinodeClient } from "./client/client.js";
 import { type RunningExecution, runInContext } from "./definition/context.js";
 import { discover } from "./definition/discover.js";
@@ -60,6 +61,15 @@ describe("a deployed function", () => {
     expectTypeOf(handle.map([1])).toEqualTypeOf<AsyncGenerator<string, void, undefined>>();
     const made = new Multinode().function(steps);
     expectTypeOf(getDeployedFunction<typeof made>(names)).toEqualTypeOf(handle);
+  });
+
+  test("has the types that its schemas give", () => {
+    const output = z.object({ width: z.number(), unit: z.string().default("px") });
+    const made = new Multinode().function({ input: z.number(), output }, async function* (width) {
+      yield { width };
+    });
+    const handle = getDeployedFunction<typeof made>({ projectName: "p", functionName: "f", client });
+    expectTypeOf(handle).toEqualTypeOf<FunctionHandle<[value: number], { width: number; unit: string }>>();
   });
 
   test("is mapped over single arguments where it takes one", () => {

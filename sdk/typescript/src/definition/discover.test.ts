@@ -5,6 +5,7 @@ import { getContext } from "./context.js";
 import { discover } from "./discover.js";
 import { type DefinedFunction, isDefinedFunction } from "./function.js";
 import { isMultinode, Multinode } from "./multinode.js";
+import type { FunctionOptions } from "./options.js";
 
 test("functions are found by the names of their exports", () => {
   const mn = new Multinode();
@@ -183,4 +184,95 @@ test("an input schema gives the types of the arguments", () => {
   expectTypeOf<Parameters<typeof anything.start>[0]>().toBeAny();
   const mapOf = (shapes: ({ side: number } | { radius: number })[]) => area.map(shapes);
   expectTypeOf(mapOf).returns.toEqualTypeOf<AsyncGenerator<number, void, undefined>>();
+});
+
+test("an output schema gives the types of what is recorded", async () => {
+  const mn = new Multinode();
+  const size = z.object({ width: z.number(), unit: z.enum(["px", "cm"]).default("px") });
+  type Size = { width: number; unit: "px" | "cm" };
+  const plain = mn.function({ output: size }, (width: number, unit?: "cm") => ({ width, unit }));
+  expectTypeOf(plain).toEqualTypeOf<DefinedFunction<[width: number, unit?: "cm" | undefined], Size>>();
+  const given = mn.function({ input: z.string(), output: size }, async (text) => ({ width: text.length, unit: "cm" }));
+  expectTypeOf(given).toEqualTypeOf<DefinedFunction<[value: string], Size>>();
+  const both = mn.function({ input: size, output: size }, async function* ({ width, unit }) {
+    yield { width, unit };
+    if (width > 1) return { width: width / 2 };
+  });
+  expectTypeOf(both).toEqualTypeOf<DefinedFunction<[value: { width: number; unit?: "px" | "cm" | undefined }], Size>>();
+  const steps = z.union([z.number(), z.literal("done")]);
+  const progress = mn.function({ output: steps }, function* (to: number) {
+    yield to;
+    return "done" as const;
+  });
+  expectTypeOf(progress).toEqualTypeOf<DefinedFunction<[to: number], number | "done">>();
+  const pair = mn.function({ input: z.tuple([z.string()]), output: z.tuple([z.string(), z.number()]) }, (text) => [
+    text,
+    text.length,
+  ]);
+  expectTypeOf(pair).toEqualTypeOf<DefinedFunction<[string], [string, number]>>();
+  const optional = mn.function({ output: z.string().optional() }, async (n: number) => (n > 1 ? "many" : undefined));
+  expectTypeOf(optional).toEqualTypeOf<DefinedFunction<[n: number], string | undefined>>();
+  const anything = mn.function({ output: z.any() }, () => 1);
+  expectTypeOf<Awaited<ReturnType<typeof anything.callLocal>>>().toBeAny();
+  const unknown = mn.function({ input: z.string(), output: z.unknown() }, function* (text) {
+    yield text;
+  });
+  expectTypeOf(unknown).toEqualTypeOf<DefinedFunction<[value: string], unknown>>();
+
+  const parsed = z.string().transform(Number).pipe(z.number());
+  const transformed = mn.function({ output: parsed }, () => "5");
+  expectTypeOf(transformed).toEqualTypeOf<DefinedFunction<[], number>>();
+  await expect(transformed.callLocal()).resolves.toBe(5);
+  const yields = mn.function({ output: parsed }, async function* () {
+    yield "6";
+  });
+  expectTypeOf(yields).toEqualTypeOf<DefinedFunction<[], number>>();
+  await expect(yields.callLocal()).resolves.toBe(6);
+  const dated = () => mn.function({ output: z.coerce.date() }, () => "2026-01-02");
+  expectTypeOf(dated).returns.toEqualTypeOf<DefinedFunction<[], Date>>();
+});
+
+test("options that do not tell whether there is an output schema leave the types to the handler", () => {
+  const options: FunctionOptions = { memory: "1 GiB" };
+  const mn = new Multinode();
+  const length = mn.function({ ...options, input: z.string() }, (text) => text.length);
+  expectTypeOf(length).toEqualTypeOf<DefinedFunction<[value: string], number>>();
+  // @ts-expect-error: whether there is an input schema they must tell
+  mn.function(options, (text: string) => text.length);
+});
+
+test("a handler that does not fit the output schema is refused by the compiler", () => {
+  const mn = new Multinode();
+  const output = z.number();
+  const input = z.string();
+  // @ts-expect-error: a value of another type
+  mn.function({ output }, (text: string) => text);
+  // @ts-expect-error: the same of an async function
+  mn.function({ output }, async (text: string) => text);
+  // @ts-expect-error: the same with an input schema
+  mn.function({ input, output }, (text) => text);
+  // @ts-expect-error: the same of an async function
+  mn.function({ input, output }, async (text) => text);
+  // @ts-expect-error: a value yielded
+  mn.function({ output }, function* () {
+    yield "one";
+    return 1;
+  });
+  // @ts-expect-error: a value that a generator returns
+  mn.function({ input, output }, async function* (text) {
+    yield 1;
+    return text;
+  });
+  // @ts-expect-error: only a generator may return nothing
+  mn.function({ output }, () => {});
+  // @ts-expect-error: what a transform is given, not what it makes
+  mn.function({ output: z.string().transform(Number).pipe(output) }, () => 5);
+  const record = z.record(z.string(), z.any());
+  mn.function({ output: record }, async () => ({ n: 1 }));
+  // @ts-expect-error: a promise, for all that it is a record of anything
+  mn.function({ output: record }, async () => 1);
+  // @ts-expect-error: the same of a generator
+  mn.function({ output: record }, function* () {
+    yield 1;
+  });
 });

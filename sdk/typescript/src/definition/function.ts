@@ -59,6 +59,59 @@ export type CallArguments<Schema extends StandardSchemaV1> = AsArguments<Standar
 /** What the handler of a function with this input schema is given. */
 export type HandlerArguments<Schema extends StandardSchemaV1> = AsArguments<StandardSchemaV1.InferOutput<Schema>>;
 
+/** The schema of an option; undefined where there is none. */
+export type OptionalSchema = StandardSchemaV1 | undefined;
+
+/** The handler that the schemas ask for. Without an input schema it is `H`, the one that is given. */
+export type HandlerOf<Input extends OptionalSchema, Output extends OptionalSchema, H> = [Input] extends [
+  StandardSchemaV1,
+]
+  ? (...args: HandlerArguments<Input>) => ReturnedOf<Output>
+  : [Input] extends [undefined]
+    ? H
+    : "the type of the options must say whether there is an input schema: write `satisfies FunctionOptions`";
+
+/** What a caller passes to the function. */
+export type ArgumentsOf<Input extends OptionalSchema, H extends Handler> = [Input] extends [StandardSchemaV1]
+  ? CallArguments<Input>
+  : Parameters<H>;
+
+/** What a handler may return: with an output schema, what that takes. */
+export type ReturnedOf<Output extends OptionalSchema> = Output extends StandardSchemaV1
+  ? IsAnySchema<Output> extends true
+    ? unknown
+    : FitsOutput<StandardSchemaV1.InferInput<Output>>
+  : unknown;
+
+/** What is recorded of what a handler gives: with an output schema, what that makes of it. */
+export type OutputOf<Output extends OptionalSchema, Given> = Output extends StandardSchemaV1
+  ? IsAnySchema<Output> extends true
+    ? Given
+    : StandardSchemaV1.InferOutput<Output>
+  : Given;
+
+/** Whether nothing is known of a schema, not even that it is there, as in options declared as `FunctionOptions`. */
+type IsAnySchema<Schema> = StandardSchemaV1 extends Schema ? true : false;
+
+/** What fits an output schema that takes `Value`. The name is what the compiler says of a handler that does not. */
+export type FitsOutput<Value> =
+  | AsValue<Value>
+  // Part of the next line; by it the compiler tells in few words what is wrong with an async function.
+  | Promise<AsValue<Value>>
+  | PromiseLike<AsValue<Value> | GeneratorOf<AsValue<Value>>>
+  | GeneratorOf<AsValue<Value>>;
+
+type GeneratorOf<Value> = Generator<Value, Value | void, never> | AsyncGenerator<Value, Value | void, never>;
+
+/** No promise or generator, which are a Record<string, any> too. A schema that takes any value takes those as well. */
+type AsValue<Value> = Value extends unknown
+  ? string extends Value
+    ? Value
+    : Promise<never> extends Value
+      ? Value & { then?: never; next?: never }
+      : Value
+  : never;
+
 /** One function of a version, as it is on the wire. Schemas are JSON text; empty: anything. */
 export interface DefinedFunctionSpec {
   readonly functionName: string;

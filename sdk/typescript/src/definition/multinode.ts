@@ -1,12 +1,14 @@
 /** The object that main exports, and that collects its functions. */
-import type { StandardSchemaV1 } from "@standard-schema/spec";
 import {
-  type CallArguments,
+  type ArgumentsOf,
   DefinedFunction,
   type FinalResultOf,
   type Handler,
-  type HandlerArguments,
+  type HandlerOf,
+  type OptionalSchema,
+  type OutputOf,
   type ResultOf,
+  type ReturnedOf,
 } from "./function.js";
 import type { FunctionOptions } from "./options.js";
 
@@ -29,19 +31,25 @@ export class Multinode {
 
   /**
    * Defines a function that can run remotely. The handler is a function or a generator function, sync or async; with an
-   * `input` schema its parameters are what the schema gives. Throws a ParameterValidationError that lists every bad option.
+   * `input` schema its parameters are what the schema gives, and with an `output` schema it returns and yields what the
+   * schema takes. Throws a ParameterValidationError that lists every bad option.
    */
   function<H extends Handler>(
     handler: H,
   ): DefinedFunction<Parameters<H>, FinalResultOf<ReturnType<H>>, ResultOf<ReturnType<H>>>;
-  function<Input extends StandardSchemaV1, Returned>(
-    options: FunctionOptions & { readonly input: Input },
-    handler: (...args: HandlerArguments<Input>) => Returned,
-  ): DefinedFunction<CallArguments<Input>, FinalResultOf<Returned>, ResultOf<Returned>>;
-  function<H extends Handler>(
-    options: FunctionOptions & { readonly input?: undefined },
-    handler: H,
-  ): DefinedFunction<Parameters<H>, FinalResultOf<ReturnType<H>>, ResultOf<ReturnType<H>>>;
+  // One signature for all options: of a handler that fits none of several the compiler does not say what is wrong.
+  function<
+    H extends (...args: never[]) => ReturnedOf<Output>,
+    Input extends OptionalSchema = undefined,
+    Output extends OptionalSchema = undefined,
+  >(
+    options: FunctionOptions & { readonly input?: Input; readonly output?: Output },
+    handler: HandlerOf<Input, Output, H>,
+  ): DefinedFunction<
+    ArgumentsOf<Input, H>,
+    OutputOf<Output, FinalResultOf<ReturnType<H>>>,
+    OutputOf<Output, ResultOf<ReturnType<H>>>
+  >;
   function(optionsOrHandler: FunctionOptions | Handler, handler?: Handler): unknown {
     const made =
       typeof optionsOrHandler === "function"
