@@ -29,21 +29,26 @@ it("a scheduler that waits for something to lease looks", async () => {
   const bus = new MemoryBus();
   const parked = new ParkedLeases(bus);
   const command = { schedulerId: "sch-1", maxCount: 1, leaseDurationMs: 1_000, excludedQueues: new Set<string>() };
-  parked.begin(command);
-  const waiting = parked.wait(command, parked.round, LONG_MS, NEVER);
+  const lease = parked.open(command);
+  lease.isToLook = false;
+  const waiting = lease.wait(LONG_MS);
+  const { round } = parked;
   bus.tellMissed();
-  expect(await waiting).toBe("look");
-  parked.close();
+  await waiting;
+  expect(lease.isToLook).toBe(true);
+  expect(parked.round).toBeGreaterThan(round);
+  parked.closeAll();
 });
 
 it("a scheduler waits no more once the service stops, nor does one that asks then", async () => {
   const parked = new ParkedLeases(new MemoryBus());
   const command = { schedulerId: "sch-1", maxCount: 1, leaseDurationMs: 1_000, excludedQueues: new Set<string>() };
-  parked.begin(command);
-  const waiting = parked.wait(command, parked.round, LONG_MS, NEVER);
-  parked.close();
-  expect(await waiting).toBe("closed");
-  expect(await parked.wait(command, parked.round, LONG_MS, NEVER)).toBe("closed");
+  const lease = parked.open(command);
+  const waiting = lease.wait(LONG_MS);
+  parked.closeAll();
+  await waiting;
+  expect(lease.isEnding).toBe(true);
+  expect(parked.open(command).isEnding).toBe(true);
 });
 
 it("a follower of a log looks", async () => {

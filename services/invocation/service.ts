@@ -21,7 +21,7 @@ import type { InvocationDeps, InvocationLimits } from "./deps.js";
 import { adoptHandler } from "./dispatch/adopt.js";
 import { appendLogsHandler } from "./dispatch/append_logs.js";
 import { findOwnersHandler } from "./dispatch/find_owners.js";
-import { leaseHandler } from "./dispatch/lease.js";
+import { leaseHandlers } from "./dispatch/lease.js";
 import { listInterruptionsHandler } from "./dispatch/list_interruptions.js";
 import { listLeasesHandler } from "./dispatch/list_leases.js";
 import { ParkedLeases } from "./dispatch/parked_leases.js";
@@ -111,7 +111,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     },
     logs: logHandlers(deps),
     dispatch: {
-      ...leaseHandler(deps),
+      ...leaseHandlers(deps),
       ...renewHandler(deps),
       ...listInterruptionsHandler(deps),
       ...reportHandler(deps),
@@ -128,7 +128,7 @@ export async function createInvocationService(settings: InvocationSettings): Pro
     },
     stop: async () => {
       await Promise.all([sweeper.stop(), retention?.stop()]);
-      parked.close();
+      parked.closeAll();
       hub.close();
       running.close();
     },

@@ -3,6 +3,7 @@ import {
   type DispatchServiceClient,
   type ExecutionReport,
   type LeasedExecution,
+  type StreamLeasesRequest,
 } from "../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { Invocation } from "../../gen/multinode/invocation/v1/invocation.pb.js";
 import {
@@ -173,8 +174,15 @@ export async function openTestInvocations(
     const request = { schedulerId, maxCount, excludedQueues, leaseDurationMs: 30_000, waitMs: 0 };
     return (await dispatch.leaseInvocations(request)).executions as LeasedExecution[];
   };
+  /** Each time what has come; asked for one, for as long as a test may take, where nothing else is said. */
+  async function* leases(request: Partial<StreamLeasesRequest> & { schedulerId: string }, signal?: AbortSignal) {
+    const usual = { maxCount: 1, excludedQueues: [], leaseDurationMs: 30_000, waitMs: 30_000 };
+    const stream = dispatch.streamLeases({ ...usual, ...request }, signal && { signal });
+    for await (const { executions } of stream) yield executions as LeasedExecution[];
+  }
   return {
     startRequest,
+    leases,
     service,
     db,
     clock,

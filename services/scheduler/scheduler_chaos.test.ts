@@ -55,7 +55,7 @@ it("brings every invocation to one end, and gives every slot back", { timeout: 6
     };
     faults.after = async (method) => {
       if (!isFaulty || !random.chance(0.05)) return;
-      if (method === "leaseInvocations" && lostLeases++ >= 2) return;
+      if (method === "streamLeases" && lostLeases++ >= 2) return;
       throw new Refusal("Unavailable", "the answer was lost");
     };
     return createTestScheduler(test, {

@@ -1,4 +1,5 @@
 /** Schedulers whose invocation service, lease or process fails. */
+import { ClientError, Status as RpcStatus } from "nice-grpc";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
 import { openTestInvocations, reports, type TestInvocations } from "../invocation/test_invocation.js";
@@ -48,7 +49,7 @@ async function leasedToNobody(): Promise<{ id: string; scheduler: TestScheduler 
   test.catalog.add("f");
   let isLost = false;
   faults.after = async (method) => {
-    if (method !== "leaseInvocations" || isLost) return;
+    if (method !== "streamLeases" || isLost) return;
     isLost = true;
     throw UNAVAILABLE;
   };
@@ -149,9 +150,22 @@ describe("an invocation service that does not answer", () => {
     await becomes(test, id, { status: Status.CANCELLED, terminated: true });
   });
 
+  it("of before, which has no streams, is asked for single answers", async () => {
+    const unknown = new ClientError("/dispatch/StreamLeases", RpcStatus.UNIMPLEMENTED, "no such method");
+    const streamLeases = () => {
+      throw unknown;
+    };
+    const scheduler = await startScheduler({ dispatch: { ...test.dispatch, streamLeases } });
+    test.catalog.add("f");
+    const ids = [await test.start("f"), await test.start("f")];
+    for (const execution of await running(scheduler, 2)) execution.return(1);
+    for (const id of ids) await becomes(test, id, { status: Status.SUCCEEDED, numFailedAttempts: 0 });
+  });
+
   it("where there is another replica leaves no room unused", async () => {
-    const gone = { ...test.dispatch, leaseInvocations: () => Promise.reject(UNAVAILABLE) };
-    const scheduler = await startScheduler({ lessors: [gone, test.dispatch], maxWorkers: 4 });
+    const gone = faultyDispatch(test.dispatch);
+    gone.before = () => Promise.reject(UNAVAILABLE);
+    const scheduler = await startScheduler({ lessors: [gone.client, test.dispatch], maxWorkers: 4 });
     test.catalog.add("f");
     for (let count = 0; count < 4; count += 1) await test.start("f");
     await running(scheduler, 4);
@@ -256,14 +270,14 @@ describe("a scheduler that was ended", () => {
 
   it("in peace gives back what was being leased in that moment, and that was no attempt", async () => {
     const travelled = Promise.withResolvers<void>();
-    const leaseInvocations: typeof test.dispatch.leaseInvocations = async (request, options) => {
-      const answer = await test.dispatch.leaseInvocations(request, options);
-      if (answer.executions?.length === 0) return answer;
-      await travelled.promise;
-      options?.signal?.throwIfAborted(); // what nobody waits for is lost on its way
-      return answer;
+    const streamLeases: typeof test.dispatch.streamLeases = async function* (request, options) {
+      for await (const leased of test.dispatch.streamLeases(request, options)) {
+        await travelled.promise;
+        options?.signal?.throwIfAborted(); // what nobody waits for is lost on its way
+        yield leased;
+      }
     };
-    const scheduler = await startScheduler({ dispatch: { ...test.dispatch, leaseInvocations } });
+    const scheduler = await startScheduler({ dispatch: { ...test.dispatch, streamLeases } });
     test.catalog.add("f");
     const id = await test.start("f");
     await vi.waitFor(async () => expect(await queueOf("f")).toEqual({ used: 1, queued: 0 }), WAIT);

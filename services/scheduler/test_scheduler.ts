@@ -115,7 +115,7 @@ export function faultyDispatch(dispatch: DispatchServiceClient): {
   client: DispatchServiceClient;
   /** Called before each call; throws or waits. */
   before: (method: string) => Promise<void>;
-  /** Called after each call that was done; throws where its answer is to be lost. */
+  /** Called after each call that was done, and before each message of a stream comes; throws where that is to be lost. */
   after: (method: string) => Promise<void>;
 } {
   const nothing: (method: string) => Promise<void> = async () => {};
@@ -131,5 +131,12 @@ export function faultyDispatch(dispatch: DispatchServiceClient): {
       },
     ]),
   );
-  return Object.assign(faults, { client: client as unknown as DispatchServiceClient });
+  async function* streamLeases(...args: Parameters<DispatchServiceClient["streamLeases"]>) {
+    await faults.before("streamLeases");
+    for await (const leased of dispatch.streamLeases(...args)) {
+      await faults.after("streamLeases");
+      yield leased;
+    }
+  }
+  return Object.assign(faults, { client: { ...client, streamLeases } as unknown as DispatchServiceClient });
 }

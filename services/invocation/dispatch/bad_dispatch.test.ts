@@ -47,7 +47,14 @@ async function violations(work: Promise<unknown>): Promise<readonly string[]> {
 describe("a request of a scheduler", () => {
   it("to lease is refused for each bad field", async () => {
     const good = { schedulerId: one, maxCount: 1, leaseDurationMs: LEASE_MS, excludedQueues: [], waitMs: 0 };
-    const refused = (change: object) => violations(test.dispatch.leaseInvocations({ ...good, ...change }));
+    const refused = async (change: object) => {
+      const streamed = await violations(test.leases({ ...good, ...change }).next());
+      expect(await violations(test.dispatch.leaseInvocations({ ...good, ...change }))).toEqual(streamed);
+      return streamed;
+    };
+    expect(await violations(test.leases({ ...good, receivedCount: -1 }).next())).toEqual([
+      "received_count: -1 is below 0",
+    ]);
     for (const schedulerId of ["", "../x", `inv-${"0".repeat(26)}`, "s".repeat(10_000)]) {
       expect(await refused({ schedulerId })).toEqual([
         expect.stringMatching(/^scheduler_id: .* is not an identifier: "sch-" and 26 characters$/),

@@ -1,5 +1,4 @@
-/** LeaseInvocations: hands pending invocations to a scheduler, in one transaction with their slots. */
-import type { z } from "zod";
+/** LeaseInvocations and StreamLeases: hand pending invocations to a scheduler, in one transaction with their slots. */
 import type {
   DispatchServiceImplementation,
   LeasedExecution,
@@ -14,77 +13,135 @@ import { shareFairly } from "../domain/fair_share.js";
 import type { Change, QueueRow, StoredInvocation } from "../store.js";
 import { WorkingSet } from "../working_set.js";
 import { leasedBytes, leasedExecution } from "./leased_execution.js";
-import type { LeaseCommand } from "./parked_leases.js";
-import { leaseRequest } from "./requests.js";
+import type { LeaseCommand, LeaseOptions, ParkedLease } from "./parked_leases.js";
+import { leaseRequest, streamLeasesRequest } from "./requests.js";
 
 /** How often a scheduler that waits looks for itself, woken or not. */
 const LOOK_INTERVAL_MS = 2_000;
 
-export function leaseHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "leaseInvocations"> {
+type Handlers = Pick<DispatchServiceImplementation<Caller>, "leaseInvocations" | "streamLeases">;
+
+interface LeaseRequest extends LeaseCommand {
+  readonly waitMs: number;
+}
+
+export function leaseHandlers(deps: InvocationDeps): Handlers {
   // Which queue comes first changes from lease to lease, so that none is always served last.
   let turn = 0;
   const looks = new Looks(deps);
+  async function* leases(request: LeaseRequest, options: LeaseOptions, signal: AbortSignal) {
+    const lease = deps.parked.open(request, options);
+    const wake = () => lease.wake();
+    signal.addEventListener("abort", wake);
+    try {
+      if (request.maxCount > 0) yield* leaseUntilOver(deps, looks, lease, request.waitMs, signal, () => turn++);
+    } finally {
+      signal.removeEventListener("abort", wake);
+      deps.parked.close(lease);
+    }
+  }
   return {
     async leaseInvocations(message, { signal }) {
-      const request = parse(leaseRequest, message);
-      deps.parked.begin(request);
-      try {
-        if (request.maxCount === 0) return { executions: [] };
-        return { executions: await leaseOrWait(deps, looks, request, signal, () => turn++) };
-      } finally {
-        deps.parked.end(request);
-      }
+      for await (const executions of leases(parse(leaseRequest, message), { isOnce: true }, signal))
+        return { executions };
+      return { executions: [] };
+    },
+    async *streamLeases(message, { signal }) {
+      const { receivedCount, ...request } = parse(streamLeasesRequest, message);
+      for await (const executions of leases(request, { receivedCount }, signal)) yield { executions };
     },
   };
 }
 
-async function leaseOrWait(
+async function* leaseUntilOver(
   deps: InvocationDeps,
   looks: Looks,
-  request: z.infer<typeof leaseRequest>,
+  lease: ParkedLease,
+  waitMs: number,
   signal: AbortSignal,
   nextTurn: () => number,
-): Promise<LeasedExecution[]> {
-  const waitUntil = performance.now() + request.waitMs;
-  let coming = false;
+): AsyncGenerator<LeasedExecution[], void, undefined> {
+  const waitUntil = performance.now() + waitMs;
+  let looking: Promise<void> | undefined;
+  let lookAt = 0;
+  let failure: { readonly error: unknown } | undefined;
   for (;;) {
-    const { round } = deps.parked;
-    // What is only coming cannot be seen yet, and is leased with the commit that brings it. Otherwise looking first costs
-    // less than a transaction that finds nothing.
-    if (coming) {
-      const executions = await leaseNow(deps, request, nextTurn());
-      if (executions.length > 0) return executions;
+    for (let executions = lease.takeDelivered(); executions !== undefined; executions = lease.takeDelivered())
+      yield executions;
+    const now = performance.now();
+    // What there is when it comes is looked for once, also where it is not to wait.
+    const hasLooked = (lookAt > 0 || lease.left === 0) && looking === undefined;
+    const isOver = hasLooked && now >= waitUntil;
+    if (isOver || signal.aborted || failure !== undefined || lease.hasAll) lease.isEnding = true;
+    if (lease.isEnding && looking === undefined && lease.isSettled) break;
+    const isDue = lease.coming > 0 || lease.isToLook || now >= lookAt;
+    if (looking === undefined && isDue && lease.left > 0) {
+      const { coming } = lease;
+      lease.coming = 0;
+      lease.isToLook = false;
+      looking = look(deps, looks, lease, coming, signal, nextTurn)
+        .then(
+          (dueMs) => (lookAt = performance.now() + Math.min(LOOK_INTERVAL_MS, dueMs)),
+          (error: unknown) => (failure = { error }),
+        )
+        .then(() => {
+          looking = undefined;
+          lease.wake();
+        });
     }
-    const { leasable, dueMs } = await looks.look(request, round);
-    if (signal.aborted) return []; // nobody would ever know what is leased now
-    if (leasable) {
-      const executions = await leaseNow(deps, request, nextTurn());
-      if (executions.length > 0) return executions;
-    }
-    const waitMs = Math.min(LOOK_INTERVAL_MS, waitUntil - performance.now(), dueMs);
-    if (waitMs <= 0 || signal.aborted) return [];
-    const reason = await deps.parked.wait(request, round, waitMs, signal);
-    if (typeof reason !== "string") return [...reason];
-    if (reason === "replaced" || reason === "closed" || signal.aborted) return [];
-    coming = reason === "coming";
+    const isIdle = looking === undefined && !lease.isEnding;
+    const nextAt = lease.left > 0 ? Math.min(lookAt, waitUntil) : waitUntil;
+    await lease.wait(isIdle ? nextAt - now : LOOK_INTERVAL_MS);
   }
+  if (failure !== undefined) throw failure.error;
 }
 
-async function leaseNow(deps: InvocationDeps, command: LeaseCommand, turn: number): Promise<LeasedExecution[]> {
+/**
+ * Leases what there is, and takes no more of what the request asks for than that: the rest is for starts meanwhile. Answers how
+ * long until a queued invocation has waited out its retry delay.
+ */
+async function look(
+  deps: InvocationDeps,
+  looks: Looks,
+  lease: ParkedLease,
+  coming: number,
+  signal: AbortSignal,
+  nextTurn: () => number,
+): Promise<number> {
+  const { round } = deps.parked;
+  // What is only coming cannot be seen yet, and is leased with the commit that brings it. Otherwise looking first costs
+  // less than a transaction that finds nothing.
+  if (coming > 0 && (await leaseNow(deps, lease, coming, nextTurn()))) return 0;
+  const { leasable, dueMs } = await looks.look(lease.command, round);
+  // Nobody would ever know what is leased when its caller is gone.
+  if (leasable > 0 && !signal.aborted && (await leaseNow(deps, lease, leasable, nextTurn()))) return 0;
+  return dueMs;
+}
+
+/** Answers whether there was anything. */
+async function leaseNow(deps: InvocationDeps, lease: ParkedLease, count: number, turn: number): Promise<boolean> {
+  const claim = lease.claim(count);
+  if (claim === undefined) return false;
   const { db, store, clock, announcer, running } = deps;
-  const { executions, changes } = await db.write(async (tx) => {
-    const now = clock.now();
-    const queues = (await store.leasableQueues(tx)).filter((queue) => isWanted(queue, command));
-    const room = queues.map(({ queued, slotLimit, used }) => Math.min(queued, slotLimit - used));
-    const batch = new LeaseBatch(deps, tx, command.schedulerId, now);
-    await batch.takeFairly(queues, room, command.maxCount, turn);
-    const changes = await batch.save();
-    if (changes.length > 0) await store.holdScheduler(tx, command.schedulerId, now, command.leaseDurationMs);
-    return { executions: batch.executions, changes };
-  });
-  running.leased(changes.map(({ identity, after }) => ({ identity, life: after })));
-  announcer.changed(changes);
-  return executions;
+  const { schedulerId, maxCount, leaseDurationMs } = claim.command;
+  let leased: { readonly executions: LeasedExecution[]; readonly changes: Change[] } | undefined;
+  try {
+    leased = await db.write(async (tx) => {
+      const now = clock.now();
+      const queues = (await store.leasableQueues(tx)).filter((queue) => isWanted(queue, claim.command));
+      const room = queues.map(roomOf);
+      const batch = new LeaseBatch(deps, tx, schedulerId, now);
+      await batch.takeFairly(queues, room, maxCount, turn);
+      const changes = await batch.save();
+      if (changes.length > 0) await store.holdScheduler(tx, schedulerId, now, leaseDurationMs);
+      return { executions: batch.executions, changes };
+    });
+  } finally {
+    if (leased !== undefined) running.leased(leased.changes.map(({ identity, after }) => ({ identity, life: after })));
+    claim.settle(leased?.executions ?? []);
+  }
+  announcer.changed(leased.changes);
+  return leased.executions.length > 0;
 }
 
 /**
@@ -101,31 +158,33 @@ class Looks {
   }
 
   /**
-   * Answers whether something may be leased now, and how long until a queued invocation has waited out its retry delay.
+   * Answers how many may be leased now, and how long until a queued invocation has waited out its retry delay.
    *
    * @param round of the parked leases, read before this is called
    */
-  async look(command: LeaseCommand, round: number): Promise<{ leasable: boolean; dueMs: number }> {
+  async look(command: LeaseCommand, round: number): Promise<{ leasable: number; dueMs: number }> {
     const startedAt = performance.now();
     const { until, dueAt } = this.#nothing;
     const lookAt = Math.min(until, dueAt);
-    if (this.#nothing.round === round && startedAt < lookAt) return { leasable: false, dueMs: lookAt - startedAt };
+    if (this.#nothing.round === round && startedAt < lookAt) return { leasable: 0, dueMs: lookAt - startedAt };
     const { db, store, clock } = this.#deps;
     const { leasable, dueMs, isForAll } = await db.peek(async (tx) => {
       const queues = await store.leasableQueues(tx);
       const wanted = queues.filter((queue) => isWanted(queue, command));
       const due = await store.nextAvailableAt(tx, wanted);
       const dueMs = due === null ? Number.POSITIVE_INFINITY : due - clock.now();
-      const leasable = dueMs <= 0;
-      return {
-        leasable,
-        dueMs: leasable ? Number.POSITIVE_INFINITY : dueMs,
-        isForAll: !leasable && wanted.length === queues.length,
-      };
+      if (dueMs > 0) return { leasable: 0, dueMs, isForAll: wanted.length === queues.length };
+      const leasable = wanted.reduce((sum, queue) => sum + roomOf(queue), 0);
+      return { leasable, dueMs: Number.POSITIVE_INFINITY, isForAll: false };
     });
     if (isForAll) this.#nothing = { round, until: startedAt + LOOK_INTERVAL_MS, dueAt: startedAt + dueMs };
     return { leasable, dueMs };
   }
+}
+
+/** How many may be leased of it, but for those that wait out a retry delay. */
+function roomOf({ queued, slotLimit, used }: QueueRow): number {
+  return Math.min(queued, slotLimit - used);
 }
 
 function isWanted({ projectId, functionName }: QueueRow, { excludedQueues }: LeaseCommand): boolean {

@@ -57,7 +57,8 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
         return deps.db.write((tx) => store(deps, tx, reports, ids, undefined), options);
       });
     // Those who wait for a slot can lease it with the same commit.
-    if (wereSlotsWanted && reports.some(givesBack)) deps.parked.coming();
+    const freed = wereSlotsWanted ? reports.filter(givesBack).length : 0;
+    if (freed > 0) deps.parked.coming(freed);
     const stored = await storing;
     const { changes, areSlotsWanted } = stored;
     if (changes.some(({ before, after }) => after.held < before.held)) wereSlotsWanted = areSlotsWanted;

@@ -7,7 +7,7 @@ const schedulerId = idField("sch");
 const workerIdOrNone = z.union([z.literal(""), idField("wrk")]).default("");
 const leaseDurationMs = z.number().int().min(LIMITS.leaseDurationMinMs).max(LIMITS.leaseDurationMaxMs);
 
-export const leaseRequest = z.object({
+const leaseFields = {
   schedulerId,
   maxCount: z.number().int().min(0).max(LIMITS.executionsPerLease),
   leaseDurationMs,
@@ -16,6 +16,13 @@ export const leaseRequest = z.object({
     .max(LIMITS.excludedQueues)
     .transform((queues): ReadonlySet<string> => new Set(queues)),
   waitMs: z.number().int().min(0).max(30_000),
+};
+
+export const leaseRequest = z.object(leaseFields);
+
+export const streamLeasesRequest = z.object({
+  ...leaseFields,
+  receivedCount: z.number().int().min(0).max(LIMITS.executionsPerLease).optional(),
 });
 
 export const renewRequest = z.object({ schedulerId, leaseDurationMs });

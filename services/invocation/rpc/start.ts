@@ -86,14 +86,13 @@ async function storing<T>(
     direct: DirectLease | undefined,
   ) => Promise<{ value: T; stored: readonly StoredInvocation[] }>,
 ): Promise<T> {
-  const claim = deps.parked.claim();
+  const claim = deps.parked.claim(count);
   let direct: DirectLease | undefined;
   // What is leased with its start may run before the start is durable: were it lost, nobody would have been told of it.
   const committed = () => {
     if (claim === undefined || direct === undefined) return;
     deps.running.leased(direct.leased);
-    if (direct.executions.length > 0) claim.deliver(direct.executions);
-    else claim.giveBack();
+    claim.settle(direct.executions);
   };
   try {
     const writing = deps.db.write(
@@ -106,12 +105,12 @@ async function storing<T>(
     );
     // The others join the commit where it may bring something that this one does not take.
     const { maxCount = 0, excludedQueues } = claim?.command ?? {};
-    if (count > maxCount || (excludedQueues?.size ?? 0) > 0) deps.parked.coming();
+    if (count > maxCount || (excludedQueues?.size ?? 0) > 0) deps.parked.coming(count);
     const { value, stored } = await writing;
     deps.announcer.started(stored);
     return value;
   } catch (error) {
-    claim?.giveBack();
+    claim?.settle([]);
     throw error;
   }
 }

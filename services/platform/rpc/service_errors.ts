@@ -21,6 +21,11 @@ export const refusalsOfServices: ClientMiddleware = async function* refusalsOfSe
   }
 };
 
+/** Whether a service of before does not know a method. */
+export function isUnimplemented(error: unknown): boolean {
+  return error instanceof Error && error.name === "ClientError" && (error as ClientError).code === Status.UNIMPLEMENTED;
+}
+
 function asRefusal(error: unknown, trailer: Metadata): Refusal | undefined {
   if (!(error instanceof Error) || error.name !== "ClientError") return undefined;
   const encoded = trailer.get("grpc-status-details-bin");

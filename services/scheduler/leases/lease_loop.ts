@@ -11,21 +11,25 @@ import type {
   ExecutionReport,
   HeldLease,
   LeasedExecution,
+  StreamLeasesRequest,
 } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import type { HeldExecution } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { Refusal } from "../../platform/errors.js";
+import { isUnimplemented } from "../../platform/rpc/service_errors.js";
 import type { Plan } from "../plan.js";
 import { newRun, type Run, threw } from "../run.js";
 import { isShared } from "../runtime/runtime.js";
 import type { Scheduler } from "../scheduler.js";
-import { type Asking, Lessors } from "./lessors.js";
+import { type Asking, type Lessor, Lessors } from "./lessors.js";
 
 /** How long one request waits for something to lease. */
 const WAIT_MS = 10_000;
 const EXCLUDING_WAIT_MS = 200;
-/** How much longer its answer may take. */
+/** How much longer its end may take where there is another place to ask: one that hangs must not keep its room for long. */
 const ANSWER_MS = 2_000;
+/** The same of the only place. */
+const ONLY_ANSWER_MS = 10_000;
 const RETRY_MS = 500;
 /** How often to compare leases with runs. */
 const RECONCILE_INTERVAL_MS = 30_000;
@@ -167,23 +171,30 @@ export class LeaseLoop {
   }
 
   /** Answers whether it was answered as it should be. */
-  async #lease({ lessor, count, isReplaced }: Asking, excludedQueues: readonly string[]): Promise<boolean> {
+  async #lease(asking: Asking, excludedQueues: readonly string[]): Promise<boolean> {
+    const { lessor, count, receivedBefore, received, isDone } = asking;
     const { dispatch, schedulerId, log } = this.#scheduler.settings;
     const stopped = this.#stopping.signal;
     // What is excluded now is not for long.
     const waitMs = excludedQueues.length > 0 ? EXCLUDING_WAIT_MS : WAIT_MS;
     const leaseDurationMs = LIMITS.leaseDurationMs;
     const sentAt = performance.now();
-    try {
-      const request = { schedulerId, maxCount: count, excludedQueues: [...excludedQueues], leaseDurationMs, waitMs };
-      // Where there is another place to wait at, one that hangs must not keep its room for as long as a call may take.
-      const deaf = this.#deaf.signal;
-      const signal = lessor === dispatch ? deaf : AbortSignal.any([deaf, AbortSignal.timeout(waitMs + ANSWER_MS)]);
-      const { executions } = await lessor.leaseInvocations(request, { signal });
+    let hasAny = false;
+    const take = (executions: readonly LeasedExecution[]) => {
+      received(executions.length);
+      hasAny ||= executions.length > 0;
       const leased = executions.filter(({ ref }) => !this.#givenBack.has(ref?.executionId ?? ""));
-      if (leased.length > 0) this.#scheduler.take(leased.map((each) => newRun(each as LeasedExecution, lessor)));
+      if (leased.length > 0) this.#scheduler.take(leased.map((each) => newRun(each, lessor)));
+    };
+    try {
+      const excluded = [...excludedQueues];
+      const request = { schedulerId, maxCount: count, excludedQueues: excluded, leaseDurationMs, waitMs };
+      const answerMs = lessor === dispatch ? ONLY_ANSWER_MS : ANSWER_MS;
+      const signal = AbortSignal.any([this.#deaf.signal, AbortSignal.timeout(waitMs + answerMs)]);
+      for await (const executions of leasesOf(lessor, { ...request, receivedCount: receivedBefore }, signal))
+        take(executions);
       // One that did not wait is about to end, or had a request of this scheduler that came by another address.
-      return executions.length > 0 || isReplaced() || performance.now() - sentAt > waitMs / 2;
+      return hasAny || isDone() || performance.now() - sentAt > waitMs / 2;
     } catch (err) {
       if (stopped.aborted) return false;
       log.warn({ err }, "a replica of the invocation service does not lease; trying again");
@@ -356,5 +367,19 @@ export class LeaseLoop {
       }
       return false;
     }
+  }
+}
+
+async function* leasesOf(
+  lessor: Lessor,
+  request: StreamLeasesRequest,
+  signal: AbortSignal,
+): AsyncGenerator<readonly LeasedExecution[]> {
+  try {
+    for await (const { executions } of lessor.streamLeases(request, { signal })) yield executions as LeasedExecution[];
+  } catch (error) {
+    if (!isUnimplemented(error)) throw error;
+    // A replica of before, while an installation is upgraded, answers once.
+    yield (await lessor.leaseInvocations(request, { signal })).executions as LeasedExecution[];
   }
 }

@@ -31,7 +31,12 @@ function openLessors(count: number) {
     offer: (room: number) => asking.offer(room, []),
     /** What the newest request of each place asks for. */
     asked: () => all.map((lessor) => [...waiting.keys()].findLast((each) => each.lessor === lessor)?.count ?? 0),
-    requests: () => [...waiting.keys()].map((request) => [indexOf(request), request.count, request.isReplaced()]),
+    requests: () => [...waiting.keys()].map((request) => [indexOf(request), request.count, request.isDone()]),
+    askings: () => [...waiting.keys()],
+    receivedBefore: () => [...waiting.keys()].map(({ receivedBefore }) => receivedBefore),
+    /** So many executions come for the newest request of a place. */
+    come: (place: number, count: number) =>
+      [...waiting.keys()].findLast((request) => indexOf(request) === place)?.received(count),
     answer: (...places: number[]) => end(true, places),
     fail: (...places: number[]) => end(false, places),
     changes: () => changes,
@@ -47,20 +52,56 @@ function openLessors(count: number) {
 afterEach(() => vi.useRealTimers());
 
 describe("one lessor", () => {
-  it("is asked for all that there is room for, and anew when there is twice as much", async () => {
+  it("is asked for all that there is room for, and anew when there is half as much again", async () => {
     const test = openLessors(0);
     test.offer(0);
     expect(test.requests()).toEqual([]);
-    for (const room of [3, 4, 5]) test.offer(room);
+    for (const room of [3, 4]) test.offer(room);
     expect(test.requests()).toEqual([[0, 3, false]]);
-    test.offer(6);
+    test.offer(5);
     expect(test.requests()).toEqual([
       [0, 3, true],
-      [0, 6, false],
+      [0, 5, false],
     ]);
     await test.answer(0);
     test.offer(1);
     expect(test.asked()).toEqual([1]);
+  });
+});
+
+describe("what comes of a request", () => {
+  it("makes room for another one, which tells how much of it had come", async () => {
+    const test = openLessors(0);
+    test.offer(10);
+    test.come(0, 3);
+    test.offer(10); // for 7 of them it is asking already
+    expect(test.asked()).toEqual([10]);
+    test.come(0, 1);
+    test.offer(10);
+    expect(test.requests()).toEqual([
+      [0, 10, true],
+      [0, 10, false],
+    ]);
+    expect(test.receivedBefore()).toEqual([undefined, 4]);
+    await test.answer(0);
+    test.offer(1);
+    expect(test.receivedBefore()).toEqual([undefined]);
+  });
+
+  it("late, when another has replaced it, counts as what that has asked for", () => {
+    const test = openLessors(0);
+    test.offer(2);
+    test.offer(4);
+    const [first, second] = test.askings();
+    first?.received(2);
+    second?.received(1);
+    test.offer(1);
+    expect(test.requests()).toHaveLength(2);
+    second?.received(1);
+    expect(second?.isDone()).toBe(true);
+    test.offer(1);
+    expect(test.requests()).toHaveLength(3);
+    expect(test.receivedBefore()).toEqual([undefined, 0, 2]);
   });
 });
 

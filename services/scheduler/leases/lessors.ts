@@ -1,9 +1,9 @@
 /**
- * Asking for executions. A request waits at each replica of the invocation service, so that a start finds a scheduler that
+ * Asking for executions. A request is open at each replica of the invocation service, so that a start finds a scheduler that
  * waits, whichever of them it comes to, and is leased with the commit that stores it.
  *
- * L1. The requests that wait ask together for no more than there is room for.
- * L2. A request is replaced by one that asks for more when there is room for about twice as much.
+ * L1. The requests that are open ask together for no more than there is room for.
+ * L2. A request is replaced by one that asks for more when there is room for half as much again.
  * L3. A replica that does not answer rests, longer each time, and leaves the room to the others. While all of them rest, what
  *     leads to any of them is asked, which never rests for long.
  */
@@ -11,21 +11,30 @@ import type { DispatchServiceClient } from "../../../gen/multinode/invocation/v1
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 
 /** One replica of the invocation service, or a proxy before all of them. */
-export type Lessor = Pick<DispatchServiceClient, "leaseInvocations" | "reportExecutions" | "appendLogs">;
+export type Lessor = Pick<
+  DispatchServiceClient,
+  "leaseInvocations" | "streamLeases" | "reportExecutions" | "appendLogs"
+>;
 
 /** One request. */
 export interface Asking {
   readonly lessor: Lessor;
   readonly count: number;
-  /** Whether another request has replaced it. */
-  readonly isReplaced: () => boolean;
+  /** What had come for the request that it replaces; undefined: it replaces none. */
+  readonly receivedBefore: number | undefined;
+  /** So many executions have come for it. */
+  readonly received: (count: number) => void;
+  /** Whether another request has replaced it, or all that it asked for has come. */
+  readonly isDone: () => boolean;
 }
 
 interface Place {
   readonly lessor: Lessor;
-  /** What its newest request asks for; 0: there is none. */
+  /** What may still come for its newest request, and for those before it. */
   asked: number;
   newest: Promise<void> | undefined;
+  /** What has come for the newest request. */
+  received: number;
   /** Requests in a row that failed. */
   failures: number;
   isResting: boolean;
@@ -58,7 +67,14 @@ export class Lessors {
     lease: (asking: Asking, excludedQueues: readonly string[]) => Promise<boolean>,
     changed: () => void,
   ) {
-    const placeOf = (lessor: Lessor): Place => ({ lessor, asked: 0, newest: undefined, failures: 0, isResting: false });
+    const placeOf = (lessor: Lessor): Place => ({
+      lessor,
+      asked: 0,
+      newest: undefined,
+      received: 0,
+      failures: 0,
+      isResting: false,
+    });
     this.#places = replicas.length > 0 ? replicas.map(placeOf) : [placeOf(any)];
     this.#anyPlace = replicas.length > 0 ? placeOf(any) : undefined;
     this.#lease = lease;
@@ -75,7 +91,7 @@ export class Lessors {
       const place = awake[(this.#turn + index) % awake.length];
       if (place === undefined) continue;
       const count = Math.min(share, room - this.#askedElsewhere(place), LIMITS.executionsPerLease); // L1
-      if (count < Math.max(1, 2 * place.asked)) continue; // L2
+      if (count < Math.max(1, 1.5 * place.asked)) continue; // L2
       this.#ask(place, count, excludedQueues);
     }
   }
@@ -87,7 +103,7 @@ export class Lessors {
    */
   async stop(endWait: (lessor: Lessor) => void): Promise<void> {
     const places = this.#anyPlace === undefined ? this.#places : [...this.#places, this.#anyPlace];
-    for (const { lessor, asked } of places) if (asked > 0) endWait(lessor);
+    for (const { lessor, newest } of places) if (newest !== undefined) endWait(lessor);
     await Promise.all(this.#underWay);
     for (const rest of this.#rests) clearTimeout(rest);
   }
@@ -99,12 +115,22 @@ export class Lessors {
   }
 
   #ask(place: Place, count: number, excludedQueues: readonly string[]): void {
+    const receivedBefore = place.newest === undefined ? undefined : place.received;
     place.asked = count;
-    const isReplaced = () => place.newest !== asking;
-    const asking = this.#lease({ lessor: place.lessor, count, isReplaced }, excludedQueues).then((isWell) => {
+    place.received = 0;
+    const isNewest = () => place.newest === asking;
+    const received = (more: number) => {
+      // What comes late counts for the newest, from which it is taken off.
+      place.asked = Math.max(0, place.asked - more);
+      if (isNewest()) place.received += more;
+    };
+    const isDone = () => !isNewest() || place.asked === 0;
+    const request = { lessor: place.lessor, count, receivedBefore, received, isDone };
+    const asking = this.#lease(request, excludedQueues).then((isWell) => {
       this.#underWay.delete(asking);
       if (isWell) place.failures = 0;
-      if (isReplaced()) return;
+      if (!isNewest()) return;
+      place.newest = undefined;
       place.asked = 0;
       if (!isWell) this.#rest(place);
       this.#changed();

@@ -8,7 +8,7 @@ import type { CompatServiceDefinition } from "nice-grpc";
 /** Full name of a service → methods whose senders leave nothing out. */
 const WHOLE: Readonly<Record<string, readonly string[]>> = {
   "multinode.invocation.v1.InvocationService": ["streamStartInvocations", "watchInvocations"],
-  "multinode.invocation.v1.DispatchService": ["leaseInvocations", "reportExecutions", "appendLogs"],
+  "multinode.invocation.v1.DispatchService": ["leaseInvocations", "streamLeases", "reportExecutions", "appendLogs"],
   "multinode.scheduler.v1.WorkerService": ["connect"],
 };
 

@@ -1,0 +1,143 @@
+/** StreamLeases: a request that goes on until its scheduler has as many executions as it asked for. */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { HeldLease, LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { openTestInvocations, reports, type TestInvocations } from "../test_invocation.js";
+
+let test: TestInvocations;
+let one: string;
+
+beforeEach(async () => {
+  test = await openTestInvocations();
+  one = test.ids.next("sch");
+  test.catalog.add("f", { maxConcurrency: 10 });
+});
+afterEach(() => test.close());
+
+/** Reads a stream of leases to its end; what has come so far may be looked at meanwhile. */
+function reading(request: Parameters<TestInvocations["leases"]>[0], signal?: AbortSignal) {
+  const parts: string[][] = [];
+  const read = async () => {
+    for await (const executions of test.leases(request, signal)) parts.push(invocationsOf(executions));
+  };
+  return { parts, ended: read() };
+}
+
+function invocationsOf(leased: readonly LeasedExecution[]): string[] {
+  return leased.map(({ ref }) => ref?.invocationId ?? "");
+}
+
+const SOON = { timeout: 5_000, interval: 5 };
+const come = (of: { parts: string[][] }, count: number) =>
+  vi.waitFor(() => expect(of.parts.flat()).toHaveLength(count), SOON);
+
+async function queueOf(): Promise<unknown> {
+  return await test.db.read((tx) =>
+    tx.get("SELECT used, queued FROM queues WHERE project_id = ? AND function_name = 'f'", test.catalog.projectId),
+  );
+}
+
+describe("a stream of leases", () => {
+  it("brings each start as it comes, with its own commit, and ends when there are as many as were asked for", async () => {
+    const stream = reading({ schedulerId: one, maxCount: 3 });
+    const ids = [];
+    for (let count = 1; count <= 3; count++) {
+      ids.push(await test.start("f"));
+      expect(await queueOf()).toEqual({ used: count, queued: 0 });
+      await come(stream, count);
+    }
+    await stream.ended;
+    expect(stream.parts).toEqual(ids.map((id) => [id]));
+    await test.start("f");
+    expect(await queueOf()).toEqual({ used: 3, queued: 1 });
+  });
+
+  it("takes along starts that come together, no more than were asked for, and the others stay queued", async () => {
+    const stream = reading({ schedulerId: one, maxCount: 5 });
+    const ids = await Promise.all(Array.from({ length: 8 }, () => test.start("f")));
+    await stream.ended;
+    expect(stream.parts.flat()).toHaveLength(5);
+    expect(ids).toEqual(expect.arrayContaining(stream.parts.flat()));
+    expect(await queueOf()).toEqual({ used: 5, queued: 3 });
+  });
+
+  it("brings what waited for a slot when one is free", async () => {
+    test.catalog.add("narrow", { maxConcurrency: 1 });
+    const stream = reading({ schedulerId: one, maxCount: 9 });
+    const first = await test.start("narrow");
+    const second = await test.start("narrow");
+    await come(stream, 1);
+    expect(stream.parts).toEqual([[first]]);
+    expect(await test.lease(test.ids.next("sch"))).toEqual([]);
+    const { leases } = await test.dispatch.listLeases({ schedulerId: one });
+    await test.report(...(leases as HeldLease[]).map((lease) => reports.returned(lease, 1, true)));
+    await come(stream, 2);
+    expect(stream.parts).toEqual([[first], [second]]);
+  });
+
+  it("is replaced by one of the same scheduler, for which what is still on its way counts", async () => {
+    const first = reading({ schedulerId: one, maxCount: 5 });
+    await test.start("f");
+    await test.start("f");
+    await come(first, 2);
+    // It says that one of the two has come.
+    const second = reading({ schedulerId: one, maxCount: 4, receivedCount: 1 });
+    await first.ended;
+    await Promise.all(Array.from({ length: 6 }, () => test.start("f")));
+    await second.ended;
+    expect(first.parts.flat()).toHaveLength(2);
+    expect(second.parts.flat()).toHaveLength(3);
+    expect(await queueOf()).toEqual({ used: 5, queued: 3 });
+  });
+
+  it("that is replaced while a start takes it along still brings that", async () => {
+    const held = Promise.withResolvers<void>();
+    const peek = vi.spyOn(test.db, "write").mockImplementationOnce(async (work, options) => {
+      const write = Object.getPrototypeOf(test.db).write as typeof test.db.write;
+      await held.promise;
+      return await write.call(test.db, work as never, options as never);
+    });
+    const first = reading({ schedulerId: one, maxCount: 2 });
+    await vi.waitFor(() => expect(first.parts).toEqual([]), SOON);
+    const starting = test.start("f");
+    await vi.waitFor(() => expect(peek).toHaveBeenCalled(), SOON);
+    const second = reading({ schedulerId: one, maxCount: 2, receivedCount: 0 });
+    held.resolve();
+    const id = await starting;
+    await first.ended;
+    expect(first.parts).toEqual([[id]]);
+    const others = [await test.start("f"), await test.start("f")];
+    await second.ended;
+    expect(others).toEqual(expect.arrayContaining(second.parts.flat()));
+    expect(second.parts.flat()).toHaveLength(1);
+  });
+
+  it("ends when its time is over, its caller is gone, or it asks for nothing", async () => {
+    const over = new AbortController();
+    const streams = [
+      reading({ schedulerId: one, maxCount: 1, waitMs: 50 }),
+      reading({ schedulerId: test.ids.next("sch"), maxCount: 1 }, over.signal),
+      reading({ schedulerId: test.ids.next("sch"), maxCount: 0 }),
+    ];
+    over.abort();
+    await Promise.all(streams.map(({ ended }) => ended));
+    expect(streams.map(({ parts }) => parts)).toEqual([[], [], []]);
+    await test.start("f");
+    expect(await queueOf()).toEqual({ used: 0, queued: 1 });
+  });
+
+  it("is given no more than it reads", async () => {
+    const stream = test.leases({ schedulerId: one, maxCount: 10 });
+    const first = stream.next();
+    const ids = [];
+    for (let i = 0; i < 10; i++) ids.push(await test.start("f"));
+    expect(invocationsOf((await first).value ?? [])).toEqual([ids[0]]);
+    // The ninth and the tenth found four unread before them, and are found when these are read.
+    const { used, queued } = (await queueOf()) as { used: number; queued: number };
+    expect(used).toBeLessThan(10);
+    expect(used + queued).toBe(10);
+    const rest = [];
+    while (rest.length < 9) rest.push(...invocationsOf((await stream.next()).value ?? []));
+    expect(rest.toSorted()).toEqual(ids.slice(1).toSorted());
+    expect(await stream.next()).toMatchObject({ done: true });
+  });
+});
