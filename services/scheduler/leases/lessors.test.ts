@@ -28,7 +28,7 @@ function openLessors(count: number) {
     await new Promise((resolve) => setImmediate(resolve));
   };
   return {
-    offer: (room: number) => asking.offer(room, []),
+    offer: (room: number, excluded: string[] = []) => asking.offer(room, excluded),
     /** What the newest request of each place asks for. */
     asked: () => all.map((lessor) => [...waiting.keys()].findLast((each) => each.lessor === lessor)?.count ?? 0),
     requests: () => [...waiting.keys()].map((request) => [indexOf(request), request.count, request.isDone()]),
@@ -66,6 +66,23 @@ describe("one lessor", () => {
     await test.answer(0);
     test.offer(1);
     expect(test.asked()).toEqual([1]);
+  });
+
+  it("is asked anew at once where there is no room any more for what it may bring, and not where there is again", async () => {
+    const test = openLessors(0);
+    test.offer(4);
+    test.offer(3, ["p/f"]);
+    expect(test.requests()).toEqual([
+      [0, 4, true],
+      [0, 3, false],
+    ]);
+    for (const excluded of [["p/f"], []]) test.offer(3, excluded);
+    expect(test.requests()).toHaveLength(2);
+    test.offer(0, ["p/g"]); // asks for nothing, which ends the request before
+    expect(test.requests().map(([, count]) => count)).toEqual([4, 3, 0]);
+    await test.answer(0);
+    test.offer(0, ["p/h"]);
+    expect(test.requests()).toEqual([]);
   });
 });
 

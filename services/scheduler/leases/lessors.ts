@@ -3,7 +3,8 @@
  * waits, whichever of them it comes to, and is leased with the commit that stores it.
  *
  * L1. The requests that are open ask together for no more than there is room for.
- * L2. A request is replaced by one that asks for more when there is room for half as much again.
+ * L2. A request is replaced by one that asks for more when there is room for half as much again, and at once where it would bring
+ *     what there is no room for.
  * L3. A replica that does not answer rests, longer each time, and leaves the room to the others. While all of them rest, what
  *     leads to any of them is asked, which never rests for long.
  */
@@ -35,6 +36,8 @@ interface Place {
   newest: Promise<void> | undefined;
   /** What has come for the newest request. */
   received: number;
+  /** Queues of which the newest request wants nothing. */
+  excluded: ReadonlySet<string>;
   /** Requests in a row that failed. */
   failures: number;
   isResting: boolean;
@@ -72,6 +75,7 @@ export class Lessors {
       asked: 0,
       newest: undefined,
       received: 0,
+      excluded: new Set(),
       failures: 0,
       isResting: false,
     });
@@ -91,8 +95,10 @@ export class Lessors {
       const place = awake[(this.#turn + index) % awake.length];
       if (place === undefined) continue;
       const count = Math.min(share, room - this.#askedElsewhere(place), LIMITS.executionsPerLease); // L1
-      if (count < Math.max(1, 1.5 * place.asked)) continue; // L2
-      this.#ask(place, count, excludedQueues);
+      const { newest, excluded } = place;
+      const isWrong = newest !== undefined && excludedQueues.some((queue) => !excluded.has(queue));
+      if (!isWrong && count < Math.max(1, 1.5 * place.asked)) continue; // L2
+      this.#ask(place, Math.max(count, 0), excludedQueues);
     }
   }
 
@@ -118,6 +124,7 @@ export class Lessors {
     const receivedBefore = place.newest === undefined ? undefined : place.received;
     place.asked = count;
     place.received = 0;
+    place.excluded = new Set(excludedQueues);
     const isNewest = () => place.newest === asking;
     const received = (more: number) => {
       // What comes late counts for the newest, from which it is taken off.
