@@ -50,7 +50,12 @@ export class WatchHub {
 
   offer(changes: readonly Change[]): void {
     if (this.#watchers.size === 0) return;
-    for (const { identity, after } of changes) this.#mark(identity.id, progressOf(after), { identity, life: after });
+    for (const change of changes) {
+      const { identity, after } = change;
+      const running = passedRun(change);
+      if (running !== undefined) this.#mark(identity.id, progressOf(running), { identity, life: running });
+      this.#mark(identity.id, progressOf(after), { identity, life: after });
+    }
   }
 
   close(): void {
@@ -72,6 +77,15 @@ export class WatchHub {
     if (!(known instanceof Set)) known.mark(invocationId, progress, state);
     else for (const watcher of known) watcher.mark(invocationId, progress, state);
   }
+}
+
+/** What an attempt was in between that began and ended with one change; undefined where none did. */
+function passedRun({ before, after, ended }: Change): Life | undefined {
+  if (before.status !== "PENDING" || after.revision <= before.revision + 1) return undefined;
+  const begun = ended.find(({ startedAt }) => startedAt !== null);
+  if (begun === undefined || before.current?.startedAt !== null) return undefined;
+  const startedAt = before.startedAt ?? begun.startedAt;
+  return { ...before, status: "RUNNING", startedAt, revision: after.revision - 1 };
 }
 
 export function progressOf(life: Life): Progress {

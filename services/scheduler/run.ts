@@ -132,7 +132,10 @@ export function lostWith(
   // One that leaves has said what it began.
   const isUnbegun = !run.wasSent || (worker?.isLeaving === true && !run.isStartReported);
   if (isInterrupted && isUnbegun) return abortedUnbegun();
-  return { ...threw(lossOf(run, exit, worker?.failure, isStopping), true), interrupted: isInterrupted };
+  const ended = threw(lossOf(run, exit, worker?.failure, isStopping), true);
+  // That it began may have been on its way. What may have begun has, for its ttl too.
+  const mayHaveBegun = !isUnbegun && !run.isStartReported && worker?.failure === undefined;
+  return { ...ended, interrupted: isInterrupted, workerId: (mayHaveBegun && run.workerId) || "" };
 }
 
 /** The end of an execution that was interrupted and never began. */

@@ -37,6 +37,19 @@ const MAIN = `
       await note(notes, "finally");
     }
   });
+  const waitsTwice = async (gate: string, notes: string, neighbour?: boolean) => {
+    if (neighbour) { await passGate(gate); return "untouched"; }
+    const { signal } = getContext();
+    const [first, second, third] = [heeds.callRemote(), heeds.callRemote(), setTimeout(20_000, undefined, { signal })];
+    await note(notes, "waits");
+    try { await first; await second; await third; } finally {
+      await note(notes, "cleans up");
+      await passGate(gate);
+      await note(notes, "has cleaned up");
+    }
+  };
+  export const twoWaits = mn.function(longGrace, waitsTwice);
+  export const shared = mn.function({ ...longGrace, maxInvocationsPerWorker: 9, workerConcurrency: 9 }, waitsTwice);
   export const syncYielding = mn.function(longGrace, function* () {
     try { for (let i = 0; ; i += 1) yield i; } catch (error) { return "told " + error.name; }
   });
@@ -77,6 +90,28 @@ async function cancelRunning(name: string, ...args: unknown[]) {
 }
 
 describe.concurrent("cancel", () => {
+  test.each(["twoWaits", "shared"])("leaves time to clean up where several things are waited for: %s", async (name) => {
+    const fn = project.fn(name);
+    const [gate, notes, neighboursGate] = [gates.place(), gates.place(), gates.place()];
+    const noted = (text: string) =>
+      eventually(
+        () => gates.notes(notes),
+        (all) => all.includes(text),
+      );
+    const id = await fn.start(gate, notes);
+    await noted("waits");
+    const neighbour = await fn.start(neighboursGate, notes, true);
+    await untilStatus(fn, neighbour, "RUNNING");
+    await fn.cancel(id);
+    await noted("cleans up");
+    gates.open(gate);
+    const ended = await untilTerminated(fn, id);
+    expect(ended).toMatchObject({ status: "CANCELLED", executions: [{ outcome: "ABORTED" }] });
+    expect(gates.notes(notes)).toContain("has cleaned up");
+    gates.open(neighboursGate);
+    expect(await untilTerminated(fn, neighbour)).toMatchObject({ status: "SUCCEEDED", result: "untouched" });
+  });
+
   test("a queued invocation is CANCELLED at once, and no worker is ever provisioned", async () => {
     const fn = project.fn("held");
     const [gate, notes] = [gates.place(), gates.place()];

@@ -22,6 +22,7 @@ const MAIN = `
   export const out = mn.function({ ...warm, output: z.object({ sum: z.number() }) }, (sum: unknown) => ({ sum }));
   export const coerced = mn.function({ ...warm, input: z.object({ n: z.coerce.number().min(1) }) }, ({ n }) => n * 2);
   export const costly = mn.function({ ...warm, input: z.string().regex(/^(a+)+$/) }, (text: string) => text.length);
+  export const nested = mn.function({ ...warm, input: z.object({ any: z.unknown(), list: z.array(z.number().optional()) }) }, ({ list }) => list.length);
   export const yields = mn.function({ ...warm, output: z.number() }, function* (values: unknown[]) { yield* values; });
 `;
 
@@ -43,6 +44,7 @@ describe.concurrent("input schema", () => {
     const exact = { price: 19.99, dashed: "a-b.c", letters: "Zoë", pair: "😀" };
     expect(await project.fn("lenient").callRemote(exact)).toBe("19.99,a-b.c,Zoë,😀");
     expect(await project.fn("coerced").callRemote({ n: "5" })).toBe(10);
+    expect(await project.fn("nested").callRemote({ any: undefined, list: [1, undefined] })).toBe(2);
   });
 
   test.each([
@@ -127,5 +129,7 @@ describe.concurrent("output schema", () => {
     const ended = await untilTerminated(fn, await fn.start([1, "two"]));
     expect(ended).toMatchObject({ status: "FAILED", result: 1 });
     expect(ended.error).toMatch(/^FunctionOutputIsInvalid: /);
+    const none = await untilTerminated(fn, await fn.start([]));
+    expect(none.error).toMatch(/^FunctionOutputIsInvalid: .*undefined/s);
   });
 });

@@ -7,6 +7,10 @@ const MAIN = `
   import { getContext, Multinode } from "multinode";
   import { note, passGate } from "./gate.js";
   export const mn = new Multinode();
+  export const dies = mn.function({ maxRetries: 3, retryDelay: "3s" }, () => {
+    if (getContext().attemptNumber < 2) process.kill(process.pid, "SIGKILL");
+    return getContext().attemptNumber;
+  });
   export const echo = mn.function({ maxInvocationsPerWorker: Infinity }, (value: unknown) => value);
   export const other = mn.function({ maxInvocationsPerWorker: Infinity }, (value: unknown) => value);
   export const held = mn.function({ maxConcurrency: 1, gracePeriod: 0 }, async (gate: string, notes: string) => {
@@ -117,5 +121,11 @@ describe("ttl", () => {
     expect(expiresAt).toBeInstanceOf(Date);
     gates.open(gate);
     expect(await fn.awaitResult(id)).toBe("passed");
+  });
+
+  test("does not end a retry of what has begun, also where its worker died at once", async () => {
+    const fn = project.fn("dies").withOptions({ ttl: "2s" });
+    const ended = await untilTerminated(fn, await fn.start());
+    expect(ended).toMatchObject({ status: "SUCCEEDED", result: 2, startedAt: expect.any(Date), numFailedAttempts: 1 });
   });
 });

@@ -102,14 +102,15 @@ describe("a connection", () => {
         peers.add(peer);
         yield { events: [] };
       },
-      { connectionAgeMs: 20 },
+      // The library tries a call again that an old connection refuses, once: not where the next one is old by then.
+      { connectionAgeMs: 100 },
     );
     const call = async () => {
       let answers = 0;
       for await (const _ of events.subscribe({ subjects: [] })) answers += 1;
       return answers;
     };
-    while (peers.size < 20) expect(await Promise.all([call(), call(), call()])).toEqual([1, 1, 1]);
+    while (peers.size < 12) expect(await Promise.all([call(), call(), call()])).toEqual([1, 1, 1]);
   });
 });
 

@@ -17,7 +17,7 @@ import type {
   WatchSink,
   WatchUntil,
 } from "./invocation_client.js";
-import { checked, invocationDoesNotExist, isWhatIsAskedFor } from "./invocation_result.js";
+import { checked, clientIsClosed, invocationDoesNotExist, isWhatIsAskedFor } from "./invocation_result.js";
 import { latestStates } from "./latest_states.js";
 import { payloadLimit } from "./payload_limit.js";
 import { StartBatcher } from "./start_batcher.js";
@@ -53,6 +53,7 @@ export class MultinodeClient implements InvocationClient, Services {
   readonly #ownsChannel: boolean;
   readonly #batcher: StartBatcher;
   readonly #watches: WatchSession;
+  #isClosed = false;
 
   /** Throws a CredentialsMissingError, or a ParameterValidationError for a bad URL or limit. */
   constructor(options: ClientOptions = {}) {
@@ -101,16 +102,19 @@ export class MultinodeClient implements InvocationClient, Services {
   }
 
   async get(invocationId: string, check: InvocationCheck, signal?: AbortSignal): Promise<Invocation> {
+    this.#refuseClosed();
     const request = { invocationId, ...checked(check) };
     return present((await this.invocations.getInvocation(request, withSignal(signal))).invocation);
   }
 
   async cancel(invocationId: string, check: InvocationCheck, signal?: AbortSignal): Promise<Invocation> {
+    this.#refuseClosed();
     const request = { invocationId, ...checked(check) };
     return present((await this.invocations.cancelInvocation(request, withSignal(signal))).invocation);
   }
 
   async list(request: ListRequest, signal?: AbortSignal): Promise<InvocationIdsList> {
+    this.#refuseClosed();
     const page = await this.invocations.listInvocations(listRequestToWire(request), withSignal(signal));
     const invocations = page.invocations.map(invocationFromWire);
     return { invocationIds: invocations.map(({ id }) => id), invocations, offset: page.nextOffset || undefined };
@@ -151,7 +155,12 @@ export class MultinodeClient implements InvocationClient, Services {
     return latestStates((sink) => this.follow(invocationId, "changes", until, sink), until, signal, check);
   }
 
+  #refuseClosed(): void {
+    if (this.#isClosed) throw clientIsClosed();
+  }
+
   close(): Promise<void> {
+    this.#isClosed = true;
     this.#batcher.close();
     this.#watches.close();
     if (this.#ownsChannel) this.#channel.close();

@@ -6,6 +6,7 @@ import {
   InvocationFailedError,
   InvocationTimedOutError,
   type MultinodeError,
+  Unavailable,
 } from "../errors.js";
 import type { Invocation } from "../invocation.js";
 import { isLatest } from "../protocol/names.js";
@@ -56,4 +57,8 @@ export function checked({ projectName, functionName, versionId }: InvocationChec
 /** What the server says of one. */
 export function invocationDoesNotExist(invocationId: string): InvocationDoesNotExist {
   return new InvocationDoesNotExist(`invocation "${invocationId}" does not exist`, { metadata: { invocationId } });
+}
+
+export function clientIsClosed(): Unavailable {
+  return new Unavailable("the client is closed");
 }

@@ -49,7 +49,7 @@ const DEFAULT_WINDOW = 1_000;
 /** Cancellations that are on their way at the same time. */
 const CANCELLATIONS_AT_ONCE = 32;
 
-/** How long cancellations hold up whoever has aborted. */
+/** How long cancellations hold up whoever has ended the iteration; they go on after that. */
 const LONGEST_CANCEL_MS = 5_000;
 
 const ANY_INVOCATION = { projectName: "", functionName: "", versionId: "" };
@@ -97,9 +97,7 @@ export async function* mapInvocations(
       if (isThrowing) closing.catch(() => undefined);
       if (signal?.aborted !== true) await (isThrowing ? closing.catch(() => undefined) : closing);
     } finally {
-      if (signal?.aborted === true)
-        await Promise.race([cancelling, delay(LONGEST_CANCEL_MS, undefined, { ref: false })]);
-      else await cancelling;
+      if (cancelling !== undefined) await atMost(LONGEST_CANCEL_MS, cancelling);
     }
   }
 }
@@ -270,6 +268,13 @@ function namingInput(error: Error, input: unknown, index: number): MultinodeErro
   named.inputIndex = index;
   named.input = input;
   return named;
+}
+
+async function atMost(boundMs: number, work: Promise<void>): Promise<void> {
+  const over = new AbortController();
+  const bound = delay(boundMs, undefined, { ref: false, signal: over.signal }).catch(() => undefined);
+  await Promise.race([work, bound]);
+  over.abort();
 }
 
 async function cancelAll(client: InvocationClient, rest: Promise<string[]>): Promise<void> {

@@ -17,6 +17,7 @@ import { LIMITS } from "../protocol/limits.js";
 import { payloadSizeBytes } from "../values/codec.js";
 import { startRequestToWire } from "./convert.js";
 import type { StartRequest, StartSink } from "./invocation_client.js";
+import { clientIsClosed } from "./invocation_result.js";
 import { StartStream } from "./start_stream.js";
 import { copyOf, errorFromStatus } from "./status_details.js";
 
@@ -47,7 +48,7 @@ export class StartBatcher {
 
   enqueue(request: StartRequest, sink: StartSink): void {
     if (this.#closing.signal.aborted) {
-      sink.notStarted(new Unavailable("the client is closed"));
+      sink.notStarted(clientIsClosed());
       return;
     }
     try {

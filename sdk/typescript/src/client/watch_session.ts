@@ -21,6 +21,7 @@ import { LIMITS } from "../protocol/limits.js";
 import { isId } from "../protocol/names.js";
 import { invocationFromWire } from "./convert.js";
 import type { WatchDetail, WatchHandle, WatchSink, WatchUntil } from "./invocation_client.js";
+import { clientIsClosed } from "./invocation_result.js";
 import { RequestQueue } from "./request_queue.js";
 import { silence } from "./silence.js";
 import { END_MS } from "./start_stream.js";
@@ -83,7 +84,7 @@ export class WatchSession {
   follow(invocationId: string, detail: WatchDetail, until: WatchUntil, sink: WatchSink): WatchHandle {
     const follower = new Follower(detail, until, sink, (leaving) => this.#leave(invocationId, leaving));
     if (this.#isClosed) {
-      queueMicrotask(() => follower.fail(new Unavailable("the client is closed")));
+      queueMicrotask(() => follower.fail(clientIsClosed()));
       return follower;
     }
     // The server refuses a message with a bad id as a whole, and with it all that others wait for.

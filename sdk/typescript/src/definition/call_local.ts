@@ -36,10 +36,10 @@ export function isGenerator(value: unknown): value is AsyncGenerator | Generator
 
 async function drain(target: LocalFunction, generator: AsyncGenerator | Generator): Promise<unknown> {
   let last: unknown;
-  for (;;) {
+  for (let hasYielded = false; ; hasYielded = true) {
     const step = await generator.next();
-    if (step.done === true) return step.value === undefined ? last : target.parseOutput(step.value);
-    last = await target.parseOutput(step.value);
+    if (step.done === true) return step.value === undefined && hasYielded ? last : target.parseOutput(step.value);
+    last = await target.parseOutput(await step.value);
   }
 }
 

@@ -39,8 +39,10 @@ export class OptionCheck {
 
   text(field: string, value: unknown, bounds: { readonly min: number; readonly max: number }): void {
     if (value === undefined) return;
-    if (typeof value === "string" && value.length >= bounds.min && value.length <= bounds.max) return;
-    this.violation(field, value, `must be a text of ${bounds.min} to ${bounds.max} characters`);
+    const isText = typeof value === "string" && value.length >= bounds.min && value.length <= bounds.max;
+    if (!isText) this.violation(field, value, `must be a text of ${bounds.min} to ${bounds.max} characters`);
+    // It would become another character on its way, and two texts the same.
+    else if (!value.isWellFormed()) this.violation(field, value, "holds half of a surrogate pair");
   }
 
   boolean(field: string, value: unknown): void {

@@ -110,6 +110,39 @@ describe("input", () => {
       [{ s: "" }, { n: "x", s: "" }],
       [{}],
     ],
+    [
+      "a name that may stand for nothing",
+      z.object({ a: z.unknown(), b: z.any().nullable(), n: z.number() }),
+      [{ a: undefined, b: undefined, n: 1 }],
+      [{}],
+    ],
+    [
+      "the same of what is coerced",
+      z.looseObject({ s: z.coerce.string(), b: z.coerce.boolean() }),
+      [{ s: undefined, b: undefined }],
+      [1],
+    ],
+    ["the same of a union", z.object({ a: z.union([z.number(), z.any()]) }), [{ a: undefined }], [1]],
+    ["an item that may be nothing", z.array(z.number().optional()), [[1, undefined]], [[1, "2"], [null]]],
+    [
+      "the same of a tuple",
+      z.object({ pair: z.tuple([z.string(), z.number().optional()]) }),
+      [{ pair: ["a", undefined] }, { pair: ["a"] }],
+      [{ pair: ["a", "b"] }, { pair: [undefined, 1] }],
+    ],
+    [
+      "the same of a record",
+      z.record(z.enum(["a", "b"]), z.number().optional()),
+      [{ a: 1 }, { a: 1, b: undefined }],
+      [{ a: "1" }],
+    ],
+    [
+      "the same of other names",
+      z.object({ n: z.number() }).catchall(z.string().optional()),
+      [{ n: 1, other: undefined }],
+      [{ n: 1, other: 2 }],
+    ],
+    ["a pattern of sets", z.string().regex(new RegExp("^[\\p{L}--[a-z]]$", "v")), ["A"], [1]],
   ])("what the schema takes is not refused: %s", async (_, input, taken, refused) => {
     const schema = argumentsSchema(input);
     for (const value of taken) {

@@ -12,9 +12,8 @@ import {
   ParameterValidationError,
 } from "../errors.js";
 import { LIMITS } from "../protocol/limits.js";
-import { isOptional, tupleItems, zodOptions } from "./schema_zod.js";
+import { isOptional, type JsonSchema, orUndefined, tupleItems, zodOptions } from "./schema_zod.js";
 
-type JsonSchema = Readonly<Record<string, unknown>>;
 export type Side = "input" | "output";
 
 /** What a schema describes, ready to be used. `jsonSchema` is JSON text, empty where there is no schema. */
@@ -57,14 +56,6 @@ export function resultSchema(schema: StandardSchemaV1 | undefined): ResultSchema
     jsonSchema: serialize(jsonSchemaOf(schema, "output"), "output"),
     parse: (result) => validate(schema, result, "result", FunctionOutputIsInvalid),
   };
-}
-
-/** Every value that JSON has, which `undefined` is not. */
-const JSON_VALUE: JsonSchema = { type: ["null", "boolean", "number", "string", "array", "object"] };
-
-function orUndefined(item: JsonSchema): JsonSchema {
-  // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
-  return { if: JSON_VALUE, then: item };
 }
 
 function closedTuple(schema: StandardSchemaV1, tuple: JsonSchema): JsonSchema {

@@ -6,9 +6,13 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Side } from "./schema.js";
 
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
 interface ZodNode {
   readonly zodSchema: unknown;
   readonly jsonSchema: Record<string, unknown>;
+  /** Of the node in the whole; empty: it is the whole. */
+  readonly path: readonly unknown[];
 }
 
 interface ZodDefinition {
@@ -19,6 +23,10 @@ interface ZodDefinition {
   readonly checks?: readonly unknown[];
   readonly items?: unknown;
   readonly shape?: Readonly<Record<string, unknown>>;
+  readonly element?: unknown;
+  readonly rest?: unknown;
+  readonly catchall?: unknown;
+  readonly valueType?: unknown;
   readonly innerType?: unknown;
   readonly in?: unknown;
 }
@@ -53,7 +61,15 @@ export function isOptional(schema: unknown): boolean {
   return zodInternals(schema)?.["optin"] !== undefined;
 }
 
-function loosen({ zodSchema, jsonSchema }: ZodNode, side: Side): void {
+/** Every value that JSON has, which `undefined` is not. */
+const JSON_VALUE: JsonSchema = { type: ["null", "boolean", "number", "string", "array", "object"] };
+
+export function orUndefined(item: unknown): JsonSchema {
+  // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+  return { if: JSON_VALUE, then: item };
+}
+
+function loosen({ zodSchema, jsonSchema, path }: ZodNode, side: Side): void {
   const definition = definitionOf(zodSchema);
   const drop = (keywords: readonly string[]) => {
     for (const keyword of keywords) delete jsonSchema[keyword];
@@ -62,15 +78,50 @@ function loosen({ zodSchema, jsonSchema }: ZodNode, side: Side): void {
     if (takesAnything(zodSchema)) return drop(Object.keys(jsonSchema));
     // Bounds stay: each speaks of one type only, and coercion leaves values of that type as they are.
     if (definition.coerce === true) drop(["type"]);
-    const { required } = jsonSchema;
-    if (Array.isArray(required)) {
-      jsonSchema["required"] = required.filter((name: string) => !takesAnything(definition.shape?.[name]));
-    }
+    // The items of the tuple of all arguments are seen to where that is made a list.
+    const isArguments = path.length === 0 && definition.items !== undefined;
+    if (!isArguments) allowUndefined(definition, jsonSchema);
   }
   const checks = [definition, ...(definition.checks ?? []).map(definitionOf)];
   if (checks.some(({ check }) => check === "overwrite")) drop(CHECKS);
-  const hasFlags = checks.some(({ pattern }) => pattern instanceof RegExp && /[ims]/.test(pattern.flags));
+  const hasFlags = checks.some(({ pattern }) => pattern instanceof RegExp && /[imsv]/.test(pattern.flags));
   if (hasFlags) drop(["pattern", "allOf"]);
+}
+
+/** Where a part takes `undefined`, which JSON Schema has no word for: as an item, as what a name stands for, or where that is left out. */
+function allowUndefined(definition: ZodDefinition, jsonSchema: Record<string, unknown>): void {
+  const { shape, element, items, rest, catchall, valueType } = definition;
+  const { required, prefixItems } = jsonSchema;
+  if (Array.isArray(required)) {
+    const isNeeded = (name: string) => !takesUndefined(shape?.[name] ?? valueType);
+    jsonSchema["required"] = required.filter(isNeeded);
+  }
+  if (Array.isArray(prefixItems) && Array.isArray(items)) {
+    jsonSchema["prefixItems"] = prefixItems.map((item, index) =>
+      takesUndefined(items[index]) ? orUndefined(item) : item,
+    );
+  }
+  const loosenRest = (keyword: string, schema: unknown) => {
+    if (jsonSchema[keyword] !== undefined && takesUndefined(schema))
+      jsonSchema[keyword] = orUndefined(jsonSchema[keyword]);
+  };
+  loosenRest("items", element ?? rest);
+  loosenRest("additionalProperties", catchall ?? valueType);
+}
+
+/** By asking it, since defaults, coercion and unions decide that together. */
+function takesUndefined(schema: unknown): boolean {
+  if (schema === undefined || schema === null) return false;
+  if (takesAnything(schema)) return true;
+  try {
+    const result = (schema as StandardSchemaV1)["~standard"].validate(undefined);
+    if (!(result instanceof Promise)) return result.issues === undefined;
+    // Only the worker can wait for it.
+    result.catch(() => undefined);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether it makes something of whatever it is given: by `z.preprocess` or `catch`. */

@@ -100,7 +100,8 @@ export class Execution {
     maxPayloadBytes: number,
   ): Promise<TextPayload | undefined> {
     let step = await generator.next();
-    for (let index = 1; step.done !== true; index += 1) {
+    let index = 1;
+    for (; step.done !== true; index += 1) {
       try {
         const yielded = await target.parseOutput(await step.value);
         const value = encodeValue(yielded, `the value of yield number ${index}`, maxPayloadBytes);
@@ -114,7 +115,8 @@ export class Execution {
       this.#toThrowIn = undefined;
       step = await (interruption === undefined ? generator.next() : generator.throw(interruption));
     }
-    if (step.value === undefined) return undefined;
+    // The value that it yielded last stays its result.
+    if (step.value === undefined && index > 1) return undefined;
     return encodeResult(await target.parseOutput(step.value), "the result", maxPayloadBytes);
   }
 

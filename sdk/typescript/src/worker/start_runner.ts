@@ -1,5 +1,6 @@
 import { captureConsole } from "./console_capture.js";
 import { prepare } from "./first_work.js";
+import { isOfInterruption } from "./interruption.js";
 import { offerSdk } from "./load_code.js";
 import { Runner } from "./runner.js";
 import { type Boot, type SupervisorLink, startSupervisor } from "./start_supervisor.js";
@@ -15,7 +16,9 @@ export async function startRunner(boot: Boot, link: SupervisorLink | undefined):
   const runner = new Runner(port, flags);
   offerSdk();
   captureConsole(() => runner.findLog());
-  process.on("uncaughtException", (error) => runner.crash(error));
+  process.on("uncaughtException", (error) => {
+    if (!isOfInterruption(error)) runner.crash(error);
+  });
   process.on("exit", () => runner.leave());
   runner.start();
   if (first !== undefined) runner.begin(first);
