@@ -7,3 +7,5 @@ export function runningHolders(): string[];
 export function reloadHolders(earlierHolders: readonly string[]): void;
 export function refuseWrongSettings(hasInternet?: boolean): Promise<void>;
 export function removeSecrets(): void;
+export function refuseUnknownSettings(): void;
+export function holdCluster(): void;

@@ -16,6 +16,7 @@ import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { parseEnv } from "node:util";
 import { ROOT } from "./toolchain.mjs";
 
 /** Secrets of the cluster that this checkout runs. Only its owner may read them. */
@@ -111,6 +112,45 @@ export function refuseWithoutEngine() {
   throw new Error(
     `no Docker engine answers (${stderr.trim()}): start it, and let this user use it; \`docker version\` must work`,
   );
+}
+
+/** What is written there and is no setting would be taken for one. @throws Error that names it. */
+export function refuseUnknownSettings() {
+  if (!existsSync(SETTINGS_FILE)) return;
+  const compose = ["docker-compose.yml", "docker-compose.tls.yml"]
+    .map((file) => readFileSync(join(ROOT, file), "utf8"))
+    .join();
+  const known = new Set(compose.match(/MULTINODE_[A-Z_]+/g));
+  const unknown = Object.keys(parseEnv(readFileSync(SETTINGS_FILE, "utf8"))).filter((name) => !known.has(name));
+  if (unknown.length > 0)
+    throw new Error(`${SETTINGS_FILE} sets ${unknown.join(", ")}: the cluster has no such setting`);
+}
+
+/** Until this process ends nobody else works on the cluster. @throws Error that says who does. */
+export function holdCluster() {
+  const file = join(CLUSTER_FOLDER, "lock");
+  mkdirSync(CLUSTER_FOLDER, { recursive: true, mode: 0o700 });
+  for (;;) {
+    try {
+      writeFileSync(file, `${process.pid}\n`, { flag: "wx", mode: 0o600 });
+      break;
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
+      const holder = Number(readFileSync(file, "utf8"));
+      if (isAlive(holder))
+        throw new Error(`process ${holder} is starting or ending this cluster: wait for its end, then try again`);
+      rmSync(file, { force: true });
+    }
+  }
+  process.on("exit", () => rmSync(file, { force: true }));
+}
+
+function isAlive(pid) {
+  try {
+    return pid > 0 && process.kill(pid, 0);
+  } catch (error) {
+    return error.code === "EPERM";
+  }
 }
 
 /** Where schedulers find the engine that this machine's `docker` speaks to. @throws Error that says what to set. */

@@ -3,6 +3,7 @@
 import {
   composeCommand,
   hasSecrets,
+  holdCluster,
   output,
   PROJECT,
   refuseWithoutEngine,
@@ -24,6 +25,7 @@ await runScript(import.meta.url, async (args) => {
     return 0;
   }
   refuseWithoutEngine();
+  holdCluster();
   const [command, ...base] = composeCommand();
   // Schedulers first, while what they tell is still heard: they end their workers.
   await run(command, [...base, "stop", "-t", "30", "scheduler-1", "scheduler-2"]);

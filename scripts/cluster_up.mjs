@@ -11,6 +11,7 @@ import {
   ensureCertificates,
   ensureSecrets,
   firewallProblem,
+  holdCluster,
   hostOf,
   imageOf,
   leaveTls,
@@ -19,6 +20,7 @@ import {
   PROJECT,
   refuseOtherNetwork,
   refuseOthersRemains,
+  refuseUnknownSettings,
   refuseWithoutEngine,
   refuseWrongSettings,
   reloadHolders,
@@ -65,7 +67,9 @@ await runScript(import.meta.url, async (args) => {
   if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(" ")}; known are ${OPTIONS.join(" ")}`);
   const address = process.env.MULTINODE_ADDRESS ?? "127.0.0.1:7400";
   const host = hostOf(address);
+  refuseUnknownSettings();
   refuseWithoutEngine();
+  holdCluster();
   const socket = engineSocket();
   refuseOthersRemains();
   refuseOtherNetwork(hasInternet);

@@ -352,7 +352,9 @@ export function testInvocationStore(
     it("are found when they are due, the earliest first", async () => {
       const late = await insertOne({ expiresAt: NOW - 10 });
       const running = await insertOne();
-      await happen(running, lease(), start); // its timeout is 1 s
+      const scheduler = ids.next("sch");
+      await db.write((tx) => store.renewScheduler(tx, scheduler, NOW + 1_500));
+      await happen(running, lease(scheduler), start); // its timeout is 1 s
       const expired = await db.read((tx) => store.loadExpired(tx, NOW, 100));
       expect(expired.map(({ identity }) => identity.id)).toContain(late);
       expect(await db.read((tx) => store.nextDeadline(tx))).toBeLessThanOrEqual(NOW - 10);
@@ -360,6 +362,7 @@ export function testInvocationStore(
         (await db.read((tx) => store.loadPastDeadline(tx, now, 100))).map(({ identity }) => identity.id);
       expect(await due(NOW + 999)).not.toContain(running);
       expect(await due(NOW + 1_000)).toContain(running);
+      expect(await due(NOW + 1_501)).not.toContain(running); // its scheduler's lease is over: it is lost
       await happen(running, { type: "timeout" });
       expect(await due(NOW + 1_000)).not.toContain(running);
       const areExpired = async () =>

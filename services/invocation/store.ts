@@ -185,6 +185,7 @@ export interface InvocationStore {
 
   // Deadlines
   loadExpired(tx: ReadTransaction, now: number, atMost: number): Promise<StoredInvocation[]>;
+  /** Those whose scheduler's lease lasts. */
   loadPastDeadline(tx: ReadTransaction, now: number, atMost: number): Promise<StoredInvocation[]>;
   /** The earliest deadline or expiry. */
   nextDeadline(tx: ReadTransaction): Promise<number | null>;

@@ -1,4 +1,5 @@
 /** What happens because time passes, with a service whose clock jumps. */
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status } from "../../gen/multinode/invocation/v1/invocation.pb.js";
 import type { Db } from "../platform/store/db.js";
@@ -9,6 +10,17 @@ let test: TestInvocations;
 let scheduler: string;
 const store = createSqlStore();
 const WAIT = { timeout: 5_000, interval: 10 };
+/** Longer than what is a busy moment. */
+const OUTAGE_MS = 5_500;
+
+function wrapped(db: Db): Db {
+  return {
+    read: (work) => db.read(work),
+    peek: (work) => db.peek(work),
+    write: (work, options) => db.write(work, options),
+    close: () => db.close(),
+  };
+}
 
 async function open(wrap: (db: Db) => Db = (db) => db): Promise<void> {
   test = await openTestInvocations(wrap);
@@ -118,6 +130,35 @@ describe("a timeout", () => {
 });
 
 describe("a scheduler that falls silent", () => {
+  it("loses what is late by then too, which is retried", async () => {
+    test.catalog.add("f", { maxRetries: 1, timeoutMs: 40_000 });
+    const id = await test.start("f");
+    await test.report(reports.started(await leaseOne()));
+    test.clock.forward(60_000); // as a restore of a backup, or a machine that was off
+    await becomes(id, { status: Status.PENDING, numFailedAttempts: 1 });
+    expect((await test.get(id)).error).toMatch(/^WorkerLostError: /);
+  });
+
+  it("because the database was away may tell what has ended meanwhile", async () => {
+    await test.close();
+    let isAway = false;
+    await open((db) => ({
+      ...wrapped(db),
+      read: (work) => (isAway ? Promise.reject(new Error("the database is away")) : db.read(work)),
+    }));
+    test.catalog.add("f");
+    const id = await test.start("f");
+    const leased = await leaseOne();
+    isAway = true;
+    await delay(OUTAGE_MS);
+    test.clock.forward(30_001);
+    isAway = false;
+    const probe = await test.start("f", { ttlMs: 1 }); // its end shows that sweeps go on
+    await becomes(probe, { status: Status.TIMED_OUT });
+    expect(await test.report(reports.returned(leased, 1, true))).toEqual([undefined]);
+    expect(await test.get(id)).toMatchObject({ status: Status.SUCCEEDED, numFailedAttempts: 0 });
+  });
+
   it("loses its executions, whose slots are free", async () => {
     test.catalog.add("f", { maxRetries: 1, maxConcurrency: 3 });
     const ids = [await test.start("f"), await test.start("f"), await test.start("f")];

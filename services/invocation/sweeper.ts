@@ -18,6 +18,11 @@ const CHUNK = 500;
 const FORGET_CHUNK = 5_000;
 const FORGET_INTERVAL_MS = 60 * 60 * 1_000;
 
+/** No look at the leases for so long: the database was away. */
+const OUTAGE_MS = 5_000;
+/** How long schedulers then have to renew their leases, and to tell what has ended meanwhile. */
+const AFTER_OUTAGE_MS = 2 * LIMITS.leaseRenewIntervalMs;
+
 /** A clock that was set, or a machine that was suspended, and not one that is a little late. */
 const JUMP_MS = 2_000;
 
@@ -33,6 +38,8 @@ export class Sweeper {
   #offsetMs: number;
   /** By that time. Until then no lease is taken to be over. */
   #leasesHoldUntil = Number.NEGATIVE_INFINITY;
+  /** When leases were looked at last, by the time of the process. */
+  #lookedAt = performance.now();
 
   /** @param intervalMs longest time between two sweeps */
   constructor(deps: InvocationDeps, intervalMs: number = INTERVAL_MS) {
@@ -43,6 +50,7 @@ export class Sweeper {
   }
 
   start(): void {
+    this.#lookedAt = performance.now();
     this.#wakeBy(this.#deps.clock.now());
   }
 
@@ -86,7 +94,9 @@ export class Sweeper {
     } catch (err) {
       log.warn({ err }, "a sweep failed and will be repeated");
     }
-    this.#wakeBy(Math.min(next ?? Number.POSITIVE_INFINITY, clock.now() + this.#intervalMs));
+    const now = clock.now();
+    // What is due and was left belongs to a scheduler whose lease is over.
+    this.#wakeBy(next === null || next <= now ? now + this.#intervalMs : Math.min(next, now + this.#intervalMs));
   }
 
   async #sweepAll(
@@ -143,13 +153,20 @@ export class Sweeper {
     }
   }
 
-  /** After a jump of the clock all leases may look over: whoever lives renews them, and is given the time for that. */
+  /**
+   * After a jump of the clock all leases may look over, and after an outage of the database they are: whoever lives renews them, and
+   * is given the time for that.
+   */
   #doLeasesHold(): boolean {
     const { clock } = this.#deps;
     const now = clock.monotonic();
     const offsetMs = clock.now() - now;
     if (Math.abs(offsetMs - this.#offsetMs) > JUMP_MS) this.#leasesHoldUntil = now + LIMITS.leaseDurationMs;
     this.#offsetMs = offsetMs;
+    const lookedAt = performance.now();
+    if (lookedAt - this.#lookedAt > OUTAGE_MS)
+      this.#leasesHoldUntil = Math.max(this.#leasesHoldUntil, now + AFTER_OUTAGE_MS);
+    this.#lookedAt = lookedAt;
     return now < this.#leasesHoldUntil;
   }
 

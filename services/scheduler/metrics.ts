@@ -19,9 +19,13 @@ export function measureScheduler(metrics: Metrics, scheduler: Scheduler): void {
     for (const { phase } of pool.workers.values()) workers.labels(WORKER_STATES[phase].toLowerCase()).inc();
     limit.set(settings.maxWorkers);
     let placed = 0;
-    for (const { workerId } of runs.values()) if (workerId !== undefined) placed += 1;
+    let waiting = 0;
+    for (const { workerId } of runs.values()) {
+      if (workerId === undefined) waiting += 1;
+      else if (pool.workers.has(workerId)) placed += 1;
+    }
     executions.labels("worker").set(placed);
-    executions.labels("waiting").set(runs.size - placed);
+    executions.labels("waiting").set(waiting);
     starts.reset();
     starts.inc(pool.starts);
     failures.reset();

@@ -165,6 +165,8 @@ export async function loadHeldEnded(tx: ReadTransaction, schedulerId: string): P
 
 const EXPIRING = `expires_at IS NOT NULL AND status = ${STATUS_CODE.PENDING} AND started_at IS NULL AND interrupt IS NULL`;
 const DUE = "deadline_at IS NOT NULL AND interrupt IS NULL";
+/** What runs under a lease that is over is lost, and not late: its worker is gone. */
+const IS_HELD = "scheduler_id IN (SELECT id FROM schedulers WHERE lease_until >= ?)";
 
 export async function loadExpired(
   keys: Keys,
@@ -187,7 +189,9 @@ export async function loadPastDeadline(
   atMost: number,
 ): Promise<StoredInvocation[]> {
   const rows = await tx.tuples<InvocationRow>(
-    `SELECT ${COLUMNS} FROM invocations WHERE ${DUE} AND deadline_at <= ? ORDER BY deadline_at LIMIT ?${tx.dialect.skipLocked}`,
+    `SELECT ${COLUMNS} FROM invocations WHERE ${DUE} AND deadline_at <= ? AND ${IS_HELD}
+     ORDER BY deadline_at LIMIT ?${tx.dialect.skipLocked}`,
+    now,
     now,
     atMost,
   );

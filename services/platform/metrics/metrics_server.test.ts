@@ -1,4 +1,5 @@
 /** Metrics as whoever scrapes them gets them. */
+import { connect } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../log.js";
 import { type MetricsServer, serveMetrics } from "./metrics_server.js";
@@ -45,6 +46,27 @@ test("that cannot be looked up leave the others as they are, and that is logged"
   level = undefined;
   expect(await read()).toContain("\nlevel 1\n");
   expect(logged).toMatchObject([{ level: 40, msg: "a metric could not be brought up to date" }]);
+});
+
+test("that take long are told next time, and do not hold up the others", async () => {
+  const looking = Promise.withResolvers<void>();
+  const gauge = server.metrics.gauge("level", "A level");
+  let looks = 0;
+  server.metrics.beforeEach(async () => {
+    looks += 1;
+    await looking.promise;
+    gauge.set(7);
+  });
+  expect(await read()).toContain("\nlevel 0\n");
+  expect(looks).toBe(1);
+  looking.resolve();
+  await expect.poll(read).toContain("\nlevel 7\n");
+});
+
+test("are there for others where many connect and say nothing", async () => {
+  const idle = Array.from({ length: 40 }, () => connect(server.port, LOCAL.host).on("error", () => {}));
+  await expect.poll(() => read().catch(() => ""), { timeout: 15_000 }).toContain("process_resident_memory_bytes");
+  for (const socket of idle) socket.destroy();
 });
 
 test("are looked up once, however many ask while they are", async () => {

@@ -13,6 +13,13 @@ export interface MetricsAddress {
 const PATH = "/metrics";
 /** Most connections at a time; a scraper has one. */
 const CONNECTIONS = 32;
+/** Who says nothing is soon let go, and leaves the place to another, in milliseconds. */
+const TIMES = {
+  headersTimeout: 5_000,
+  requestTimeout: 5_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+};
 
 export interface MetricsServer {
   readonly metrics: Metrics;
@@ -23,7 +30,7 @@ export interface MetricsServer {
 /** @throws Error with code EADDRINUSE where the port is taken. */
 export async function serveMetrics(address: MetricsAddress, log: Logger): Promise<MetricsServer> {
   const metrics = new Metrics(log);
-  const server = createServer((request, response) => {
+  const server = createServer(TIMES, (request, response) => {
     const answer = (status: number, text: string, headers: Record<string, string> = {}) =>
       response.writeHead(status, { "content-type": "text/plain; charset=utf-8", ...headers }).end(text);
     if (request.url?.split("?", 1)[0] !== PATH) answer(404, `there is only ${PATH}\n`);

@@ -137,7 +137,8 @@ function checkMetadataSize(metadata: Metadata): void {
 function toAnswer(error: unknown, context: CallContext, { log, stopping }: ServerSettings, method: string): unknown {
   if (error instanceof Refusal) return toServerError(error, context.trailer);
   if (error instanceof ServerError) return error;
-  if (context.signal.aborted) return error;
+  // Nobody hears of it.
+  if (context.signal.aborted) return new ServerError(Status.CANCELLED, "the call was ended");
   // What the stop broke off is for another server.
   if (stopping.aborted && error instanceof Error && error.name === "AbortError")
     return toServerError(serverIsStopping(AGAIN), context.trailer);

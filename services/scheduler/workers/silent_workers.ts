@@ -36,8 +36,11 @@ export class SilentWorkers {
     const stoodStill = now - this.#lookedAt > 3 * LOOK_MS;
     this.#lookedAt = now;
     if (stoodStill) {
-      // What they said meanwhile is not read yet.
-      for (const worker of pool.workers.values()) worker.heardAt = now;
+      // What they said meanwhile is not read yet. Until they speak they may have ended, and are given nothing.
+      for (const worker of pool.workers.values()) {
+        worker.heardAt = now;
+        worker.isInDoubt = true;
+      }
       return;
     }
     for (const worker of pool.silent()) {

@@ -113,6 +113,17 @@ describe("a worker of the pool", () => {
     expect(pool.silent()).toEqual([]);
   });
 
+  it("that was not heard of since its scheduler stood still has no place", async () => {
+    const worker = startOne();
+    await vi.waitFor(() => expect(worker.isBeingStarted).toBe(false), WAIT);
+    for (const phase of ["spare", "active"] as const) {
+      Object.assign(worker, { phase, isInDoubt: true });
+      expect(pool.views()).toMatchObject([{ phase: "starting" }]);
+      worker.isInDoubt = false;
+      expect(pool.views()).toMatchObject([{ phase }]);
+    }
+  });
+
   it("that lost its connection has time to come back, more than it needs to end itself", async () => {
     const worker = startOne();
     await vi.waitFor(() => expect(worker.isBeingStarted).toBe(false), WAIT);

@@ -62,6 +62,8 @@ export interface PooledWorker extends WorkerKind {
   isBeingStarted: boolean;
   /** Monotonic time of its last message, or of its start. */
   heardAt: number;
+  /** Whether this scheduler stood still after that, so that it may have ended. */
+  isInDoubt: boolean;
 }
 
 /** The end of a worker, or of a start without one. */
@@ -201,6 +203,7 @@ export class WorkerPool {
       isBeingStarted: false,
       memoryBytes: 0,
       heardAt: monotonic(),
+      isInDoubt: false,
     };
     this.workers.set(id, worker);
     return worker;
@@ -290,7 +293,8 @@ export class WorkerPool {
   views(): WorkerView[] {
     return [...this.workers.values()].map((worker) => ({
       id: worker.id,
-      phase: worker.phase,
+      // As one that has not come yet, which has no place.
+      phase: worker.isInDoubt && (worker.phase === "spare" || worker.phase === "active") ? "starting" : worker.phase,
       image: worker.image,
       size: worker.size,
       shape: worker.bound?.shape,

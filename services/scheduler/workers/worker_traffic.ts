@@ -107,6 +107,10 @@ export class WorkerTraffic {
       for await (const { events } of requests) {
         if (worker.phase === "stopping") continue; // what it says counts no more
         worker.heardAt = this.#scheduler.monotonic();
+        if (worker.isInDoubt) {
+          worker.isInDoubt = false;
+          this.#scheduler.wake();
+        }
         for (const { event } of events) this.#take(worker, session, event);
       }
     } catch (err) {
