@@ -81,10 +81,11 @@ export function measureInvocations(
     const queues = await db.peek((tx) => store.queueStates(tx, LIMITS.metricsFunctions));
     for (const gauge of [waiting, oldest, slotsUsed, slots]) gauge.reset();
     const now = clock.now();
+    // A project that is being deleted may be there twice, with one that has its name now, which has the newest queue.
     for (const { projectName, functionName, queued, firstAvailableAt, used, slotLimit } of queues) {
-      waiting.labels(projectName, functionName).set(queued);
-      oldest.labels(projectName, functionName).set(secondsBetween(firstAvailableAt ?? now, now));
-      slotsUsed.labels(projectName, functionName).set(used);
+      waiting.labels(projectName, functionName).inc(queued);
+      oldest.labels(projectName, functionName).inc(secondsBetween(firstAvailableAt ?? now, now));
+      slotsUsed.labels(projectName, functionName).inc(used);
       slots.labels(projectName, functionName).set(slotLimit);
     }
   });

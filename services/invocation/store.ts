@@ -71,6 +71,7 @@ export interface QueueRow extends QueueName {
 
 /** A queue as operators are shown it. */
 export interface QueueState extends QueueRow {
+  /** Empty: what is left of one that is being deleted. */
   readonly projectName: string;
   /** When the first of what waits may be leased, or could have been; null: nothing waits. */
   readonly firstAvailableAt: number | null;

@@ -124,7 +124,7 @@ export function shapeOf(versionId: string, fn: LeasedExecution["function"]): Fun
  */
 export function lostWith(
   run: Run,
-  exit: WorkerExit,
+  exit: PoolExit,
   worker: PooledWorker | undefined,
   isStopping: boolean,
 ): ExecutionEnded {
@@ -134,7 +134,8 @@ export function lostWith(
   if (isInterrupted && isUnbegun) return abortedUnbegun();
   const ended = threw(lossOf(run, exit, worker?.failure, isStopping), true);
   // That it began may have been on its way. What may have begun has, for its ttl too.
-  const mayHaveBegun = !isUnbegun && !run.isStartReported && worker?.failure === undefined;
+  const hasStarted = worker?.failure === undefined && exit.failedStart === undefined;
+  const mayHaveBegun = hasStarted && !isUnbegun && !run.isStartReported;
   return { ...ended, interrupted: isInterrupted, workerId: (mayHaveBegun && run.workerId) || "" };
 }
 

@@ -121,7 +121,11 @@ async function look(
 /** Answers whether there was anything. */
 async function leaseNow(deps: InvocationDeps, lease: ParkedLease, count: number, turn: number): Promise<boolean> {
   const claim = lease.claim(count);
-  if (claim === undefined) return false;
+  if (claim === undefined) {
+    // A start has all that is left, and may give some of it back.
+    lease.isToLook = true;
+    return false;
+  }
   const { db, store, clock, announcer, running } = deps;
   const { schedulerId, maxCount, leaseDurationMs } = claim.command;
   let leased: { readonly executions: LeasedExecution[]; readonly changes: Change[] } | undefined;

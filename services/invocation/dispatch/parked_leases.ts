@@ -6,8 +6,8 @@
  * K1. What happens while a lease is open is not missed, whatever its scheduler is being given meanwhile.
  * K2. Every claim is settled, and a lease does not end before its claims.
  * K3. Of one scheduler only the newest request is open, by the order in which they came: it asks for what there is room for
- *     now. What is still on its way by the request before counts against it.
- * K4. No more is claimed for a request than it asked for, however many claims are under way, and nothing while its scheduler
+ *     now. What is still on its way by those before counts against it, also where they have ended.
+ * K4. No more is claimed for a request than it asked for, however many claims are under way, and none is begun while its scheduler
  *     is slow to read what it was given.
  */
 import type { LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
@@ -22,7 +22,7 @@ export interface LeaseCommand {
 }
 
 export interface LeaseOptions {
-  /** Of the request of the same scheduler before: what has reached it. Undefined: nothing is on its way. */
+  /** What has reached the scheduler of this request by those before it. Undefined: nothing is on its way. */
   readonly receivedCount?: number | undefined;
   /** Whether it is answered once, with all of one claim. */
   readonly isOnce?: boolean;
@@ -39,6 +39,12 @@ export interface Claim {
 /** Claims whose executions wait to be sent. One has 4 MiB of them at most. */
 const MOST_UNSENT = 4;
 
+/** What one scheduler was given, and is about to be, by requests that replaced each other. */
+interface Given {
+  count: number;
+  newest: ParkedLease | undefined;
+}
+
 /** One request, from when it is open to its end. */
 export class ParkedLease {
   readonly command: LeaseCommand;
@@ -50,19 +56,24 @@ export class ParkedLease {
   isToLook = true;
   readonly #isOnce: boolean;
   readonly #delivered: LeasedExecution[][] = [];
-  /** What may still be claimed. */
-  #left: number;
-  /** Claims under way, and for how many they are. */
+  readonly #given: Given;
+  /** So many its scheduler may have been given. */
+  readonly #atMost: number;
+  /** Claims under way. */
   #claims = 0;
-  #claimed = 0;
   /** Executions that were delivered. */
   #count = 0;
   #changed: (() => void) | undefined;
 
-  constructor(command: LeaseCommand, left: number, isOnce: boolean) {
+  constructor(command: LeaseCommand, received: number, isOnce: boolean, given: Given) {
     this.command = command;
-    this.#left = left;
+    this.#given = given;
+    this.#atMost = received + command.maxCount;
     this.#isOnce = isOnce;
+  }
+
+  get #left(): number {
+    return this.#isOnce && this.#count > 0 ? 0 : Math.max(0, this.#atMost - this.#given.count);
   }
 
   get left(): number {
@@ -78,18 +89,12 @@ export class ParkedLease {
     return this.#count > 0 && this.#left === 0 && this.#claims === 0;
   }
 
-  /** What its scheduler has been given or is about to be, beyond what has reached it. */
-  onItsWay(receivedCount: number): number {
-    return Math.max(0, this.#count + this.#claimed - receivedCount);
-  }
-
   /** Takes as much as `count`, if that is left. */
   claim(count: number): Claim | undefined {
     const claimed = this.#isOnce ? this.left : Math.min(this.left, count);
     if (claimed === 0) return undefined;
-    this.#left -= claimed;
     this.#claims += 1;
-    this.#claimed += claimed;
+    this.#given.count += claimed;
     let isSettled = false;
     return {
       command: { ...this.command, maxCount: claimed },
@@ -97,11 +102,15 @@ export class ParkedLease {
         if (isSettled) return;
         isSettled = true;
         this.#claims -= 1;
-        this.#claimed -= claimed;
+        this.#given.count -= claimed - executions.length;
         this.#count += executions.length;
         if (executions.length > 0) this.#delivered.push([...executions]);
-        if (!this.#isOnce || executions.length === 0) this.#left += claimed - executions.length;
         this.wake();
+        const { newest } = this.#given;
+        if (newest === this || executions.length === claimed) return;
+        // What it gives back is for that one, which may have looked in vain.
+        if (newest !== undefined) newest.isToLook = true;
+        newest?.wake();
       },
     };
   }
@@ -132,6 +141,8 @@ export class ParkedLease {
 export class ParkedLeases {
   /** In the order in which they are claimed next. */
   readonly #open = new Set<ParkedLease>();
+  /** By scheduler. */
+  readonly #given = new Map<string, Given>();
   readonly #unsubscribe: () => void;
   #round = 0;
   #isClosed = false;
@@ -175,13 +186,14 @@ export class ParkedLeases {
 
   /** Opens a request; whatever the same scheduler asked for before ends (K3). `close` is to be called at its end. */
   open(command: LeaseCommand, { receivedCount, isOnce = false }: LeaseOptions = {}): ParkedLease {
-    let onItsWay = 0;
-    for (const other of this.#open) {
-      if (other.command.schedulerId !== command.schedulerId) continue;
-      if (receivedCount !== undefined && !other.isEnding) onItsWay += other.onItsWay(receivedCount);
-      end(other);
-    }
-    const lease = new ParkedLease(command, Math.max(0, command.maxCount - onItsWay), isOnce);
+    for (const other of this.#open) if (other.command.schedulerId === command.schedulerId) end(other);
+    const before = receivedCount === undefined ? undefined : this.#given.get(command.schedulerId);
+    const received = receivedCount ?? 0;
+    // One that does not know what came before, as after a restart, counts from here.
+    const given = before !== undefined && before.count >= received ? before : { count: received, newest: undefined };
+    this.#given.set(command.schedulerId, given);
+    const lease = new ParkedLease(command, received, isOnce, given);
+    given.newest = lease;
     if (this.#isClosed) lease.isEnding = true;
     this.#open.add(lease);
     return lease;

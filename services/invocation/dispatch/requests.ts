@@ -22,7 +22,7 @@ export const leaseRequest = z.object(leaseFields);
 
 export const streamLeasesRequest = z.object({
   ...leaseFields,
-  receivedCount: z.number().int().min(0).max(LIMITS.executionsPerLease).optional(),
+  receivedCount: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
 });
 
 export const renewRequest = z.object({ schedulerId, leaseDurationMs });

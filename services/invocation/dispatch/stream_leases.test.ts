@@ -1,4 +1,5 @@
 /** StreamLeases: a request that goes on until its scheduler has as many executions as it asked for. */
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { HeldLease, LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
 import { openTestInvocations, reports, type TestInvocations } from "../test_invocation.js";
@@ -11,7 +12,10 @@ beforeEach(async () => {
   one = test.ids.next("sch");
   test.catalog.add("f", { maxConcurrency: 10 });
 });
-afterEach(() => test.close());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await test.close();
+});
 
 /** Reads a stream of leases to its end; what has come so far may be looked at meanwhile. */
 function reading(request: Parameters<TestInvocations["leases"]>[0], signal?: AbortSignal) {
@@ -89,26 +93,98 @@ describe("a stream of leases", () => {
     expect(await queueOf()).toEqual({ used: 5, queued: 3 });
   });
 
-  it("that is replaced while a start takes it along still brings that", async () => {
+  /** Holds back the next write, which is one of a start. Answers what lets it go on. */
+  async function startHeldBack(): Promise<() => Promise<string>> {
     const held = Promise.withResolvers<void>();
-    const peek = vi.spyOn(test.db, "write").mockImplementationOnce(async (work, options) => {
-      const write = Object.getPrototypeOf(test.db).write as typeof test.db.write;
+    const write = vi.spyOn(test.db, "write").mockImplementationOnce(async (work, options) => {
+      const real = Object.getPrototypeOf(test.db).write as typeof test.db.write;
       await held.promise;
-      return await write.call(test.db, work as never, options as never);
+      return await real.call(test.db, work as never, options as never);
     });
-    const first = reading({ schedulerId: one, maxCount: 2 });
-    await vi.waitFor(() => expect(first.parts).toEqual([]), SOON);
     const starting = test.start("f");
-    await vi.waitFor(() => expect(peek).toHaveBeenCalled(), SOON);
-    const second = reading({ schedulerId: one, maxCount: 2, receivedCount: 0 });
-    held.resolve();
-    const id = await starting;
-    await first.ended;
-    expect(first.parts).toEqual([[id]]);
+    await vi.waitFor(() => expect(write).toHaveBeenCalled(), SOON);
+    return () => {
+      held.resolve();
+      return starting;
+    };
+  }
+
+  it("that is replaced while a start takes it along still brings that, which counts for all that come after it", async () => {
+    const first = reading({ schedulerId: one, maxCount: 2 });
+    await test.start("f");
+    await come(first, 1);
+    const goOn = await startHeldBack();
+    const second = reading({ schedulerId: one, maxCount: 2, receivedCount: 1 });
+    const third = reading({ schedulerId: one, maxCount: 2, receivedCount: 1 });
+    const id = await goOn();
+    await Promise.all([first.ended, second.ended]);
+    expect(first.parts.at(-1)).toEqual([id]);
     const others = [await test.start("f"), await test.start("f")];
+    await third.ended;
+    expect(others).toEqual(expect.arrayContaining(third.parts.flat()));
+    expect([second.parts.flat(), third.parts.flat()].map(({ length }) => length)).toEqual([0, 1]);
+  });
+
+  it.each(["has brought all that was asked for", "is over while a start takes it along"])(
+    "counts on where the one before it %s",
+    async (how) => {
+      const first = reading({ schedulerId: one, maxCount: 2, waitMs: how.startsWith("is over") ? 50 : 30_000 });
+      await test.start("f");
+      await come(first, 1);
+      const goOn = await startHeldBack();
+      await delay(100);
+      const second = () => reading({ schedulerId: one, maxCount: 2, receivedCount: 0 });
+      const early = how.startsWith("is over") ? second() : undefined;
+      await goOn();
+      await first.ended;
+      const late = early ?? second();
+      await Promise.all([test.start("f"), test.start("f")]);
+      expect(first.parts.flat()).toHaveLength(2);
+      expect(await queueOf()).toEqual({ used: 2, queued: 2 });
+      expect(late.parts).toEqual([]);
+    },
+  );
+
+  it("is given what a start of the one before gives back, at once", async () => {
+    const first = reading({ schedulerId: one, maxCount: 1 });
+    const failed = Promise.withResolvers<never>();
+    const write = vi.spyOn(test.db, "write").mockImplementationOnce(() => failed.promise);
+    await vi.waitFor(() => expect(first.parts).toEqual([]), SOON);
+    const starting = test.start("f").catch((error: unknown) => error);
+    await vi.waitFor(() => expect(write).toHaveBeenCalled(), SOON);
+    const second = reading({ schedulerId: one, maxCount: 1, receivedCount: 0 });
+    failed.reject(new Error("the disk is full"));
+    expect(await starting).toBeInstanceOf(Error);
+    const id = await test.start("f");
     await second.ended;
-    expect(others).toEqual(expect.arrayContaining(second.parts.flat()));
-    expect(second.parts.flat()).toHaveLength(1);
+    expect(second.parts).toEqual([[id]]);
+  });
+
+  it("brings what is queued as soon as a start that took all that was left gives some of it back", async () => {
+    await test.start("f");
+    await test.lease(test.ids.next("sch"));
+    const key = { idempotencyKey: "k" };
+    await test.start("f", key);
+    await test.lease(test.ids.next("sch"));
+    const stream = reading({ schedulerId: one, maxCount: 2 });
+    const held = Promise.withResolvers<void>();
+    const real = test.db.peek.bind(test.db);
+    const peek = vi.spyOn(test.db, "peek").mockImplementationOnce(async (work) => {
+      const found = await real(work);
+      await held.promise;
+      return found;
+    });
+    // By another replica, which has no scheduler that waits.
+    const replica = await test.openReplica();
+    const queued = (await replica.client.startInvocation(test.startRequest("f"))).invocationId;
+    test.bus.publish({ $case: "queue", value: {} });
+    await vi.waitFor(() => expect(peek).toHaveBeenCalled(), SOON);
+    const requests = [test.startRequest("f", key), test.startRequest("f", key)];
+    const repeating = test.client.batchStartInvocations({ requestId: "r", requests });
+    held.resolve();
+    await repeating;
+    await vi.waitFor(() => expect(stream.parts.flat()).toEqual([queued]), { timeout: 1_000, interval: 5 });
+    await replica.end();
   });
 
   it("ends when its time is over, its caller is gone, or it asks for nothing", async () => {

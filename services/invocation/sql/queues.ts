@@ -20,7 +20,7 @@ const QUEUED = `status = ${STATUS_CODE.PENDING} AND execution_id IS NULL`;
 export async function queueStates(tx: ReadTransaction, atMost: number): Promise<QueueState[]> {
   return await tx.all<QueueState>(
     `SELECT ${QUEUE_COLUMNS},
-       (SELECT project_name FROM functions WHERE functions.project_id = queues.project_id LIMIT 1) AS "projectName",
+       COALESCE((SELECT project_name FROM functions WHERE functions.project_id = queues.project_id LIMIT 1), '') AS "projectName",
        (SELECT available_at FROM invocations WHERE invocations.queue_key = queues.queue_key AND ${QUEUED}
           ORDER BY available_at LIMIT 1) AS "firstAvailableAt"
      FROM queues ORDER BY queued DESC, used DESC, queue_key LIMIT ?`,

@@ -48,6 +48,7 @@ export async function serveMetrics(address: MetricsAddress, log: Logger): Promis
   server.maxConnections = CONNECTIONS;
   server.listen(address);
   await once(server, "listening");
+  server.on("error", (err) => log.warn({ err }, "a connection for metrics failed"));
   return {
     metrics,
     port: (server.address() as AddressInfo).port,

@@ -118,7 +118,7 @@ describe("what comes of a request", () => {
     expect(second?.isDone()).toBe(true);
     test.offer(1);
     expect(test.requests()).toHaveLength(3);
-    expect(test.receivedBefore()).toEqual([undefined, 0, 2]);
+    expect(test.receivedBefore()).toEqual([undefined, 0, 4]);
   });
 });
 

@@ -21,7 +21,7 @@ export type Lessor = Pick<
 export interface Asking {
   readonly lessor: Lessor;
   readonly count: number;
-  /** What had come for the request that it replaces; undefined: it replaces none. */
+  /** What had come for those that it replaces; undefined: it replaces none, or that is not known. */
   readonly receivedBefore: number | undefined;
   /** So many executions have come for it. */
   readonly received: (count: number) => void;
@@ -34,8 +34,10 @@ interface Place {
   /** What may still come for its newest request, and for those before it. */
   asked: number;
   newest: Promise<void> | undefined;
-  /** What has come for the newest request. */
-  received: number;
+  /** Requests under way. */
+  open: number;
+  /** What has come for them and for those that they replaced; undefined: after a failure that is not known. */
+  received: number | undefined;
   /** Queues of which the newest request wants nothing. */
   excluded: ReadonlySet<string>;
   /** Requests in a row that failed. */
@@ -75,6 +77,7 @@ export class Lessors {
       asked: 0,
       newest: undefined,
       received: 0,
+      open: 0,
       excluded: new Set(),
       failures: 0,
       isResting: false,
@@ -121,21 +124,24 @@ export class Lessors {
   }
 
   #ask(place: Place, count: number, excludedQueues: readonly string[]): void {
-    const receivedBefore = place.newest === undefined ? undefined : place.received;
+    const receivedBefore = place.open === 0 ? undefined : place.received;
+    place.received = receivedBefore ?? 0;
+    place.open += 1;
     place.asked = count;
-    place.received = 0;
     place.excluded = new Set(excludedQueues);
     const isNewest = () => place.newest === asking;
     const received = (more: number) => {
       // What comes late counts for the newest, from which it is taken off.
       place.asked = Math.max(0, place.asked - more);
-      if (isNewest()) place.received += more;
+      if (place.received !== undefined) place.received += more;
     };
     const isDone = () => !isNewest() || place.asked === 0;
     const request = { lessor: place.lessor, count, receivedBefore, received, isDone };
     const asking = this.#lease(request, excludedQueues).then((isWell) => {
       this.#underWay.delete(asking);
+      place.open -= 1;
       if (isWell) place.failures = 0;
+      else place.received = undefined;
       if (!isNewest()) return;
       place.newest = undefined;
       place.asked = 0;

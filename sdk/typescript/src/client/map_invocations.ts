@@ -273,8 +273,7 @@ function namingInput(error: Error, input: unknown, index: number): MultinodeErro
 async function atMost(boundMs: number, work: Promise<void>): Promise<void> {
   const over = new AbortController();
   const bound = delay(boundMs, undefined, { ref: false, signal: over.signal }).catch(() => undefined);
-  await Promise.race([work, bound]);
-  over.abort();
+  await Promise.race([work, bound]).finally(() => over.abort());
 }
 
 async function cancelAll(client: InvocationClient, rest: Promise<string[]>): Promise<void> {

@@ -23,6 +23,15 @@ describe("input", () => {
     await expect(refused).rejects.toMatchObject({ violations: [{ field: "arguments[0].url" }] });
   });
 
+  test.each<[z.ZodType, unknown[]]>([
+    [z.tuple([z.string()]).rest(z.number().optional()), ["a", undefined, 3]],
+    [z.tuple([z.string().optional(), z.number()]).readonly(), [undefined, 1]],
+  ])("an argument that may be nothing is not refused, wherever the list stands", async (input, args) => {
+    const schema = argumentsSchema(input);
+    expect(accepts(schema.jsonSchema, args)).toBe(true);
+    await expect(schema.parse(args)).resolves.toStrictEqual(args);
+  });
+
   test("a tuple describes the whole list", async () => {
     const schema = argumentsSchema(z.tuple([z.string(), z.number().optional()]));
     expect(accepts(schema.jsonSchema, ["a", 1])).toBe(true);

@@ -11,8 +11,6 @@ export type JsonSchema = Readonly<Record<string, unknown>>;
 interface ZodNode {
   readonly zodSchema: unknown;
   readonly jsonSchema: Record<string, unknown>;
-  /** Of the node in the whole; empty: it is the whole. */
-  readonly path: readonly unknown[];
 }
 
 interface ZodDefinition {
@@ -41,7 +39,7 @@ const CHECKS = (
 export function zodOptions(schema: StandardSchemaV1, side: Side): object | undefined {
   const zod = zodInternals(schema);
   if (zod === undefined) return undefined;
-  const override = (node: ZodNode) => loosen(node, side);
+  const override = (node: ZodNode) => loosen(node, side, schema);
   const { major = 0, minor = 0 } = (zod["version"] ?? {}) as { major?: number; minor?: number };
   // Dates have no form unless they are coerced; before 4.5 zod cannot be asked for that distinction.
   if (side === "output" || major < 4 || (major === 4 && minor < 5)) return { override };
@@ -69,7 +67,7 @@ export function orUndefined(item: unknown): JsonSchema {
   return { if: JSON_VALUE, then: item };
 }
 
-function loosen({ zodSchema, jsonSchema, path }: ZodNode, side: Side): void {
+function loosen({ zodSchema, jsonSchema }: ZodNode, side: Side, whole: unknown): void {
   const definition = definitionOf(zodSchema);
   const drop = (keywords: readonly string[]) => {
     for (const keyword of keywords) delete jsonSchema[keyword];
@@ -78,9 +76,7 @@ function loosen({ zodSchema, jsonSchema, path }: ZodNode, side: Side): void {
     if (takesAnything(zodSchema)) return drop(Object.keys(jsonSchema));
     // Bounds stay: each speaks of one type only, and coercion leaves values of that type as they are.
     if (definition.coerce === true) drop(["type"]);
-    // The items of the tuple of all arguments are seen to where that is made a list.
-    const isArguments = path.length === 0 && definition.items !== undefined;
-    if (!isArguments) allowUndefined(definition, jsonSchema);
+    allowUndefined(definition, jsonSchema, zodSchema === whole);
   }
   const checks = [definition, ...(definition.checks ?? []).map(definitionOf)];
   if (checks.some(({ check }) => check === "overwrite")) drop(CHECKS);
@@ -89,14 +85,15 @@ function loosen({ zodSchema, jsonSchema, path }: ZodNode, side: Side): void {
 }
 
 /** Where a part takes `undefined`, which JSON Schema has no word for: as an item, as what a name stands for, or where that is left out. */
-function allowUndefined(definition: ZodDefinition, jsonSchema: Record<string, unknown>): void {
+function allowUndefined(definition: ZodDefinition, jsonSchema: Record<string, unknown>, isWhole: boolean): void {
   const { shape, element, items, rest, catchall, valueType } = definition;
   const { required, prefixItems } = jsonSchema;
   if (Array.isArray(required)) {
     const isNeeded = (name: string) => !takesUndefined(shape?.[name] ?? valueType);
     jsonSchema["required"] = required.filter(isNeeded);
   }
-  if (Array.isArray(prefixItems) && Array.isArray(items)) {
+  // Those of the tuple of all arguments are seen to where that is made a list.
+  if (Array.isArray(prefixItems) && Array.isArray(items) && !isWhole) {
     jsonSchema["prefixItems"] = prefixItems.map((item, index) =>
       takesUndefined(items[index]) ? orUndefined(item) : item,
     );

@@ -16,8 +16,8 @@ export async function startRunner(boot: Boot, link: SupervisorLink | undefined):
   const runner = new Runner(port, flags);
   offerSdk();
   captureConsole(() => runner.findLog());
-  process.on("uncaughtException", (error) => {
-    if (!isOfInterruption(error)) runner.crash(error);
+  process.on("uncaughtException", (error, origin) => {
+    if (origin !== "unhandledRejection" || !isOfInterruption(error)) runner.crash(error);
   });
   process.on("exit", () => runner.leave());
   runner.start();
