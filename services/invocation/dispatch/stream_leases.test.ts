@@ -128,13 +128,15 @@ describe("a stream of leases", () => {
   it.each(["has brought all that was asked for", "is over while a start takes it along"])(
     "counts on where the one before it %s",
     async (how) => {
-      const first = reading({ schedulerId: one, maxCount: 2, waitMs: how.startsWith("is over") ? 50 : 30_000 });
+      const isOver = how.startsWith("is over");
+      const waitMs = isOver ? 1_500 : 30_000;
+      const first = reading({ schedulerId: one, maxCount: 2, waitMs });
       await test.start("f");
       await come(first, 1);
       const goOn = await startHeldBack();
-      await delay(100);
+      if (isOver) await delay(waitMs + 50);
       const second = () => reading({ schedulerId: one, maxCount: 2, receivedCount: 0 });
-      const early = how.startsWith("is over") ? second() : undefined;
+      const early = isOver ? second() : undefined;
       await goOn();
       await first.ended;
       const late = early ?? second();
