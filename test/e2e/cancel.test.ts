@@ -48,8 +48,8 @@ const MAIN = `
       await note(notes, "has cleaned up");
     }
   };
-  export const twoWaits = mn.function(longGrace, waitsTwice);
-  export const shared = mn.function({ ...longGrace, maxInvocationsPerWorker: 9, workerConcurrency: 9 }, waitsTwice);
+  export const twoWaits = mn.function({ ...longGrace, cpu: 1 }, waitsTwice);
+  export const shared = mn.function({ ...longGrace, cpu: 1, maxInvocationsPerWorker: 9, workerConcurrency: 9 }, waitsTwice);
   export const syncYielding = mn.function(longGrace, function* () {
     try { for (let i = 0; ; i += 1) yield i; } catch (error) { return "told " + error.name; }
   });
