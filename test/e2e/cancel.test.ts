@@ -50,6 +50,11 @@ const MAIN = `
   };
   export const twoWaits = mn.function({ ...longGrace, cpu: 1 }, waitsTwice);
   export const shared = mn.function({ ...longGrace, cpu: 1, maxInvocationsPerWorker: 9, workerConcurrency: 9 }, waitsTwice);
+  export const waitsForChild = mn.function({ cpu: 1 }, async (gate: string) => {
+    const child = heeds.callRemote();
+    await passGate(gate);
+    return await child.catch((error) => error.name);
+  });
   export const syncYielding = mn.function(longGrace, function* () {
     try { for (let i = 0; ; i += 1) yield i; } catch (error) { return "told " + error.name; }
   });
@@ -90,6 +95,18 @@ async function cancelRunning(name: string, ...args: unknown[]) {
 }
 
 describe.concurrent("cancel", () => {
+  test("of a child ends no parent that is to wait for it later", async () => {
+    const [fn, heeds] = [project.fn("waitsForChild"), project.fn("heeds")];
+    const gate = gates.place();
+    const id = await fn.start(gate);
+    const children = async () => (await heeds.list({ parent: id })).invocationIds;
+    const [child = ""] = await eventually(children, ({ length }) => length > 0);
+    await heeds.cancel(child);
+    await untilTerminated(heeds, child);
+    gates.open(gate);
+    expect(await fn.awaitResult(id)).toBe("InvocationCancelledError");
+  });
+
   test.each(["twoWaits", "shared"])("leaves time to clean up where several things are waited for: %s", async (name) => {
     const fn = project.fn(name);
     const [gate, notes, neighboursGate] = [gates.place(), gates.place(), gates.place()];

@@ -75,6 +75,8 @@ export class FakeEngine {
   }
 }
 
+/** How often a worker says that it lives. Tests let time pass more quickly. */
+const BEAT_MS = 100;
 /** How long a worker waits before it connects again by itself. */
 const RECONNECT_MS = 5;
 
@@ -257,6 +259,11 @@ export class FakeWorker {
     const stream = { outbox: new Outbox(), ended: new AbortController() };
     this.#stream = stream;
     stream.outbox.push(this.#session.hello());
+    const beats = setInterval(() => {
+      if (this.#isWelcome) stream.outbox.push(this.#session.status(0));
+    }, BEAT_MS);
+    beats.unref();
+    stream.ended.signal.addEventListener("abort", () => clearInterval(beats));
     void this.#listen(this.#settings.connect(this.#token, stream.outbox, stream.ended.signal), stream);
   }
 

@@ -1,4 +1,5 @@
 /** Ends workers that never came once they were started, or that have fallen silent. */
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import type { Logger } from "../../platform/log.js";
 import type { PooledWorker, WorkerPool } from "./worker_pool.js";
 
@@ -33,13 +34,14 @@ export class SilentWorkers {
   #look(): void {
     const { pool, monotonic, log, startFailed, endWorker } = this.#host;
     const now = monotonic();
-    const stoodStill = now - this.#lookedAt > 3 * LOOK_MS;
+    const stoodStillMs = now - this.#lookedAt;
     this.#lookedAt = now;
-    if (stoodStill) {
-      // What they said meanwhile is not read yet. Until they speak they may have ended, and are given nothing.
+    if (stoodStillMs > 3 * LOOK_MS) {
       for (const worker of pool.workers.values()) {
+        // What they said meanwhile is not read yet.
         worker.heardAt = now;
-        worker.isInDoubt = true;
+        // Those that heard nothing for so long may have ended. Until they speak they are given nothing.
+        if (stoodStillMs > LIMITS.schedulerSilenceMs) worker.isInDoubt = true;
       }
       return;
     }

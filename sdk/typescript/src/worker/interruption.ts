@@ -12,11 +12,15 @@ export function interruptionError(kind: InterruptKind): Error {
 }
 
 /**
- * Whether an error that nobody handles is an interruption, or was made of one, as Node's AbortError is. User code that waits for
- * several things handles the first that rejects, and has its grace period all the same.
+ * Whether an error that nobody handles is an interruption, or was made of one, as Node's AbortError is; or says that a child was
+ * cancelled, which it may be before its parent hears that it is. User code that waits for several things handles the first that
+ * rejects, and has its grace period all the same.
  */
 export function isOfInterruption(error: unknown): boolean {
-  if (typeof error !== "object" || error === null) return false;
-  const { cause } = error as { cause?: unknown };
-  return interruptions.has(error) || (typeof cause === "object" && cause !== null && interruptions.has(cause));
+  if (!(error instanceof Error)) return false;
+  return isInterruption(error) || isInterruption(error.cause);
+}
+
+function isInterruption(error: unknown): boolean {
+  return error instanceof InvocationCancelledError || (error instanceof Error && interruptions.has(error));
 }
