@@ -11,6 +11,15 @@ import { WatchSession } from "./watch_session.js";
 const PENDING = { status: "PENDING", revision: 1 } as const;
 const ENDED = { status: "SUCCEEDED", revision: 9, startedAt: 3, finishedAt: 5 } as const;
 
+const CURRENT = {
+  ...{ id: "exe", epoch: 1, schedulerId: "s", workerId: "", createdAt: 1, deadlineAt: null },
+  ...{ startedAt: null, interrupt: null, interruptedAt: null, yieldIndex: 0 },
+};
+const ENDED_EXECUTION = {
+  ...{ id: "exe", attemptNumber: 1, epoch: 1, schedulerId: "s", workerId: "w", outcome: "FAILED" as const },
+  ...{ error: "Error: boom", createdAt: 1, startedAt: null, finishedAt: 50 },
+};
+
 let hub: WatchHub;
 let store: Store;
 let session: WatchSession;
@@ -65,6 +74,37 @@ it("was RUNNING once, where that was told too and waits to be sent", async () =>
   }
   const { invocations = [] } = (await session.next()) ?? {};
   expect(invocations.map(({ revision }) => revision)).toEqual([2, 2 ** 24]);
+});
+
+it("was RUNNING in each attempt that began and failed, and not in one that never began", async () => {
+  session.add(WatchTarget.fromPartial({ invocationId: "a" }));
+  const told: [string, number][] = [];
+  let before: Life = { ...NEW_LIFE, ...PENDING };
+  const tell = async (after: Life, startedAt?: number | null) => {
+    const { identity } = stateOf("a", after);
+    store.states.set("a", { identity, life: after });
+    const ended = startedAt === undefined ? [] : [{ ...ENDED_EXECUTION, startedAt }];
+    hub.offer([{ identity, before, after, ended, released: [] }]);
+    before = after;
+    for (const { status, numFailedAttempts } of (await session.next())?.invocations ?? [])
+      told.push([status === Status.RUNNING ? "RUNNING" : "PENDING", numFailedAttempts]);
+  };
+  for (const [failures, startedAt] of [10, null, 30].entries()) {
+    const current = { ...CURRENT, startedAt: null };
+    await tell({ ...before, current, revision: before.revision + 1 });
+    const revision = 2 ** 24 * (failures + 1);
+    const failed = { ...before, current: null, failedAttempts: failures + 1, revision };
+    await tell({ ...failed, startedAt: before.startedAt ?? startedAt }, startedAt);
+  }
+  const steps = told.filter(([status, failures], index) => `${status}${failures}` !== told[index - 1]?.join(""));
+  expect(steps.map((step) => step.join(" "))).toEqual([
+    "PENDING 0",
+    "RUNNING 0",
+    "PENDING 1",
+    "PENDING 2",
+    "RUNNING 2",
+    "PENDING 3",
+  ]);
 });
 
 it("nothing of it is told to who waits for the end", async () => {
