@@ -12,12 +12,28 @@ const PENDING = { status: "PENDING", revision: 1 } as const;
 const ENDED = { status: "SUCCEEDED", revision: 9, startedAt: 3, finishedAt: 5 } as const;
 
 const CURRENT = {
-  ...{ id: "exe", epoch: 1, schedulerId: "s", workerId: "", createdAt: 1, deadlineAt: null },
-  ...{ startedAt: null, interrupt: null, interruptedAt: null, yieldIndex: 0 },
+  id: "exe",
+  epoch: 1,
+  schedulerId: "s",
+  workerId: "",
+  createdAt: 1,
+  deadlineAt: null,
+  startedAt: null,
+  interrupt: null,
+  interruptedAt: null,
+  yieldIndex: 0,
 };
 const ENDED_EXECUTION = {
-  ...{ id: "exe", attemptNumber: 1, epoch: 1, schedulerId: "s", workerId: "w", outcome: "FAILED" as const },
-  ...{ error: "Error: boom", createdAt: 1, startedAt: null, finishedAt: 50 },
+  id: "exe",
+  attemptNumber: 1,
+  epoch: 1,
+  schedulerId: "s",
+  workerId: "w",
+  outcome: "FAILED" as const,
+  error: "Error: boom",
+  createdAt: 1,
+  startedAt: null,
+  finishedAt: 50,
 };
 
 let hub: WatchHub;
