@@ -114,19 +114,23 @@ export function refuseWithoutEngine() {
   );
 }
 
-/** What is written there and is no setting would be taken for one. @throws Error that names it. */
+/** What is written there and changes nothing, since the compose files do not ask for it. @throws Error that names it. */
 export function refuseUnknownSettings() {
   if (!existsSync(SETTINGS_FILE)) return;
   const compose = ["docker-compose.yml", "docker-compose.tls.yml"]
     .map((file) => readFileSync(join(ROOT, file), "utf8"))
     .join();
-  const known = new Set(compose.match(/MULTINODE_[A-Z_]+/g));
-  const unknown = Object.keys(parseEnv(readFileSync(SETTINGS_FILE, "utf8"))).filter((name) => !known.has(name));
+  // "${NAME…}", and "NAME:" without a value, which is as in the environment.
+  const asked = compose.matchAll(/\$\{(MULTINODE_[A-Z_]+)|^\s+(MULTINODE_[A-Z_]+):\s*$/gm);
+  const known = new Set([...asked].map(([, inPlace, asIs]) => inPlace ?? asIs));
+  const unknown = Object.keys(parseEnv(readFileSync(SETTINGS_FILE, "utf8"))).filter(
+    (name) => name.startsWith("MULTINODE_") && !known.has(name),
+  );
   if (unknown.length > 0)
     throw new Error(`${SETTINGS_FILE} sets ${unknown.join(", ")}: the cluster has no such setting`);
 }
 
-/** Until this process ends nobody else works on the cluster. @throws Error that says who does. */
+/** Until this process ends nobody else works on the cluster. What holds data folders is not built yet. @throws Error that says who does. */
 export function holdCluster() {
   const file = join(CLUSTER_FOLDER, "lock");
   mkdirSync(CLUSTER_FOLDER, { recursive: true, mode: 0o700 });

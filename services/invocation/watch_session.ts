@@ -245,7 +245,7 @@ export class WatchSession implements Watcher {
 
 /**
  * What began and ended with one change was RUNNING in between: a watcher that saw it wait is told of that, too. Not of a later
- * attempt that failed, of which the state does not say whether it began.
+ * attempt that failed, of which the state does not say whether it began: the hub tells of those that this process changed.
  */
 function withRun({ endOnly, seen, revision }: Target, state: StoredInvocation): StoredInvocation[] {
   const { life } = state;
