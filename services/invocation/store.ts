@@ -63,6 +63,11 @@ export interface StoredExecution extends EndedExecution {
 
 export type QueueName = Pick<Identity, "projectId" | "functionName">;
 
+/** "projectId/functionName" */
+export function queueName({ projectId, functionName }: QueueName): string {
+  return `${projectId}/${functionName}`;
+}
+
 export interface QueueRow extends QueueName {
   readonly slotLimit: number;
   readonly used: number;
@@ -133,11 +138,10 @@ export interface InvocationStore {
   /** Answers those that exist, in no order. */
   load(tx: ReadTransaction, ids: readonly string[]): Promise<StoredInvocation[]>;
   /**
-   * Saves changes, the ended executions and the counters of the queues with them. Answers whether they give back slots while
-   * anything is queued.
+   * Saves changes, the ended executions and the counters of the queues with them.
    * @throws StaleLife where an invocation is not as it was before its change: nothing may be kept of the transaction.
    */
-  save(tx: WriteTransaction, changes: readonly Change[]): Promise<boolean>;
+  save(tx: WriteTransaction, changes: readonly Change[]): Promise<void>;
   loadEnded(tx: ReadTransaction, invocationId: string): Promise<StoredExecution[]>;
   findIdempotent(tx: ReadTransaction, projectId: string, key: string): Promise<FirstStart | undefined>;
   forgetIdempotencyKey(tx: WriteTransaction, projectId: string, key: string): Promise<void>;

@@ -10,7 +10,7 @@ import { leasedBytes, leasedExecution } from "../dispatch/leased_execution.js";
 import type { LeaseCommand } from "../dispatch/parked_leases.js";
 import { isQueued, type Life } from "../domain/life.js";
 import { advance } from "../domain/transitions.js";
-import type { Identity, StoredInvocation } from "../store.js";
+import { type Identity, queueName, type StoredInvocation } from "../store.js";
 import type { ResolvedStart } from "./resolve.js";
 
 export class DirectLease {
@@ -29,7 +29,7 @@ export class DirectLease {
   take(start: ResolvedStart, identity: Identity, life: Life, now: number): Life {
     const { maxCount, excludedQueues, schedulerId } = this.#command;
     if (this.executions.length >= maxCount || !isQueued(life)) return life;
-    if (excludedQueues.has(`${identity.projectId}/${identity.functionName}`)) return life;
+    if (excludedQueues.has(queueName(identity))) return life;
     const bytes = leasedBytes(start.known, start.command.encodedArguments.byteLength);
     if (this.#bytes + bytes > LIMITS.leaseBytes && this.executions.length > 0) return life;
     const executionId = this.#deps.ids.next("exe");

@@ -7,7 +7,15 @@ import { together, type WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import { isFinished, isQueued, type Life, NEW_LIFE } from "../domain/life.js";
 import { advance } from "../domain/transitions.js";
-import type { FirstStart, Identity, NewInvocation, QueueRow, StoredInvocation, WantedFunction } from "../store.js";
+import {
+  type FirstStart,
+  type Identity,
+  type NewInvocation,
+  type QueueRow,
+  queueName,
+  type StoredInvocation,
+  type WantedFunction,
+} from "../store.js";
 import type { DirectLease } from "./direct_lease.js";
 import { bodyHashOf, isForgotten, repeatedStart } from "./idempotency.js";
 import { type AdmittedStart, isToBeStored, type ResolvedStart } from "./resolve.js";
@@ -268,8 +276,8 @@ class QueueRoom {
     const queues = await deps.store.ensureFunctions(tx, [...functions.values()]);
     // By queue, which all versions of a function share.
     const rooms = new Map<string, Room>();
-    for (const [index, [resolved, { projectId, functionName }]] of [...functions].entries()) {
-      const key = `${projectId}/${functionName}`;
+    for (const [index, [resolved, wanted]] of [...functions].entries()) {
+      const key = queueName(wanted);
       const queue = queues[index];
       if (queue === undefined) continue;
       const left = rooms.get(key) ?? roomOf(queue, room.#queueDepth);

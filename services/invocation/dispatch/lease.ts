@@ -3,16 +3,10 @@ import type {
   DispatchServiceImplementation,
   LeasedExecution,
 } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
-import { Arguments } from "../../../gen/multinode/type/v1/payload.pb.js";
-import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import type { Caller } from "../../platform/rpc/principal.js";
 import { parse } from "../../platform/rpc/validation.js";
-import type { WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
-import { shareFairly } from "../domain/fair_share.js";
-import type { Change, QueueRow, StoredInvocation } from "../store.js";
-import { WorkingSet } from "../working_set.js";
-import { leasedBytes, leasedExecution } from "./leased_execution.js";
+import { isWanted, type LeasedQueued, leaseQueued, roomOf, settleLeased } from "./lease_batch.js";
 import type { LeaseCommand, LeaseOptions, ParkedLease } from "./parked_leases.js";
 import { leaseRequest, streamLeasesRequest } from "./requests.js";
 
@@ -26,15 +20,13 @@ interface LeaseRequest extends LeaseCommand {
 }
 
 export function leaseHandlers(deps: InvocationDeps): Handlers {
-  // Which queue comes first changes from lease to lease, so that none is always served last.
-  let turn = 0;
   const looks = new Looks(deps);
   async function* leases(request: LeaseRequest, options: LeaseOptions, signal: AbortSignal) {
     const lease = deps.parked.open(request, options);
     const wake = () => lease.wake();
     signal.addEventListener("abort", wake);
     try {
-      if (request.maxCount > 0) yield* leaseUntilOver(deps, looks, lease, request.waitMs, signal, () => turn++);
+      if (request.maxCount > 0) yield* leaseUntilOver(deps, looks, lease, request.waitMs, signal);
     } finally {
       signal.removeEventListener("abort", wake);
       deps.parked.close(lease);
@@ -59,7 +51,6 @@ async function* leaseUntilOver(
   lease: ParkedLease,
   waitMs: number,
   signal: AbortSignal,
-  nextTurn: () => number,
 ): AsyncGenerator<LeasedExecution[], void, undefined> {
   const waitUntil = performance.now() + waitMs;
   let looking: Promise<void> | undefined;
@@ -79,7 +70,7 @@ async function* leaseUntilOver(
       const { coming } = lease;
       lease.coming = 0;
       lease.isToLook = false;
-      looking = look(deps, looks, lease, coming, signal, nextTurn)
+      looking = look(deps, looks, lease, coming, signal)
         .then(
           (dueMs) => (lookAt = performance.now() + Math.min(LOOK_INTERVAL_MS, dueMs)),
           (error: unknown) => (failure = { error }),
@@ -106,45 +97,34 @@ async function look(
   lease: ParkedLease,
   coming: number,
   signal: AbortSignal,
-  nextTurn: () => number,
 ): Promise<number> {
   const { round } = deps.parked;
   // What is only coming cannot be seen yet, and is leased with the commit that brings it. Otherwise looking first costs
   // less than a transaction that finds nothing.
-  if (coming > 0 && (await leaseNow(deps, lease, coming, nextTurn()))) return 0;
+  if (coming > 0 && (await leaseNow(deps, lease, coming))) return 0;
   const { leasable, dueMs } = await looks.look(lease.command, round);
   // Nobody would ever know what is leased when its caller is gone.
-  if (leasable > 0 && !signal.aborted && (await leaseNow(deps, lease, leasable, nextTurn()))) return 0;
+  if (leasable > 0 && !signal.aborted && (await leaseNow(deps, lease, leasable))) return 0;
   return dueMs;
 }
 
 /** Answers whether there was anything. */
-async function leaseNow(deps: InvocationDeps, lease: ParkedLease, count: number, turn: number): Promise<boolean> {
+async function leaseNow(deps: InvocationDeps, lease: ParkedLease, count: number): Promise<boolean> {
   const claim = lease.claim(count);
   if (claim === undefined) {
     // A start has all that is left, and may give some of it back.
     lease.isToLook = true;
     return false;
   }
-  const { db, store, clock, announcer, running } = deps;
-  const { schedulerId, maxCount, leaseDurationMs } = claim.command;
-  let leased: { readonly executions: LeasedExecution[]; readonly changes: Change[] } | undefined;
+  let leased: LeasedQueued | undefined;
   try {
-    leased = await db.write(async (tx) => {
-      const now = clock.now();
-      const queues = (await store.leasableQueues(tx)).filter((queue) => isWanted(queue, claim.command));
-      const room = queues.map(roomOf);
-      const batch = new LeaseBatch(deps, tx, schedulerId, now);
-      await batch.takeFairly(queues, room, maxCount, turn);
-      const changes = await batch.save();
-      if (changes.length > 0) await store.holdScheduler(tx, schedulerId, now, leaseDurationMs);
-      return { executions: batch.executions, changes };
-    });
+    leased = await deps.db.write(async (tx) =>
+      leaseQueued(deps, tx, claim.command, await deps.store.leasableQueues(tx)),
+    );
   } finally {
-    if (leased !== undefined) running.leased(leased.changes.map(({ identity, after }) => ({ identity, life: after })));
-    claim.settle(leased?.executions ?? []);
+    settleLeased(deps, claim, leased);
   }
-  announcer.changed(leased.changes);
+  deps.announcer.changed(leased.changes);
   return leased.executions.length > 0;
 }
 
@@ -183,101 +163,5 @@ class Looks {
     });
     if (isForAll) this.#nothing = { round, until: startedAt + LOOK_INTERVAL_MS, dueAt: startedAt + dueMs };
     return { leasable, dueMs };
-  }
-}
-
-/** How many may be leased of it, but for those that wait out a retry delay. */
-function roomOf({ queued, slotLimit, used }: QueueRow): number {
-  return Math.min(queued, slotLimit - used);
-}
-
-function isWanted({ projectId, functionName }: QueueRow, { excludedQueues }: LeaseCommand): boolean {
-  return !excludedQueues.has(`${projectId}/${functionName}`);
-}
-
-class LeaseBatch {
-  readonly executions: LeasedExecution[] = [];
-  readonly #deps: InvocationDeps;
-  readonly #tx: WriteTransaction;
-  readonly #schedulerId: string;
-  readonly #now: number;
-  readonly #changes: Change[] = [];
-  #bytes = 0;
-  #isOutOfRoom = false;
-
-  constructor(deps: InvocationDeps, tx: WriteTransaction, schedulerId: string, now: number) {
-    this.#deps = deps;
-    this.#tx = tx;
-    this.#schedulerId = schedulerId;
-    this.#now = now;
-  }
-
-  get full(): boolean {
-    return this.#isOutOfRoom || this.executions.length >= LIMITS.executionsPerLease;
-  }
-
-  async takeFairly(
-    queues: readonly QueueRow[],
-    room: readonly number[],
-    maxCount: number,
-    first: number,
-  ): Promise<void> {
-    const open = [...room];
-    const taken = room.map(() => 0);
-    let left = maxCount;
-    for (let isShort = true; isShort && left > 0 && !this.full; ) {
-      isShort = false;
-      const shares = shareFairly(open, left, first);
-      for (const [index, { projectId, functionName }] of queues.entries()) {
-        const share = shares[index] ?? 0;
-        if (share === 0 || this.full) continue;
-        const before = taken[index] ?? 0;
-        const { store } = this.#deps;
-        const oldest = await store.loadQueued(this.#tx, projectId, functionName, this.#now, before + share);
-        const found = oldest.slice(before);
-        for (const { invocation, input } of found) if (!this.full) await this.take(invocation, input);
-        taken[index] = before + found.length;
-        left -= found.length;
-        open[index] = (open[index] ?? 0) - found.length;
-        if (found.length === share) continue;
-        // The rest of this queue waits out a retry delay: others get what it cannot use.
-        open[index] = 0;
-        isShort = true;
-      }
-    }
-  }
-
-  async take(invocation: StoredInvocation, input: Uint8Array): Promise<void> {
-    const { identity, life } = invocation;
-    // Its ttl may have passed while nobody swept.
-    if (identity.expiresAt !== null && identity.expiresAt <= this.#now && life.startedAt === null) return;
-    const known = await this.#deps.functions.load(this.#tx, identity.versionId, identity.functionName);
-    const bytes = leasedBytes(known, input.byteLength);
-    if (this.#bytes + bytes > LIMITS.leaseBytes && this.executions.length > 0) {
-      this.#isOutOfRoom = true;
-      return;
-    }
-    const executionId = this.#deps.ids.next("exe");
-    const working = new WorkingSet([invocation]);
-    const event = { type: "lease", executionId, schedulerId: this.#schedulerId } as const;
-    if (working.apply(identity.id, event, this.#now, known.policy) !== undefined) return;
-    const [change] = working.changes();
-    if (change === undefined) return;
-    this.#changes.push(change);
-    this.#bytes += bytes;
-    this.executions.push(
-      leasedExecution(
-        this.#deps.tokens,
-        { identity, life: change.after },
-        known.spec,
-        Arguments.decode(input),
-        this.#now,
-      ),
-    );
-  }
-
-  async save(): Promise<Change[]> {
-    if (this.#changes.length > 0) await this.#deps.store.save(this.#tx, this.#changes);
-    return this.#changes;
   }
 }

@@ -145,6 +145,7 @@ export class ParkedLeases {
   readonly #given = new Map<string, Given>();
   readonly #unsubscribe: () => void;
   #round = 0;
+  #turn = 0;
   #isClosed = false;
 
   constructor(bus: Bus) {
@@ -155,6 +156,11 @@ export class ParkedLeases {
   /** Grows when something may have changed. */
   get round(): number {
     return this.#round;
+  }
+
+  /** Which queue comes first changes from lease to lease, so that none is always served last. */
+  nextTurn(): number {
+    return this.#turn++;
   }
 
   /** May bring `count`. To be called in the same turn in which the change was handed to the store. */

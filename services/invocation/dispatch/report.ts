@@ -8,13 +8,14 @@ import type {
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { badRequest } from "../../platform/errors.js";
 import type { Caller } from "../../platform/rpc/principal.js";
-import type { WriteTransaction } from "../../platform/store/db.js";
+import { together, type WriteTransaction } from "../../platform/store/db.js";
 import type { InvocationDeps } from "../deps.js";
 import type { Rejection } from "../domain/transitions.js";
 import type { KnownFunction } from "../functions.js";
 import type { RunningLives } from "../running_lives.js";
-import { type Change, StaleLife, type StoredInvocation } from "../store.js";
+import { type Change, type QueueRow, queueName, StaleLife, type StoredInvocation } from "../store.js";
 import { WorkingSet } from "../working_set.js";
+import { leaseQueued, settleLeased } from "./lease_batch.js";
 import { toEvent } from "./report_event.js";
 
 /**
@@ -26,8 +27,8 @@ const CHECKING_MS = 100;
 type Refused = Exclude<Rejection, "ignored"> | "ExecutionDoesNotExist";
 
 export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "reportExecutions"> {
-  // Whether something waited for the last slots that were given back: then it is likely that something does now.
-  let wereSlotsWanted = false;
+  // Of the last slots that were given back: then it is likely of the next ones.
+  let areSlotsWanted = false;
   return {
     async reportExecutions({ reports }) {
       if (reports.length > LIMITS.reportsPerRequest) {
@@ -45,32 +46,42 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
   };
 
   async function storeSome(reports: readonly ExecutionReport[]): Promise<Stored> {
+    // Those who wait for a slot are given what this frees with the same write.
+    const freed = areSlotsWanted ? reports.filter(givesBack).length : 0;
+    const claim = freed === 0 ? undefined : deps.parked.claim(freed);
     // What has not ended would be lost with this machine all the same, and its execution would be repeated.
-    const durability = reports.some(({ event }) => event?.$case === "ended") ? "durable" : "relaxed";
-    const options = { durability } as const;
+    const isDurable = claim !== undefined || reports.some(({ event }) => event?.$case === "ended");
+    const options = { durability: isDurable ? "durable" : "relaxed" } as const;
     const ids = [...new Set(reports.map(({ ref }) => ref?.invocationId ?? ""))];
-    const storing = deps.db
-      .write((tx) => store(deps, tx, reports, ids, deps.running), options)
-      .catch((error: unknown) => {
+    const write = (running?: RunningLives) =>
+      deps.db.write(async (tx) => {
+        const stored = await store(deps, tx, reports, ids, running);
+        const isToLease = claim !== undefined && areOwn(stored.wanted, stored.changes);
+        const leased = isToLease ? await leaseQueued(deps, tx, claim.command, stored.wanted) : undefined;
+        return { ...stored, leased };
+      }, options);
+    let written: Awaited<ReturnType<typeof write>> | undefined;
+    try {
+      written = await write(deps.running).catch((error: unknown) => {
         if (!(error instanceof StaleLife)) throw error;
         deps.running.forget(ids);
-        return deps.db.write((tx) => store(deps, tx, reports, ids, undefined), options);
+        return write();
       });
-    // Those who wait for a slot can lease it with the same commit.
-    const freed = wereSlotsWanted ? reports.filter(givesBack).length : 0;
-    if (freed > 0) deps.parked.coming(freed);
-    const stored = await storing;
-    const { changes, areSlotsWanted } = stored;
-    if (changes.some(({ before, after }) => after.held < before.held)) wereSlotsWanted = areSlotsWanted;
-    deps.announcer.changed(changes, areSlotsWanted);
-    return stored;
+    } finally {
+      if (claim !== undefined) settleLeased(deps, claim, written?.leased);
+    }
+    const { changes, wanted, leased } = written;
+    if (changes.some(givesSlotBack)) areSlotsWanted = wanted.length > 0;
+    deps.announcer.changed([...changes, ...(leased?.changes ?? [])], leased?.isMore ?? wanted.length > 0);
+    return written;
   }
 }
 
 interface Stored {
   readonly changes: Change[];
   readonly refusals: ReportRefusal[];
-  readonly areSlotsWanted: boolean;
+  /** Queues that have what may be leased, where slots were given back. */
+  readonly wanted: readonly QueueRow[];
   /** Of the first reports: those that this is about. */
   readonly count: number;
 }
@@ -112,8 +123,25 @@ async function store(
   // Nobody is refused for what this process remembers: the store may know better.
   if (refusals.length > 0 && known.length > 0) throw new StaleLife();
   const changes = working.changes();
-  const areSlotsWanted = await deps.store.save(tx, changes);
-  return { changes, refusals, areSlotsWanted, count };
+  const [, wanted] = await together([
+    deps.store.save(tx, changes),
+    // Travels behind the counters, which lock their queues: what is queued later sees the slots.
+    changes.some(givesSlotBack) ? deps.store.leasableQueues(tx) : [],
+  ]);
+  return { changes, refusals, wanted, count };
+}
+
+/**
+ * Whether all of these are queues of what gave slots back, which this write has locked: to lock another one behind them could wait
+ * in a circle. Where others have something, too, a lease of its own shares fairly among all.
+ */
+function areOwn(queues: readonly QueueRow[], changes: readonly Change[]): boolean {
+  const own = new Set(changes.filter(givesSlotBack).map(({ identity }) => queueName(identity)));
+  return queues.every((queue) => own.has(queueName(queue)));
+}
+
+function givesSlotBack({ before, after }: Change): boolean {
+  return after.held < before.held;
 }
 
 function givesBack({ event }: ExecutionReport): boolean {

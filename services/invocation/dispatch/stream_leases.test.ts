@@ -34,9 +34,10 @@ const SOON = { timeout: 5_000, interval: 5 };
 const come = (of: { parts: string[][] }, count: number) =>
   vi.waitFor(() => expect(of.parts.flat()).toHaveLength(count), SOON);
 
-async function queueOf(): Promise<unknown> {
+async function queueOf(functionName = "f"): Promise<unknown> {
+  const { projectId } = test.catalog;
   return await test.db.read((tx) =>
-    tx.get("SELECT used, queued FROM queues WHERE project_id = ? AND function_name = 'f'", test.catalog.projectId),
+    tx.get("SELECT used, queued FROM queues WHERE project_id = ? AND function_name = ?", projectId, functionName),
   );
 }
 
@@ -76,6 +77,62 @@ describe("a stream of leases", () => {
     await test.report(...(leases as HeldLease[]).map((lease) => reports.returned(lease, 1, true)));
     await come(stream, 2);
     expect(stream.parts).toEqual([[first], [second]]);
+  });
+
+  describe("where more waits than there are slots", () => {
+    beforeEach(async () => {
+      test.catalog.add("narrow", { maxConcurrency: 2 });
+      for (let count = 0; count < 8; count++) await test.start("narrow");
+    });
+
+    /** Ends what is leased, as many at once as that is. Answers how many writes that took. */
+    async function end(of: { parts: string[][] }, came: number): Promise<number> {
+      const write = vi.spyOn(test.db, "write");
+      const { leases } = await test.dispatch.listLeases({ schedulerId: one });
+      await test.report(...(leases as HeldLease[]).map((lease) => reports.returned(lease, 1, true)));
+      await come(of, came);
+      const { length } = write.mock.calls;
+      write.mockRestore();
+      return length;
+    }
+
+    it("brings what comes next with the write of the end that makes room for it", async () => {
+      const stream = reading({ schedulerId: one, maxCount: 100 });
+      await come(stream, 2);
+      expect(await end(stream, 4)).toBe(2); // nothing had been given back before
+      expect(await end(stream, 6)).toBe(1);
+      expect(await end(stream, 8)).toBe(1);
+      expect(await queueOf("narrow")).toEqual({ used: 2, queued: 0 });
+    });
+
+    it("brings it with a write of its own where another queue has something for a free slot, too", async () => {
+      const stream = reading({ schedulerId: one, maxCount: 100, excludedQueues: [`${test.catalog.projectId}/f`] });
+      await come(stream, 2);
+      await test.start("f");
+      expect(await end(stream, 4)).toBe(2);
+      expect(await end(stream, 6)).toBe(2);
+      expect(await queueOf()).toEqual({ used: 0, queued: 1 });
+    });
+
+    it("keeps what a write that fails had leased", async () => {
+      const stream = reading({ schedulerId: one, maxCount: 100 });
+      await come(stream, 2);
+      await end(stream, 4);
+      const { leases } = await test.dispatch.listLeases({ schedulerId: one });
+      const ended = (leases as HeldLease[]).map((lease) => reports.returned(lease, 1, true));
+      const real = Object.getPrototypeOf(test.db).write as typeof test.db.write;
+      vi.spyOn(test.db, "write").mockImplementationOnce((work) =>
+        real.call(test.db, async (tx) => {
+          await work(tx);
+          throw new Error("the database is away");
+        }),
+      );
+      await expect(test.report(...ended)).rejects.toThrow("the database is away");
+      expect(stream.parts.flat()).toHaveLength(4);
+      expect(await queueOf("narrow")).toEqual({ used: 2, queued: 4 });
+      await test.report(...ended);
+      await come(stream, 6);
+    });
   });
 
   it("is replaced by one of the same scheduler, for which what is still on its way counts", async () => {

@@ -4,7 +4,6 @@ import { type EndedExecution, isQueued } from "../domain/life.js";
 import { type Change, type Identity, type NewInvocation, StaleLife } from "../store.js";
 import { OUTCOME_CODE } from "./codes.js";
 import type { Keys } from "./keys.js";
-import { hasQueued } from "./queues.js";
 import { INLINE_BYTES, isApart, isLast, RowWriter } from "./rows.js";
 
 const INSERT_LARGE_INPUT = "INSERT INTO large_inputs (invocation_id, input) VALUES (?, ?)";
@@ -49,7 +48,7 @@ export function changeMethods(keys: Keys) {
       tx.runLast("UPDATE invocations SET children = children + ? WHERE id = ?", [[count, parentId]]);
     },
 
-    async save(tx: WriteTransaction, changes: readonly Change[]): Promise<boolean> {
+    async save(tx: WriteTransaction, changes: readonly Change[]): Promise<void> {
       const counters = new QueueCounters(keys);
       const updates = writer.updates();
       const ended = [];
@@ -79,9 +78,7 @@ export function changeMethods(keys: Keys) {
         tx.runMany(RELEASE_EXECUTION, released),
         tx.runMany(STORE_LARGE_RESULT, largeResults),
         together(Array.from(counters.rows(), (count) => tx.run(COUNT_QUEUE, ...count))),
-        // After the counters, which lock their queues: what is queued later sees the slots.
-        counters.givesBack && hasQueued(tx),
-      ] as const);
+      ]);
       const isStale = async () => (await updating).reduce((sum, count) => sum + count, 0) !== changes.length;
       try {
         await together([updating, counting]);
@@ -89,8 +86,6 @@ export function changeMethods(keys: Keys) {
         throw (await isStale()) ? new StaleLife() : error; // which may be why the rest failed
       }
       if (await isStale()) throw new StaleLife();
-      const [, , , , isWanted] = await counting;
-      return isWanted;
     },
   };
 }
@@ -119,11 +114,6 @@ class QueueCounters {
 
   constructor(keys: Keys) {
     this.#keys = keys;
-  }
-
-  /** Whether a queue has more free slots than before. */
-  get givesBack(): boolean {
-    return Array.from(this.#deltas.values()).some(({ used }) => used < 0);
   }
 
   add(identity: Identity, used: number, queued: number): void {

@@ -34,11 +34,6 @@ export async function leasableQueues(tx: ReadTransaction): Promise<QueueRow[]> {
   );
 }
 
-/** Whether anything is queued, leasable or not. */
-export async function hasQueued(tx: ReadTransaction): Promise<boolean> {
-  return (await tx.get("SELECT 1 AS found FROM queues WHERE queued > 0 LIMIT 1")) !== undefined;
-}
-
 export async function loadQueued(
   keys: Keys,
   tx: WriteTransaction,

@@ -120,6 +120,21 @@ describe("the window", () => {
     expect(server.starts.length).toBeLessThanOrEqual(2_100);
   });
 
+  test("is filled again by several starts together", async () => {
+    server.autoFinish = () => undefined;
+    const results = collect(double.map(upTo(80), { window: 64 }));
+    const succeed = (n: number) => server.succeed(`inv-${String(n + 1).padStart(26, "0")}`, n * 2);
+    await vi.waitFor(() => expect(server.watchRequests.flatMap(({ add }) => add)).toHaveLength(64));
+    const { length } = server.batches;
+    // A sixteenth of it is free with the fourth; the fifth stands alone for a while.
+    for (let n = 0; n < 5; n += 1) succeed(n);
+    await vi.waitFor(() => expect(server.starts).toHaveLength(69));
+    expect(server.batches.length - length).toBeLessThanOrEqual(2);
+    server.autoFinish = ([n]) => ({ status: SUCCEEDED, terminated: true, result: Number(n) * 2 });
+    for (let n = 5; n < 69; n += 1) succeed(n);
+    await expect(results).resolves.toStrictEqual(Array.from({ length: 80 }, (_, n) => n * 2));
+  });
+
   test.each([0, 1.5, 100_001])("of %d is refused", async (window) => {
     await expect(collect(double.map([1], { window }))).rejects.toMatchObject({ violations: [{ field: "window" }] });
   });

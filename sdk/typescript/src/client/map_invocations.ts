@@ -46,6 +46,12 @@ export interface MapTarget {
 }
 
 const DEFAULT_WINDOW = 1_000;
+/**
+ * A window that was full is filled again when this part of it is free, or has been for a while: what is started together has one
+ * commit of the server, while starts that follow single results would each have their own.
+ */
+const REFILLED_PART = 1 / 16;
+const REFILLED_AFTER_MS = 50;
 /** Cancellations that are on their way at the same time. */
 const CANCELLATIONS_AT_ONCE = 32;
 
@@ -175,6 +181,9 @@ class MapRun {
   readonly #queue = new Fifo<MapItem>();
   readonly #open = new Set<MapItem>();
   #outstanding = 0;
+  /** Until the window is full. */
+  #isFilling = true;
+  #fillTimer: NodeJS.Timeout | undefined;
   #wake: (() => void) | undefined;
   #nextIndex = 0;
   #unsettled = 0;
@@ -188,11 +197,23 @@ class MapRun {
   }
 
   get isFull(): boolean {
-    return this.#outstanding >= this.#window;
+    const free = this.#window - this.#outstanding;
+    if (free <= 0) this.#isFilling = false;
+    else if (free >= this.#window * REFILLED_PART) this.#fill();
+    else if (!this.#isFilling) this.#fillTimer ??= setTimeout(() => this.#fill(), REFILLED_AFTER_MS);
+    return !this.#isFilling;
   }
 
   get isEmpty(): boolean {
     return this.#outstanding === 0;
+  }
+
+  #fill(): void {
+    clearTimeout(this.#fillTimer);
+    this.#fillTimer = undefined;
+    if (this.#isFilling) return;
+    this.#isFilling = true;
+    this.wake();
   }
 
   add(input: unknown): void {
@@ -240,6 +261,7 @@ class MapRun {
   /** Lets go of everything in flight. Answers the ids of the invocations, when those being started are known too. */
   close(): Promise<string[]> {
     this.isClosed = true;
+    clearTimeout(this.#fillTimer);
     const rest = [...this.#open];
     for (const item of rest) {
       item.watch?.close();
