@@ -5,7 +5,6 @@ import { LogServiceDefinition } from "../../gen/multinode/invocation/v1/log_serv
 import { TeardownServiceDefinition } from "../../gen/multinode/invocation/v1/teardown_service.pb.js";
 import { CatalogServiceDefinition } from "../../gen/multinode/registry/v1/catalog_service.pb.js";
 import { openBus } from "../platform/bus/open_bus.js";
-import { systemClock } from "../platform/clock.js";
 import { addressSetting, COMMON_SETTINGS, PAYLOAD_SETTING, RETENTION_SETTING } from "../platform/config.js";
 import { IdSource } from "../platform/ids.js";
 import { remoteKeyAuthority } from "../platform/rpc/remote_authority.js";
@@ -23,11 +22,11 @@ const settings = serviceSettings("invocation", {
 });
 
 await runService("invocation", settings, async ({ folder: { path }, log, metrics, connect }) => {
-  const clock = systemClock;
   const registry = connect(settings.MULTINODE_REGISTRY_ADDRESS);
   const catalog = registry.client(CatalogServiceDefinition);
   const bus = openBus(settings, "invocation", log, [registry]);
   const db = await openDatabase(settings, { name: "invocation", folder: path }, MIGRATIONS);
+  const { clock } = db;
   const limits = { payloadBytes: settings.MULTINODE_MAX_PAYLOAD_BYTES };
   const retentionDays = settings.MULTINODE_RETENTION_DAYS;
   const ids = new IdSource(clock);

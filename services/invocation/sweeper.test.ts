@@ -18,6 +18,7 @@ function wrapped(db: Db): Db {
     read: (work) => db.read(work),
     peek: (work) => db.peek(work),
     write: (work, options) => db.write(work, options),
+    clock: db.clock,
     close: () => db.close(),
   };
 }
@@ -107,6 +108,7 @@ describe("a timeout", () => {
       },
       write: (work, options) => db.write(work, options),
       peek: (work) => db.peek(work),
+      clock: db.clock,
       close: () => db.close(),
     }));
     test.catalog.add("f", { timeoutMs: 20 });

@@ -24,13 +24,14 @@ const settings = serviceSettings("registry", {
 });
 
 await runService("registry", settings, async ({ folder: { path }, log, connect }) => {
-  const clock = systemClock;
   const invocation = connect(settings.MULTINODE_INVOCATION_ADDRESS);
   const bus = openBus(settings, "registry", log, [invocation]);
   const db = await openDatabase(settings, { name: "registry", folder: path }, registryMigrations);
+  const { clock } = db;
   const registry = createRegistry({
     db,
-    bundles: await openBundlesOnDisk(join(path, "bundles"), clock),
+    // By the times of its files, which are this machine's.
+    bundles: await openBundlesOnDisk(join(path, "bundles"), systemClock),
     bus,
     clock,
     ids: new IdSource(clock),

@@ -49,8 +49,8 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
     // Those who wait for a slot are given what this frees with the same write.
     const freed = areSlotsWanted ? reports.filter(givesBack).length : 0;
     const claim = freed === 0 ? undefined : deps.parked.claim(freed);
-    // What has not ended would be lost with this machine all the same, and its execution would be repeated.
-    const isDurable = claim !== undefined || reports.some(({ event }) => event?.$case === "ended");
+    // What runs is lost with the machine all the same, and what is told of its begin and its yields with it.
+    const isDurable = claim !== undefined || reports.some(givesBack);
     const options = { durability: isDurable ? "durable" : "relaxed" } as const;
     const ids = [...new Set(reports.map(({ ref }) => ref?.invocationId ?? ""))];
     const write = (running?: RunningLives) =>

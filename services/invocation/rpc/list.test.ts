@@ -38,6 +38,7 @@ async function open(): Promise<void> {
       },
       peek: (work) => db.peek(work),
       write: (work, options) => db.write(work, options),
+      clock: db.clock,
       close: () => db.close(),
     }),
   );

@@ -4,8 +4,8 @@
  * D1. `write` answers only when its changes are durable, and runs one at a time or as if it did.
  * D2. `write` may share its commit with others; when its function throws, only its own changes are undone.
  * D3. `read` sees one committed state, and nothing of a durable `write` before that is durable.
- * D4. A relaxed `write` answers when its changes are stored, so that they survive the end of this process; the end of the
- *     machine they survive only once a later `write` that is not relaxed has answered.
+ * D4. A relaxed `write` answers when its changes are stored, so that they survive the end of this process. Only with the machine that
+ *     this process is on, and all that it was told to, may they be lost, until a later `write` that is not relaxed has answered.
  * D5. Writes answer in the order of their commits.
  * D6. A function given to `read` or `write` awaits nothing but its transaction.
  *     Statements that need nothing of each other may be asked for without waiting in between (`together`): they are run in the
@@ -17,6 +17,8 @@
  *     one that looks before it inserts finds what another has inserted meanwhile.
  * D9. A write that is refused with `Unavailable` was not stored, or its answer was lost: whoever repeats it must bear both.
  */
+import type { SteadyClock } from "../clock.js";
+
 export type SqlValue = string | number | null | Uint8Array;
 
 export interface ReadTransaction {
@@ -50,6 +52,8 @@ export interface WriteOptions<T> {
 }
 
 export interface Db {
+  /** The same for all processes that share this database. */
+  readonly clock: SteadyClock;
   read<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T>;
   /** A `read` that also sees what is committed and not yet durable: for decisions, never for answers (D3). */
   peek<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T>;

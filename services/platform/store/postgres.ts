@@ -11,13 +11,15 @@
  * P5. When the connection breaks, all writes of its transaction are refused with Unavailable. If COMMIT was under way they may be
  *     stored all the same: none is repeated here, since their callers know by their request ids, revisions and epochs what a
  *     repetition means. The next write connects anew.
- * P6. A write that is alone in its transaction sends COMMIT right behind what it does last (`runLast`), without waiting for the
+ * P6. Every write is durable, relaxed or not: the server may end while those live who were told of it (D4).
+ * P7. A write that is alone in its transaction sends COMMIT right behind what it does last (`runLast`), without waiting for the
  *     answers. Where one of those statements fails, PostgreSQL makes a ROLLBACK of it.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type pg from "pg";
 import { Refusal, serverIsStopping } from "../errors.js";
 import type { Db, Dialect, Migration, ReadTransaction, WriteOptions, WriteTransaction } from "./db.js";
+import { PostgresClock } from "./postgres_clock.js";
 import {
   asRefusal,
   ConnectionLost,
@@ -70,13 +72,21 @@ export async function openPostgres(settings: PostgresSettings, migrations: reado
   } finally {
     await client.end();
   }
-  return new PostgresDb(settings);
+  const db = new PostgresDb(settings);
+  try {
+    await db.clock.measure();
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+  return db;
 }
 
 class PostgresDb implements Db {
   readonly #writers: pg.Pool;
   readonly #readers: pg.Pool;
   readonly #statements = new Statements();
+  readonly clock = new PostgresClock(() => this.#time());
   #waiting: WaitingWrite[] = [];
   #flushing: Promise<void> | undefined;
   #closed = false;
@@ -90,7 +100,7 @@ class PostgresDb implements Db {
     return this.#look(work, true);
   }
 
-  /** What is committed is durable here, but for relaxed writes: so it sees the same, without the cost of a transaction. */
+  /** What is committed is durable here, so it sees the same, without the cost of a transaction. */
   peek<T>(work: (tx: ReadTransaction) => Promise<T>): Promise<T> {
     return this.#look(work, false);
   }
@@ -108,8 +118,23 @@ class PostgresDb implements Db {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.clock.close();
     await this.#flushing;
     await Promise.all([this.#writers.end(), this.#readers.end()]);
+  }
+
+  async #time(): Promise<number> {
+    const client = await connected(this.#readers);
+    try {
+      const { rows } = await client.query<{ now: number }>(
+        "SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now",
+      );
+      client.release();
+      return rows[0]?.now ?? Number.NaN;
+    } catch (error) {
+      client.release(true);
+      throw asRefusal(queryError(error));
+    }
   }
 
   async #look<T>(work: (tx: ReadTransaction) => Promise<T>, asOne: boolean): Promise<T> {
@@ -180,14 +205,13 @@ class SharedCommit {
   /** Rejects where none of the writes may be answered. `open` answers the transaction as one of them sees it. */
   async run(open: () => PostgresTransaction): Promise<void> {
     const tx = open();
-    const isRelaxed = this.#batch.every(({ options }) => options.durability === "relaxed");
-    tx.send(isRelaxed ? "BEGIN; SET LOCAL synchronous_commit = off" : "BEGIN");
+    tx.send("BEGIN");
     const [first, ...others] = this.#batch;
     if (first !== undefined && others.length === 0) await this.#runAlone(first, tx, open());
     else await this.#runAll(tx, open);
   }
 
-  /** P6 */
+  /** P7 */
   async #runAlone(write: WaitingWrite, tx: PostgresTransaction, own: PostgresTransaction): Promise<void> {
     let committing: Promise<void> | undefined;
     const commit = () => {

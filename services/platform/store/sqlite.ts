@@ -14,6 +14,7 @@
 import { closeSync, openSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { systemClock } from "../clock.js";
 import { diskIsFull, serverIsStopping } from "../errors.js";
 import type { Db, Dialect, Migration, ReadTransaction, SqlValue, WriteOptions, WriteTransaction } from "./db.js";
 import { DiskSync } from "./disk_sync.js";
@@ -64,6 +65,7 @@ export async function openSqlite(file: string, migrations: readonly Migration[])
 }
 
 class SqliteDb implements Db {
+  readonly clock = systemClock;
   readonly #writer: Connection;
   readonly #reader: Connection;
   #waiting: WaitingWrite[] = [];
