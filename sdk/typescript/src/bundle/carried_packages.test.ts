@@ -34,6 +34,20 @@ test("a package comes with its files and with what it depends on, however deep",
   expect(packages[0]).toMatchObject({ name: "native", version: "1.2.3", path: "node_modules/native" });
 });
 
+test("a package comes with those of its optional peers that are installed", async () => {
+  await using project = await makeProject({
+    "node_modules/query/package.json": {
+      name: "query",
+      peerDependencies: { a: "1", absent: "1" },
+      peerDependenciesMeta: { a: { optional: true }, b: { optional: true }, gone: { optional: true } },
+    },
+    "node_modules/a/package.json": { name: "a" },
+    "node_modules/b/package.json": { name: "b" },
+  });
+  const { packages } = carry(project.directory, "query");
+  expect(packages.map(({ name }) => name).toSorted()).toEqual(["a", "b", "query"]);
+});
+
 test("two versions of one package each lie where the package that needs them finds them", async () => {
   await using project = await makeProject({
     "node_modules/native/package.json": { name: "native", dependencies: { a: "1", b: "2" } },

@@ -72,10 +72,10 @@ function visibleFrom(path: string, name: string, placed: ReadonlyMap<string, Pac
 }
 
 function dependenciesOf(owner: PackageFolder): { name: string; found: PackageFolder }[] {
-  const { dependencies, optionalDependencies, peerDependencies } = owner.manifest;
-  const names = new Set(
-    [dependencies, optionalDependencies, peerDependencies].flatMap((list) => Object.keys(list ?? {})),
-  );
+  const { dependencies, optionalDependencies, peerDependencies, peerDependenciesMeta } = owner.manifest;
+  // Some name what they can do without there alone.
+  const lists = [dependencies, optionalDependencies, peerDependencies, peerDependenciesMeta];
+  const names = new Set(lists.flatMap((list) => Object.keys(list ?? {})));
   const result: { name: string; found: PackageFolder }[] = [];
   for (const name of [...names].toSorted()) {
     const directory = resolvePackage(name, owner.directory);

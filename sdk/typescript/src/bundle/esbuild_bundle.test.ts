@@ -213,6 +213,35 @@ test.each([
   });
 });
 
+test("what a package loads only when it is used, and is not installed, fails where it is reached", async () => {
+  await using project = await makeProject({
+    "main.js":
+      'import { use } from "query"; console.log(use("one")); try { use("two"); } catch ({ code }) { console.log(code); }',
+    "node_modules/query/package.json": { name: "query", main: "index.js" },
+    "node_modules/query/index.js": `exports.use = (name) => {
+      if (name === "one") return require("one");
+      if (name === "two") return require("two/promise");
+      return import("three");
+    };`,
+    "node_modules/one/package.json": { name: "one", main: "index.js" },
+    "node_modules/one/index.js": "module.exports = 1;",
+  });
+  const { code } = await bundle(project.directory);
+  expect(await run(project.directory, code)).toBe("1\nMODULE_NOT_FOUND\n");
+});
+
+test.each([
+  ["of a package at its start", "main.js", 'import "query";', 'import "two";'],
+  ["of the project itself", "main.js", 'import "query"; await import("two");', ""],
+])("an import %s that is not installed is refused", async (_, name, main, inPackage) => {
+  await using project = await makeProject({
+    [name]: main,
+    "node_modules/query/package.json": { name: "query", type: "module", main: "index.js" },
+    "node_modules/query/index.js": inPackage,
+  });
+  await expect(bundle(project.directory)).rejects.toThrow('Could not resolve "two"');
+});
+
 test("a list of external packages that is none is refused", async () => {
   await using project = await makeProject({ "main.ts": "", "package.json": { multinode: { external: "x" } } });
   await expect(bundle(project.directory)).rejects.toThrow("not a list of package names");

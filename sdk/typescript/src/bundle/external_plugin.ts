@@ -44,7 +44,8 @@ export function externalPlugin(
         const name = nameIn(args.path);
         const file = await resolvedFile(build, args);
         const found = listed.has(name) ? folderOf(name, args.resolveDir) : owningPackage(file ?? "");
-        if (found === undefined) return undefined;
+        if (found === undefined)
+          return file === undefined && isLate(args) ? { path: args.path, external: true } : undefined;
         if (listed.has(name)) note(external, name, found, "listed in package.json");
         else if (isNativeOnce(found)) note(external, name, found, "native code");
         else if (outside.get(name)?.directory === realpathSync(found.directory)) note(external, name, found);
@@ -62,6 +63,14 @@ export function externalPlugin(
       }));
     },
   };
+}
+
+/**
+ * Whether a package loads it only when it is used, if at all: its other dialects, drivers and plugins, of which a project installs
+ * one. Node then says what is missing where that is reached, as it does locally.
+ */
+function isLate({ kind, importer }: OnResolveArgs): boolean {
+  return (kind === "require-call" || kind === "dynamic-import") && /[\\/]node_modules[\\/]/.test(importer);
 }
 
 /** Where an import leads, or undefined where nothing is found or esbuild itself leaves it out. */

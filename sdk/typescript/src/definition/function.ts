@@ -57,7 +57,15 @@ type ListAsArguments<List> = List extends readonly unknown[]
 /** What a caller passes to a function with this input schema. */
 export type CallArguments<Schema extends StandardSchemaV1> = AsArguments<StandardSchemaV1.InferInput<Schema>>;
 /** What the handler of a function with this input schema is given. */
-export type HandlerArguments<Schema extends StandardSchemaV1> = AsArguments<StandardSchemaV1.InferOutput<Schema>>;
+export type HandlerArguments<Schema extends StandardSchemaV1> =
+  IsAny<StandardSchemaV1.InferInput<Schema>> extends true
+    ? AsArguments<StandardSchemaV1.InferOutput<Schema>>
+    : [StandardSchemaV1.InferInput<Schema>] extends [readonly unknown[]]
+      ? AsArguments<StandardSchemaV1.InferOutput<Schema>>
+      : // Whatever it makes of one argument is one.
+        undefined extends StandardSchemaV1.InferOutput<Schema>
+        ? [value?: StandardSchemaV1.InferOutput<Schema>]
+        : [value: StandardSchemaV1.InferOutput<Schema>];
 
 /** The schema of an option; undefined where there is none. */
 export type OptionalSchema = StandardSchemaV1 | undefined;

@@ -43,7 +43,8 @@ export class Multinode {
     Input extends OptionalSchema = undefined,
     Output extends OptionalSchema = undefined,
   >(
-    options: FunctionOptions & { readonly input?: Input; readonly output?: Output },
+    // Not as an intersection: schemas of arktype take the compiler too long to compare.
+    options: Omit<FunctionOptions, "input" | "output"> & { readonly input?: Input; readonly output?: Output },
     handler: HandlerOf<Input, Output, H>,
   ): DefinedFunction<
     ArgumentsOf<Input, H>,

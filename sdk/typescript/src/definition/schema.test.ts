@@ -45,6 +45,46 @@ describe("input", () => {
     expect(accepts(rest.jsonSchema, ["a", "b"])).toBe(false);
   });
 
+  test.each<[string, z.ZodType, (readonly unknown[])[], (readonly unknown[])[]]>([
+    [
+      "a union of tuples",
+      z.union([z.tuple([z.string()]), z.tuple([z.number(), z.number().optional()])]),
+      [["a"], [1, 2], [1]],
+      [[], ["a", "b"], [1, "b"], [["a"]]],
+    ],
+    [
+      "a tuple with a name",
+      z.tuple([z.number(), z.number()]).meta({ id: "Pair" }),
+      [[1, 2]],
+      [[1], [1, "2"], [[1, 2]]],
+    ],
+    ["an empty tuple", z.tuple([]), [[]], [[1]]],
+    ["an empty tuple with a rest, which is one list", z.tuple([]).rest(z.number()), [[[1, 2]], [[]]], [[1, 2], []]],
+    [
+      "a tuple with an optional item before its rest",
+      z.tuple([z.string(), z.string().optional()]).rest(z.number()),
+      [["a"], ["a", undefined, 1], ["a", "b", 1, 2]],
+      [[], ["a", 1], ["a", undefined, "c"]],
+    ],
+  ])("%s", async (_, input, right, wrong) => {
+    const schema = argumentsSchema(input);
+    for (const args of right) {
+      expect(accepts(schema.jsonSchema, [...args]), JSON.stringify(args)).toBe(true);
+      await expect(schema.parse(args)).resolves.toStrictEqual([...args]);
+    }
+    for (const args of wrong) expect(accepts(schema.jsonSchema, [...args]), JSON.stringify(args)).toBe(false);
+  });
+
+  test("how many items another library needs is checked in the worker", () => {
+    const json = { type: "array", prefixItems: [{ type: "string" }, { type: "number" }], minItems: 2, items: false };
+    const standard = { version: 1, vendor: "example", validate: (value: unknown) => ({ value }) };
+    const schema = { "~standard": { ...standard, jsonSchema: { input: () => json } } };
+    const { jsonSchema } = argumentsSchema(schema as never);
+    expect(accepts(jsonSchema, ["a"])).toBe(true);
+    expect(accepts(jsonSchema, [1])).toBe(false);
+    expect(accepts(jsonSchema, ["a", 1, 2])).toBe(false);
+  });
+
   test("an optional argument before others is left out as undefined, and is no less checked", () => {
     const { jsonSchema } = argumentsSchema(z.tuple([z.string(), z.number().optional(), z.string().optional()]));
     expect(accepts(jsonSchema, ["a", undefined, "b"])).toBe(true);
@@ -167,10 +207,31 @@ describe("input", () => {
     await expect(schema.parse([1, "a"])).resolves.toStrictEqual([1, "a"]);
   });
 
-  test("a schema without a JSON Schema form is refused where it is written", () => {
-    expect(() => argumentsSchema(z.object({ at: z.date() }))).toThrow(ParameterValidationError);
-    expect(() => argumentsSchema(z.date())).toThrow(/input.*z\.iso\.datetime/);
+  test("what JSON Schema has no word for is checked in the worker, and the rest before", async () => {
+    const schema = argumentsSchema(
+      z.object({ at: z.date(), large: z.bigint(), of: z.map(z.string(), z.int()), n: z.int() }),
+    );
+    const given = { at: new Date(0), large: 2n ** 64n, of: new Map([["a", 1]]), n: 1 };
+    expect(accepts(schema.jsonSchema, [given])).toBe(true);
+    await expect(schema.parse([given])).resolves.toStrictEqual([given]);
+    expect(accepts(schema.jsonSchema, [{ ...given, n: "1" }])).toBe(false);
+    expect(accepts(schema.jsonSchema, [{ at: given.at, large: given.large, n: 1 }])).toBe(false);
+    await expect(schema.parse([{ ...given, at: "today" }])).rejects.toMatchObject({
+      violations: [{ field: "arguments[0].at" }],
+    });
+  });
+
+  test("a schema that is none, or has no JSON Schema form, is refused where it is written", () => {
     expect(() => argumentsSchema({} as never)).toThrow(/is no schema/);
+    const fail = () => {
+      throw new Error("no word for it");
+    };
+    const validate = (value: unknown) => ({ value });
+    const schema = { "~standard": { version: 1, vendor: "example", validate, jsonSchema: { input: fail } } };
+    expect(() => argumentsSchema(schema as never)).toThrow(ParameterValidationError);
+    expect(() => argumentsSchema(schema as never)).toThrow(
+      /input: the schema has no JSON Schema form \(no word for it\)/,
+    );
   });
 
   test.each([
@@ -220,7 +281,10 @@ describe("output", () => {
     expect(accepts(schema.jsonSchema, "5")).toBe(false);
   });
 
-  test("transforms are refused", () => {
-    expect(() => resultSchema(z.string().transform((text) => text.length))).toThrow(/output.*in the function/);
+  test("transforms apply in the worker", async () => {
+    const schema = resultSchema(z.object({ n: z.string().transform((text) => text.length) }));
+    expect(accepts(schema.jsonSchema, { n: 3 })).toBe(true);
+    expect(accepts(schema.jsonSchema, 3)).toBe(false);
+    await expect(schema.parse({ n: "abc" })).resolves.toStrictEqual({ n: 3 });
   });
 });

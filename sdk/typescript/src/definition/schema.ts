@@ -12,7 +12,7 @@ import {
   ParameterValidationError,
 } from "../errors.js";
 import { LIMITS } from "../protocol/limits.js";
-import { isOptional, type JsonSchema, orUndefined, tupleItems, zodOptions } from "./schema_zod.js";
+import { isOptional, type JsonSchema, orUndefined, tupleItems, unionOptions, zodOptions } from "./schema_zod.js";
 
 export type Side = "input" | "output";
 
@@ -32,12 +32,13 @@ export interface ResultSchema {
 const NO_INPUT: ArgumentsSchema = { jsonSchema: "", parse: async (args) => [...args] };
 const NO_OUTPUT: ResultSchema = { jsonSchema: "", parse: async (result) => result };
 
-/** A tuple describes the whole list of arguments; any other schema describes the only one. */
+/** A tuple, or a union of some, describes the whole list of arguments; any other schema describes the only one. */
 export function argumentsSchema(schema: StandardSchemaV1 | undefined): ArgumentsSchema {
   if (schema === undefined) return NO_INPUT;
   const single = jsonSchemaOf(schema, "input");
-  const isTuple = Array.isArray(single["prefixItems"]);
-  const list = isTuple ? closedTuple(schema, single) : listOfOne(schema, single);
+  const tuple = asTuple(schema, single);
+  const isTuple = tuple !== undefined;
+  const list = tuple ?? listOfOne(schema, single);
   return {
     jsonSchema: serialize(list, "input"),
     async parse(args) {
@@ -58,18 +59,44 @@ export function resultSchema(schema: StandardSchemaV1 | undefined): ResultSchema
   };
 }
 
-function closedTuple(schema: StandardSchemaV1, tuple: JsonSchema): JsonSchema {
+/** Undefined where it is no tuple. */
+function asTuple(schema: unknown, described: JsonSchema): JsonSchema | undefined {
+  const json = withoutRootReference(described);
+  const { anyOf: members } = json;
+  if (Array.isArray(members)) {
+    const options = unionOptions(schema);
+    const tuples = members.map((member: JsonSchema, index) => asTuple(options?.[index], member));
+    return tuples.every((tuple) => tuple !== undefined) ? { ...json, type: "array", anyOf: tuples } : undefined;
+  }
+  const { prefixItems } = json;
+  if (Array.isArray(prefixItems)) return closedTuple(schema, json, prefixItems);
+  // A tuple without items; with a rest it is, as its type says, a list of any length, which is one argument.
+  return tupleItems(schema)?.length === 0 && json["items"] === false ? json : undefined;
+}
+
+/** A schema with a name of its own is described as a reference to that. */
+function withoutRootReference(json: JsonSchema): JsonSchema {
+  const { $ref: reference, ...rest } = json;
+  if (typeof reference !== "string" || !reference.startsWith("#/$defs/")) return json;
+  const named = (json["$defs"] as Readonly<Record<string, JsonSchema>>)[reference.slice("#/$defs/".length)];
+  return { ...rest, ...named };
+}
+
+function closedTuple(schema: unknown, tuple: JsonSchema, described: readonly JsonSchema[]): JsonSchema {
   const items = tupleItems(schema);
+  const hasRest = "items" in tuple;
   const required = items === undefined ? undefined : items.findLastIndex((item) => !isOptional(item)) + 1;
-  const described = tuple["prefixItems"] as readonly JsonSchema[];
+  // Of other libraries it is not known which items may be left out: their own schema checks that in the worker.
+  const { minItems, prefixItems, ...others } = tuple;
+  const least = items === undefined ? undefined : (minItems ?? required);
   return {
-    ...tuple,
+    ...others,
     // An optional argument before others is left out as `undefined`; after the last one given nothing is sent.
     prefixItems: described.map((item, index) =>
-      index < described.length - 1 && isOptional(items?.[index]) ? orUndefined(item) : item,
+      (hasRest || index < described.length - 1) && isOptional(items?.[index]) ? orUndefined(item) : item,
     ),
-    ...("items" in tuple ? {} : { items: false }),
-    ...(required === undefined || "minItems" in tuple ? {} : { minItems: required }),
+    ...(hasRest ? {} : { items: false }),
+    ...(least === undefined ? {} : { minItems: least }),
   };
 }
 
@@ -108,7 +135,7 @@ function jsonSchemaOf(schema: StandardSchemaV1, side: Side): JsonSchema {
     const problem = error instanceof Error ? error.message : String(error);
     return refuse(
       side,
-      `has no JSON Schema form (${problem}); use types that JSON has, such as z.iso.datetime() in place of z.date()` +
+      `has no JSON Schema form (${problem}); use types that JSON has` +
         (side === "output" ? ", and do transforms in the function" : ""),
     );
   }
@@ -122,12 +149,15 @@ const JSON_SCHEMA_HINTS: Readonly<Record<string, string>> = {
   valibot: "wrap it in toStandardJsonSchema of the package @valibot/to-json-schema",
 };
 
+/** What has no JSON Schema form is left out of it, and checked in the worker. For zod see `zodOptions`. */
+const LIBRARY_OPTIONS: Readonly<Record<string, object>> = { valibot: { errorMode: "ignore" } };
+
 function convertToJsonSchema(schema: StandardSchemaV1, side: Side): unknown {
   const standard = schema["~standard"] as {
     jsonSchema?: Partial<Record<Side, (options: { target: string; libraryOptions?: object | undefined }) => unknown>>;
   };
   const convert = standard.jsonSchema?.[side];
-  const libraryOptions = zodOptions(schema, side);
+  const libraryOptions = zodOptions(schema, side) ?? LIBRARY_OPTIONS[schema["~standard"].vendor];
   if (convert !== undefined) return convert({ target: "draft-2020-12", libraryOptions });
   if ("toJSONSchema" in schema && typeof schema.toJSONSchema === "function") {
     return schema.toJSONSchema({ io: side, target: "draft-2020-12", ...libraryOptions });

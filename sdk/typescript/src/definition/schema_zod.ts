@@ -20,6 +20,7 @@ interface ZodDefinition {
   readonly pattern?: unknown;
   readonly checks?: readonly unknown[];
   readonly items?: unknown;
+  readonly options?: unknown;
   readonly shape?: Readonly<Record<string, unknown>>;
   readonly element?: unknown;
   readonly rest?: unknown;
@@ -35,20 +36,23 @@ const CHECKS = (
   "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minItems maxItems"
 ).split(" ");
 
-/** Options of the conversion to JSON Schema; undefined where it is no schema of zod. */
+/**
+ * Options of the conversion to JSON Schema; undefined where it is no schema of zod. What JSON Schema has no word for, such as dates,
+ * maps and what a transform makes, is anything to it.
+ */
 export function zodOptions(schema: StandardSchemaV1, side: Side): object | undefined {
-  const zod = zodInternals(schema);
-  if (zod === undefined) return undefined;
-  const override = (node: ZodNode) => loosen(node, side, schema);
-  const { major = 0, minor = 0 } = (zod["version"] ?? {}) as { major?: number; minor?: number };
-  // Dates have no form unless they are coerced; before 4.5 zod cannot be asked for that distinction.
-  if (side === "output" || major < 4 || (major === 4 && minor < 5)) return { override };
-  const unrepresentable = ({ zodSchema }: ZodNode) => (definitionOf(zodSchema).coerce === true ? "any" : "throw");
-  return { override, unrepresentable };
+  if (zodInternals(schema) === undefined) return undefined;
+  return { override: (node: ZodNode) => loosen(node, side, schema), unrepresentable: "any" };
+}
+
+/** The members of a union; undefined where it is no union of zod. */
+export function unionOptions(schema: unknown): readonly unknown[] | undefined {
+  const { options } = definitionOf(schema);
+  return Array.isArray(options) ? options : undefined;
 }
 
 /** The items of a tuple; undefined where it is no tuple of zod. */
-export function tupleItems(schema: StandardSchemaV1): readonly unknown[] | undefined {
+export function tupleItems(schema: unknown): readonly unknown[] | undefined {
   const { items } = definitionOf(schema);
   return Array.isArray(items) ? items : undefined;
 }
@@ -77,6 +81,11 @@ function loosen({ zodSchema, jsonSchema }: ZodNode, side: Side, whole: unknown):
     // Bounds stay: each speaks of one type only, and coercion leaves values of that type as they are.
     if (definition.coerce === true) drop(["type"]);
     allowUndefined(definition, jsonSchema, zodSchema === whole);
+  }
+  // Of a tuple without items, which JSON Schema cannot say so.
+  if (Array.isArray(jsonSchema["prefixItems"]) && jsonSchema["prefixItems"].length === 0) {
+    drop(["prefixItems"]);
+    jsonSchema["items"] ??= false;
   }
   const checks = [definition, ...(definition.checks ?? []).map(definitionOf)];
   if (checks.some(({ check }) => check === "overwrite")) drop(CHECKS);
