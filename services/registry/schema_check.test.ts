@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { LIMITS } from "../../sdk/typescript/src/protocol/limits.js";
 import { createSchemaCheck } from "./schema_check.js";
+
+const NEVER = new AbortController().signal;
 
 describe("schema check", () => {
   it("accepts what is a schema, also with the same $id twice", async () => {
-    const check = createSchemaCheck();
+    const check = createSchemaCheck(NEVER);
     const user = z.tuple([z.object({ email: z.email(), size: z.int().min(1) })]);
     for (const schema of [true, {}, z.toJSONSchema(user), { $id: "a", type: "string" }, { $id: "a", type: "number" }]) {
       expect(await check(JSON.stringify(schema))).toBeUndefined();
@@ -18,7 +21,34 @@ describe("schema check", () => {
     const much = { allOf: Array.from({ length: 2_000 }, () => ({ type: "string" })) };
     const often = Array.from({ length: 2_000 }, () => ({ $ref: "#/$defs/much" }));
     // Each reference replaced by what it refers to would be four million parts.
-    expect(await createSchemaCheck()(JSON.stringify({ $defs: { much }, anyOf: often }))).toBeUndefined();
+    expect(await createSchemaCheck(NEVER)(JSON.stringify({ $defs: { much }, anyOf: often }))).toBeUndefined();
+  });
+
+  /** One that takes seconds to compile, and is small enough to be taken. */
+  function slow(n: number): string {
+    const names = Array.from({ length: 2_000 }, (_, index) => [`^(a${n}_${index}|b)*$`, {}]);
+    return JSON.stringify({ patternProperties: Object.fromEntries(names), additionalProperties: false });
+  }
+
+  it("gives up what takes long to compile, and all of a version after a while, with time for others in between", async () => {
+    const check = createSchemaCheck(NEVER);
+    let turns = 0;
+    const counting = setInterval(() => (turns += 1), 1);
+    const results = await Promise.all(Array.from({ length: 60 }, (_, n) => check(slow(n))));
+    clearInterval(counting);
+    expect(results.at(-1)).toBe(`was not compiled: those before it took ${LIMITS.versionCompileMs} ms`);
+    for (const result of results)
+      expect(result).toMatch(/was not compiled|takes longer than 500 ms|too large, or too deep/);
+    expect(turns).toBeGreaterThan(100);
+    expect(await createSchemaCheck(NEVER)('{"type":"string"}')).toBeUndefined();
+  });
+
+  it("ends with its call", async () => {
+    const gone = new AbortController();
+    const check = createSchemaCheck(gone.signal);
+    const results = Array.from({ length: 60 }, (_, n) => check(slow(n)));
+    gone.abort(new Error("the caller is gone"));
+    for (const result of await Promise.allSettled(results)) expect(result).toMatchObject({ status: "rejected" });
   });
 
   it.each([
@@ -33,7 +63,7 @@ describe("schema check", () => {
     ['{"properties":{"a":{"$async":true,"type":"string"}}}', "is not a JSON Schema"],
     [`${'{"not":'.repeat(9_000)}{}${"}".repeat(9_000)}`, "is not a JSON Schema"],
   ])("refuses what is none (%#)", async (text, problem) => {
-    const check = createSchemaCheck();
+    const check = createSchemaCheck(NEVER);
     expect(await check(text)).toContain(problem);
     expect(await check('{"type":"string"}')).toBeUndefined();
   });

@@ -44,8 +44,8 @@ const POLICIES: ReadonlyMap<number, ProjectPolicy> = new Map([
   [Wire.MUST_BE_NEW, "must-be-new"],
 ]);
 
-export async function parseVersionRequest(message: CreateVersionRequest): Promise<VersionCommand> {
-  const { projectName, projectPolicy, requestId, code, functions } = await parseAsync(versionRequest(), message);
+export async function parseVersionRequest(message: CreateVersionRequest, signal: AbortSignal): Promise<VersionCommand> {
+  const { projectName, projectPolicy, requestId, code, functions } = await parseAsync(versionRequest(signal), message);
   const content: CreateVersionRequest = { projectName, projectPolicy, requestId: "", code, functions };
   const encoded = CreateVersionRequest.encode(content).finish();
   const limit = LIMITS.messageBytes - RESPONSE_RESERVE_BYTES;
@@ -66,11 +66,11 @@ export async function parseVersionRequest(message: CreateVersionRequest): Promis
   };
 }
 
-function versionRequest() {
+function versionRequest(signal: AbortSignal) {
   return z.object({
     projectName: projectNameField,
     code,
-    functions: functions(createSchemaCheck()),
+    functions: functions(createSchemaCheck(signal)),
     projectPolicy: z.custom<Wire>((value) => POLICIES.has(Number(value)), "is not a policy"),
     requestId: text(0, LIMITS.idempotencyKeyLength),
   });

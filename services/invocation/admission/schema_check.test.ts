@@ -16,7 +16,12 @@ function checked(check: ValueCheck, value: unknown, name = "arguments"): Checked
 
 const plain = compile({ type: "object", properties: { n: { type: "number" } } });
 const pattern = compile({ type: "string", pattern: "^(a+)+$" });
-const tooLong = [{ field: "arguments", description: "takes longer than 100 ms to check against its schema" }];
+const LATE = "takes longer than 100 ms to check against its schema";
+const tooLong = [{ field: "arguments", description: LATE }];
+/** Of a schema by which one has taken too long before. */
+const tooLongAgain = [{ field: "arguments", description: LATE.replace("100", "10") }];
+/** One of its own, by which nothing was checked before. */
+const patternOf = (name: string) => compile({ type: "string", pattern: "^(a+)+$", title: name });
 
 describe("a check by a schema", () => {
   it("names each violation once, with its path and the value", () => {
@@ -60,6 +65,33 @@ describe("a check by a schema", () => {
     expect(turns).toBeGreaterThanOrEqual(1);
   });
 
+  it("of requests that come together, by a schema that is slow, leave others most of the time", async () => {
+    const costly = patternOf("together");
+    expect(violationsOf(checked(costly, ENDLESS))).toEqual(tooLong);
+    const requests = Array.from({ length: 20 }, () => violationsOfEach([checked(costly, ENDLESS)], NEVER));
+    let turns = 0;
+    const counting = setInterval(() => {
+      turns += 1;
+    }, 1);
+    for (const [violations] of await Promise.all(requests)) expect(violations).toEqual(tooLongAgain);
+    clearInterval(counting);
+    expect(turns).toBeGreaterThan(20);
+  });
+
+  it.each([
+    ["compares parts that have a `valueOf` of their own", { uniqueItems: true }, [{ valueOf: 1 }, { valueOf: 1 }]],
+    ["compares with what has one", { const: { toString: 1 } }, { toString: 1 }],
+  ])("that %s answers for this value", (_, schema, value) => {
+    const violations = violationsOf(checked(compile(schema), value, "result"));
+    for (const { description } of violations) expect(description).toMatch(/cannot be checked|must be equal/);
+    expect(violations.length).toBeLessThanOrEqual(1);
+  });
+
+  it("that does not compile refuses every value", () => {
+    const [violation] = violationsOf(checked(compile({ $ref: "#/$defs/nothing" }), 1, "result"));
+    expect(violation).toMatchObject({ field: "result", description: expect.stringContaining("cannot be checked") });
+  });
+
   it("answers where references lead in a circle", () => {
     const [violation] = violationsOf(checked(compile({ $ref: "#" }), 1, "result"));
     expect(violation).toMatchObject({ field: "result", description: expect.stringContaining("cannot be checked") });
@@ -85,14 +117,15 @@ describe("a check by a schema", () => {
   });
 
   it("of many answers for each, and others have their turn between those that take long", async () => {
-    const values = ["aa", ENDLESS, "b", ENDLESS, "a"].map((value) => checked(pattern, value));
+    const costly = patternOf("of many");
+    const values = ["aa", ENDLESS, "b", ENDLESS, "a"].map((value) => checked(costly, value));
     let turns = 0;
     const counting = setInterval(() => {
       turns += 1;
     }, 0);
     const [valid, first, wrong, second, last] = await violationsOfEach([...values], NEVER);
     clearInterval(counting);
-    expect([valid, first, second, last]).toEqual([[], tooLong, tooLong, []]);
+    expect([valid, first, second, last]).toEqual([[], tooLong, tooLongAgain, []]);
     expect(wrong).toEqual([{ field: "arguments", description: '"b" must match pattern "^(a+)+$"' }]);
     expect(turns).toBeGreaterThanOrEqual(1);
   });
@@ -100,7 +133,7 @@ describe("a check by a schema", () => {
   it("of many gives up after some that take too long, and when nobody waits for the answer any more", async () => {
     const endless = Array.from({ length: 30 }, () => checked(pattern, ENDLESS));
     const found = await violationsOfEach(endless, NEVER);
-    expect(found.slice(0, 10)).toEqual(found.slice(0, 10).map(() => tooLong));
+    expect(found.slice(0, 10)).toEqual(found.slice(0, 10).map(() => tooLongAgain));
     expect(found).toHaveLength(30);
     for (const [violation] of found.slice(-15)) expect(violation?.description).toContain("was not checked");
     const caller = new AbortController();

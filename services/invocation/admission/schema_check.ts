@@ -1,10 +1,11 @@
 /** What is wrong with a value, by its JSON Schema. */
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { Ajv2020, type ErrorObject, type Schema, type ValidateFunction } from "ajv/dist/2020.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
+import { boundedChecks } from "../../platform/bounded_checks.js";
 import { show } from "../../platform/rpc/validation.js";
 import { patternOf } from "../../platform/schema_pattern.js";
-import { boundedChecks } from "./bounded_checks.js";
+import { Turns } from "../../platform/turns.js";
 
 /** Most violations that are told. */
 const MOST = 20;
@@ -44,6 +45,12 @@ export interface CheckedValue {
 /** Checks that have run under a bound. */
 const tried = new WeakSet<ValueCheck>();
 
+/** Checks of which one took too long, and until when that is held against them, by the clock that does not jump. */
+const slow = new WeakMap<ValueCheck, number>();
+/** Of inputs there is one of these at a time, of all requests, and a pause after each: others have most of the processor. */
+const slowTurns = new Turns(1_000, "checks of inputs by schemas that are slow");
+const PAUSE_FACTOR = 3;
+
 export function compileCheck(schema: string): ValueCheck {
   // Without optimizing, a large schema compiles ten times faster and checks about as fast. Inlined, what is referred to often
   // would be compiled as often.
@@ -58,10 +65,26 @@ export function compileCheck(schema: string): ValueCheck {
   } as const;
   const parsed: Schema = JSON.parse(schema);
   return {
-    validate: new Ajv2020(options).compile(parsed),
+    validate: compiled(() => new Ajv2020(options).compile(parsed)),
     isCostly: COSTLY.test(JSON.stringify(parsed)), // without the escapes that keywords can be written with
     schemaBytes: Buffer.byteLength(schema),
   };
+}
+
+/** The registry has compiled it, but with other options, on another stack, and in another hour: it may fail all the same. */
+function compiled(compile: () => ValidateFunction): ValidateFunction {
+  const fails = (error: unknown) => {
+    const fail = () => {
+      throw error;
+    };
+    return fail as unknown as ValidateFunction;
+  };
+  try {
+    const [validate] = boundedChecks([compile], LIMITS.schemaCompileMs);
+    return validate ?? fails(new Error(`it takes longer than ${LIMITS.schemaCompileMs} ms to compile`));
+  } catch (error) {
+    return fails(error);
+  }
 }
 
 /** None: it is valid. */
@@ -80,7 +103,8 @@ export async function violationsOfEach(values: readonly CheckedValue[], signal: 
   for (let endless = 0; found.length < values.length; ) {
     signal.throwIfAborted();
     if (endless >= MOST_ENDLESS) return [...found, ...values.slice(found.length).map(({ name }) => [unchecked(name)])];
-    const part = boundedViolations(values.slice(found.length));
+    const rest = values.slice(found.length);
+    const part = rest.some(isSlow) ? await slowTurns.run(() => slowly(rest), signal) : boundedViolations(rest);
     found.push(...part.map(({ violations }) => violations));
     endless += part.filter(({ isEndless }) => isEndless).length;
     await nextTurn();
@@ -98,10 +122,30 @@ function areCheap(values: readonly CheckedValue[]): boolean {
   return work <= MOST_UNBOUNDED;
 }
 
+interface Checked {
+  readonly violations: Violation[];
+  readonly isEndless: boolean;
+}
+
+function isSlow({ check }: CheckedValue): boolean {
+  return performance.now() < (slow.get(check) ?? 0);
+}
+
+async function slowly(values: readonly CheckedValue[]): Promise<Checked[]> {
+  const beganAt = performance.now();
+  const checked = boundedViolations(values);
+  await delay(PAUSE_FACTOR * (performance.now() - beganAt));
+  return checked;
+}
+
 /** Of the first values. None: the first is to be checked again. */
-function boundedViolations(values: readonly CheckedValue[]): { violations: Violation[]; isEndless: boolean }[] {
+function boundedViolations(values: readonly CheckedValue[]): Checked[] {
   const found = [];
-  const results = boundedChecks(values.map((checked) => () => violationsIn(checked)));
+  const boundMs = values.some(isSlow) ? LIMITS.slowSchemaCheckMs : LIMITS.schemaCheckMs;
+  const results = boundedChecks(
+    values.map((checked) => () => violationsIn(checked)),
+    boundMs,
+  );
   for (const [index, violations] of results.entries()) {
     const checked = values[index];
     if (checked === undefined) break;
@@ -109,17 +153,18 @@ function boundedViolations(values: readonly CheckedValue[]): { violations: Viola
     tried.add(checked.check);
     // V8 compiles a check when it first runs, which takes as long as it may where its schema is large.
     if (violations === undefined && isFirst) break;
-    found.push({ violations: violations ?? [tooLong(checked.name)], isEndless: violations === undefined });
+    if (violations === undefined) slow.set(checked.check, performance.now() + LIMITS.slowSchemaMs);
+    found.push({ violations: violations ?? [tooLong(checked.name, boundMs)], isEndless: violations === undefined });
   }
   return found;
 }
 
-function tooLong(name: string): Violation {
-  return { field: name, description: `takes longer than ${LIMITS.schemaCheckMs} ms to check against its schema` };
+function tooLong(name: string, boundMs: number): Violation {
+  return { field: name, description: `takes longer than ${boundMs} ms to check against its schema` };
 }
 
 function unchecked(name: string): Violation {
-  const description = `was not checked, since ${MOST_ENDLESS} values of this request took longer than ${LIMITS.schemaCheckMs} ms`;
+  const description = `was not checked, since ${MOST_ENDLESS} values of this request took too long`;
   return { field: name, description };
 }
 
@@ -127,9 +172,10 @@ function violationsIn({ check: { validate: check }, value, name }: CheckedValue)
   try {
     if (check(value)) return [];
   } catch (error) {
-    // By references that lead in a circle, or down a deep value.
-    if (!(error instanceof RangeError)) throw error;
-    return [{ field: name, description: `cannot be checked against its schema: ${error.message}` }];
+    // By references that lead in a circle, or down a deep value; by a part named `valueOf`, which is called where two are compared.
+    // Whatever it is, it is about this value alone, and others are stored with it.
+    const problem = error instanceof Error ? error.message : String(error);
+    return [{ field: name, description: `cannot be checked against its schema: ${problem}` }];
   }
   // Two keywords can say the same, as the two do that bound a tuple.
   const violations = new Map<string, Violation>();

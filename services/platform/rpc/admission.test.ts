@@ -1,10 +1,13 @@
 /** What a server reads of calls, and for how long, told frame by frame by clients that are up to no good. */
+import { once } from "node:events";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders } from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
+import { HealthDefinition, HealthServiceImpl, HealthState } from "nice-grpc-server-health";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status as RpcStatus } from "../../../gen/google/rpc/status.pb.js";
 import { TeardownServiceDefinition } from "../../../gen/multinode/invocation/v1/teardown_service.pb.js";
 import { WorkerServiceDefinition } from "../../../gen/multinode/scheduler/v1/worker_service.pb.js";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { badFields, outcomeOf, summary } from "../../../test/harness/raw_call.js";
 import { createLogger } from "../log.js";
 import type { Authority, Principal } from "./principal.js";
@@ -62,6 +65,7 @@ beforeEach(async () => {
       await new Promise((resolve) => signal.addEventListener("abort", resolve));
     },
   });
+  server.add(HealthDefinition, HealthServiceImpl(HealthState().setMaxListeners(0)));
   connection = connect(`http://127.0.0.1:${await server.listen("127.0.0.1:0")}`);
   close = () => {
     connection.destroy();
@@ -133,6 +137,38 @@ describe("a call of a stranger", () => {
     const error = vi.spyOn(log, "error");
     expect(await call(CANCEL, as("broken")).outcome).toBe("INTERNAL");
     expect(error).toHaveBeenCalledWith(expect.objectContaining({ method: CANCEL }), "internal error");
+  });
+});
+
+describe("a service that needs no key", () => {
+  const CHECK = "/grpc.health.v1.Health/Check";
+  const WATCH = "/grpc.health.v1.Health/Watch";
+
+  it("takes no large message, and keeps nothing of it", async () => {
+    const { stream, outcome } = call(CHECK);
+    stream.write(beginning(LIMITS.openMessageBytes + 1, 0));
+    expect(await outcome).toMatch(/^RESOURCE_EXHAUSTED/);
+    const small = call(CHECK);
+    small.stream.end(WHOLE);
+    expect(await small.outcome).toBe("OK");
+  });
+
+  it("has a bound of streams, which are free again at their end", async () => {
+    const open = Array.from({ length: LIMITS.openStreams }, () => call(WATCH));
+    for (const { stream } of open) stream.end(WHOLE);
+    await Promise.all(open.map(({ stream }) => once(stream, "response")));
+    const late = call(WATCH);
+    late.stream.end(WHOLE);
+    expect(await late.outcome).toBe(`RESOURCE_EXHAUSTED ResourceExhausted limit=${LIMITS.openStreams}`);
+    const check = call(CHECK);
+    check.stream.end(WHOLE);
+    expect(await check.outcome).toBe("OK");
+    for (const { stream } of open) stream.close();
+    await Promise.all(open.map(({ closed }) => closed));
+    const again = call(WATCH);
+    again.stream.end(WHOLE);
+    const [headers] = (await once(again.stream, "response")) as [IncomingHttpHeaders];
+    expect(headers["grpc-status"]).toBeUndefined();
   });
 });
 

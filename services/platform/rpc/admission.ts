@@ -6,9 +6,10 @@
 import type { ServerHttp2Stream } from "node:http2";
 import { ServerInterceptingCall, type ServerInterceptor } from "@grpc/grpc-js";
 import type { Metadata } from "nice-grpc";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { apiKeyIsInvalid, Refusal } from "../errors.js";
 import type { Logger } from "../log.js";
-import { authenticate, type Credentials } from "./authenticate.js";
+import { authenticate, type Credentials, isOpen } from "./authenticate.js";
 import { logCall, logInternalError } from "./call_log.js";
 import { likeRefusals, toStatusObject } from "./error_status.js";
 import type { Principal } from "./principal.js";
@@ -36,6 +37,8 @@ export class Admission {
   /** By their numbers. */
   readonly #admitted = new Map<string, AdmittedCall>();
   #calls = 0;
+  /** Of services that need no key. */
+  #openStreams = 0;
 
   constructor(settings: AdmissionSettings) {
     this.#settings = settings;
@@ -50,7 +53,7 @@ export class Admission {
     return admitted;
   }
 
-  readonly interceptor: ServerInterceptor = ({ path, requestStream }, call) => {
+  readonly interceptor: ServerInterceptor = ({ path, requestStream, responseStream }, call) => {
     const startedAt = performance.now();
     const number = String(++this.#calls);
     let isOver = false;
@@ -61,6 +64,9 @@ export class Admission {
     // The library ends a call by this where a message is too large or damaged, and by no interceptor.
     const send = call.sendStatus.bind(call);
     call.sendStatus = (status) => send(likeRefusals(status));
+    if (isOpen(path)) boundMessages(call);
+    const isOpenStream = isOpen(path) && (requestStream || responseStream);
+    if (isOpenStream) this.#countOpen(call);
     const sent = new SentMessages();
     const sendMessage = call.sendMessage.bind(call);
     call.sendMessage = (message, done) =>
@@ -72,6 +78,10 @@ export class Admission {
       start: (next) => {
         next({
           onReceiveMetadata: (metadata, admit) => {
+            if (isOpenStream && this.#openStreams > LIMITS.openStreams) {
+              refuse(tooManyOpenStreams());
+              return;
+            }
             authenticate(this.#settings, path, metadata.get("authorization")).then((principal) => {
               if (isOver) return;
               if (requestStream) clearTimeout(arrival);
@@ -108,12 +118,31 @@ export class Admission {
     return timer;
   }
 
+  #countOpen(call: Call): void {
+    this.#openStreams += 1;
+    streamOf(call)?.once("close", () => {
+      this.#openStreams -= 1;
+    });
+  }
+
   #refuse(path: string, call: Call, error: unknown, startedAt: number): void {
     const { log } = this.#settings;
     const status = error instanceof Refusal ? toStatusObject(error) : logInternalError(log, path, error);
     call.sendStatus(status);
     logCall(log, path, status.code, startedAt, call.getPeer());
   }
+}
+
+function tooManyOpenStreams(): Refusal {
+  const limit = String(LIMITS.openStreams);
+  return new Refusal("ResourceExhausted", `${limit} streams without a key are open`, { metadata: { limit } });
+}
+
+/** Nobody is known there: no more is kept of a message than these need. The library has one bound for all calls of a server. */
+function boundMessages(call: Call): void {
+  const bounded = call as unknown as { maxReceiveMessageSize: number; decoder: { maxReadMessageLength: number } };
+  bounded.maxReceiveMessageSize = LIMITS.openMessageBytes;
+  bounded.decoder.maxReadMessageLength = LIMITS.openMessageBytes;
 }
 
 /** Which the library does not show, and does not close with a call that it ends. */

@@ -19,8 +19,7 @@ export async function authenticate(
   path: string,
   values: readonly (string | Uint8Array)[],
 ): Promise<Principal> {
-  const service = path.slice(1, path.indexOf("/", 1));
-  if (service === OPEN_SERVICE || service.startsWith(OPEN_PREFIX)) return { kind: "service" };
+  if (isOpen(path)) return { kind: "service" };
   const token = bearerToken(values);
   for (const authority of authorities) {
     const principal = await authority(token);
@@ -29,6 +28,12 @@ export async function authenticate(
     return principal;
   }
   throw apiKeyIsInvalid();
+}
+
+/** Whether no key is needed. */
+export function isOpen(path: string): boolean {
+  const service = path.slice(1, path.indexOf("/", 1));
+  return service === OPEN_SERVICE || service.startsWith(OPEN_PREFIX);
 }
 
 function bearerToken(values: readonly (string | Uint8Array)[]): string {

@@ -7,6 +7,7 @@ import type { ServerCredentials } from "@grpc/grpc-js";
 import type { Server } from "nice-grpc";
 import { HealthDefinition, HealthServiceImpl, HealthState } from "nice-grpc-server-health";
 import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { packageFile } from "../package_files.js";
 import type { Caller } from "./principal.js";
 
@@ -33,6 +34,7 @@ export async function listen(
   credentials?: ServerCredentials,
 ): Promise<Listening> {
   const health = HealthState();
+  health.setMaxListeners(LIMITS.openStreams); // one for each stream that watches it
   const serving = (isServing: boolean) => {
     for (const name of ["", ...serviceNames]) health.setStatus(isServing ? "healthy" : "unhealthy", name);
   };

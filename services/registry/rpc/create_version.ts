@@ -14,8 +14,11 @@ import { parseVersionRequest, type VersionCommand } from "../version_request.js"
 
 export function createVersion(context: RegistryContext) {
   const { store, bundles, bus, clock, ids, seal } = context;
-  return async (request: CreateVersionRequest): Promise<CreateVersionResponse> => {
-    const command = sealedDigest(context, await parseVersionRequest(request));
+  return async (
+    request: CreateVersionRequest,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<CreateVersionResponse> => {
+    const command = sealedDigest(context, await parseVersionRequest(request, signal));
     const { projectName, code, functions, requestId, requestDigest } = command;
     const bundle = code.source?.$case === "bundle" ? code.source.value.digest : undefined;
     for (const digest of [bundle, code.contextDigest]) {

@@ -64,8 +64,16 @@ export const LIMITS = {
   errorLength: 16_384,
   /** Largest JSON Schema of an input or output. */
   schemaBytes: 100_000,
-  /** Time of the processor that the check of one value by its schema may take. */
+  /**
+   * Time of the processor that the check of one value by its schema may take; the same for a while after one value has taken too
+   * long by this schema; and how long that is.
+   */
   schemaCheckMs: 100,
+  slowSchemaCheckMs: 10,
+  slowSchemaMs: MINUTE_MS,
+  /** Time of the processor to compile one schema, and all of a version. */
+  schemaCompileMs: 500,
+  versionCompileMs: 2 * SECOND_MS,
 
   /** Functions in a version. */
   functionsPerVersion: 500,
@@ -131,6 +139,10 @@ export const LIMITS = {
 
   /** Largest gRPC message, sent or received. */
   messageBytes: 8 * MIB,
+  /** Largest request of a service that needs no key: health checking, and reflection. */
+  openMessageBytes: 4 * KIB,
+  /** Streams of these that are open. */
+  openStreams: 100,
   /** Streams on one connection. */
   streamsPerConnection: 1_000,
   /**

@@ -54,8 +54,8 @@ describe("bounded checks", () => {
     const broken = () => {
       throw new RangeError("on purpose");
     };
-    expect(() => boundedChecks([short(1), broken])).toThrow(new RangeError("on purpose"));
-    expect(boundedChecks([short(2)])).toEqual([2]);
-    expect(boundedChecks([])).toEqual([]);
+    expect(() => boundedChecks([short(1), broken], 30)).toThrow(new RangeError("on purpose"));
+    expect(boundedChecks([short(2)], 30)).toEqual([2]);
+    expect(boundedChecks([], 30)).toEqual([]);
   });
 });
