@@ -16,7 +16,7 @@ export class PostgresClock implements SteadyClock {
   #offsetMs = 0;
   /** This machine's time less that of the clock that does not jump, when it was measured. */
   #differenceMs = 0;
-  #measuring: Promise<void> | undefined;
+  #isMeasuring = false;
   readonly #timer: NodeJS.Timeout;
 
   /** @param ask for the server's time: UTC milliseconds */
@@ -55,10 +55,12 @@ export class PostgresClock implements SteadyClock {
 
   /** A server that does not answer is asked again later. */
   #measureAgain(): void {
-    this.#measuring ??= this.measure()
+    if (this.#isMeasuring) return;
+    this.#isMeasuring = true;
+    void this.measure()
       .catch(() => {})
       .finally(() => {
-        this.#measuring = undefined;
+        this.#isMeasuring = false;
       });
   }
 }

@@ -87,7 +87,7 @@ function closedTuple(schema: unknown, tuple: JsonSchema, described: readonly Jso
   const hasRest = "items" in tuple;
   const required = items === undefined ? undefined : items.findLastIndex((item) => !isOptional(item)) + 1;
   // Of other libraries it is not known which items may be left out: their own schema checks that in the worker.
-  const { minItems, prefixItems, ...others } = tuple;
+  const { minItems, ...others } = tuple;
   const least = items === undefined ? undefined : (minItems ?? required);
   return {
     ...others,
