@@ -5,8 +5,9 @@ import { LATE_MS, untilState, untilTerminated } from "../harness/observe.js";
 import { type DeployedProject, openTarget, type Target } from "../harness/target.js";
 
 const MAIN = `
-  import { getContext, Multinode } from "multinode";
+  import { getContext, Multinode, NonRetryableError } from "multinode";
   import { setTimeout } from "node:timers/promises";
+  import { z } from "zod";
   import { holdLine } from "./gate.js";
   export const mn = new Multinode();
   const failUntil = (attempt: number) => {
@@ -15,6 +16,13 @@ const MAIN = `
     return attemptNumber;
   };
   export const once = mn.function(failUntil);
+  class NoSuchFile extends NonRetryableError {
+    override name = "NoSuchFile";
+  }
+  export const final = mn.function({ maxRetries: 5, input: z.string().refine((how) => how !== "refused") }, (how) => {
+    if (how === "mine") throw new NoSuchFile("a.png");
+    throw how === "theirs" ? new NonRetryableError("never") : new Error("again");
+  });
   export const retried = mn.function({ maxRetries: 2 }, failUntil);
   export const delayed = mn.function(
     { maxRetries: 3, retryDelay: { initial: "100ms", factor: 2, ceiling: "300ms", jitter: 0 }, maxInvocationsPerWorker: 9 },
@@ -99,6 +107,18 @@ describe.concurrent("attempts", () => {
     const ended = await untilTerminated(fn, await fn.start(99));
     expect(ended).toMatchObject({ status: "FAILED", error: "Error: attempt 3", numFailedAttempts: 3 });
     expect(ended.executions).toHaveLength(3);
+  });
+
+  test.each([
+    ["theirs", "NonRetryableError: never"],
+    ["mine", "NoSuchFile: a.png"],
+    ["refused", /^FunctionInputIsInvalid: /],
+  ])("there is no further one where that would not change it (%s)", async (how, error) => {
+    const fn = project.fn("final");
+    const ended = await untilTerminated(fn, await fn.start(how));
+    expect(ended).toMatchObject({ status: "FAILED", numFailedAttempts: 1 });
+    expect(ended.error).toMatch(error);
+    expect(ended.executions).toHaveLength(1);
   });
 
   test("between two attempts it is PENDING, and error shows the last failure", async () => {

@@ -161,6 +161,45 @@ describe("a deployed function", () => {
     await vi.waitFor(() => expect(server.cancelled).toStrictEqual([id]));
   });
 
+  test("callRemote cancels what it has started, if asked, also where it is just being started", async () => {
+    server.autoFinish = () => undefined;
+    const abort = new AbortController();
+    const add = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add", client });
+    const ended = add.withOptions({ signal: abort.signal, cancelOnAbort: true });
+    const calls = [ended.callRemote(1, 2), add.withOptions({ signal: abort.signal }).callRemote(3, 4)];
+    await vi.waitFor(() => expect(server.watchRequests.flatMap((request) => request.add)).toHaveLength(2));
+    calls.push(ended.callRemote(5, 6));
+    abort.abort(new Error("enough"));
+    for (const call of calls) await expect(call).rejects.toThrow("enough");
+    await vi.waitFor(() => expect(server.cancelled).toHaveLength(2));
+    await expect(ended.callRemote(7, 8)).rejects.toThrow("enough");
+    expect(server.starts).toHaveLength(3);
+  });
+
+  test("cancels once, also where the answer is lost and it is asked for again", async () => {
+    server.autoFinish = () => undefined;
+    const add = getDeployedFunction<typeof tasks.add>({ projectName: "p", functionName: "add", client });
+    const id = await add.start(1, 2);
+    server.losesCancelAnswer = true;
+    await add.cancel(id);
+    expect(server.cancelled).toStrictEqual([id, id]);
+    await expect(add.cancel(id)).rejects.toMatchObject({ reason: "InvocationIsAlreadyTerminated" });
+  });
+
+  test("lists what is of its version where it is of one", async () => {
+    const names = { projectName: "p", functionName: "add", client };
+    const version = (digit: string) => `ver-${digit.repeat(26)}`;
+    const old = getDeployedFunction<typeof tasks.add>({ ...names, versionId: version("1") });
+    const ids = [];
+    for (const digit of ["1", "2"]) {
+      ids.push(await getDeployedFunction<typeof tasks.add>({ ...names, versionId: version(digit) }).start(1, 2));
+    }
+    expect((await old.list()).invocationIds).toStrictEqual([ids[0]]);
+    expect((await old.list({ versionId: version("2") })).invocationIds).toStrictEqual([ids[1]]);
+    const any = getDeployedFunction<typeof tasks.add>(names);
+    expect((await any.list()).invocationIds.toSorted()).toStrictEqual(ids.toSorted());
+  });
+
   test("refuses input that is too large before it is sent, and bad names where they are written", async () => {
     const fn = getDeployedFunction<(text: string) => void>({ projectName: "p", functionName: "f", client });
     const tooLarge = fn.start("x".repeat(250_000));

@@ -98,7 +98,7 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
       {
         projectName: target.projectName,
         functionName: target.functionName,
-        versionId: options.versionId ?? "",
+        versionId: options.versionId ?? target.versionId,
         statuses: typeof status === "string" ? [status] : status,
         parentInvocationId: options.parent ?? "",
         createdFromMs: options.createdFrom?.getTime(),
@@ -142,12 +142,28 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
     }
   }
 
-  /** Starts an invocation and waits for its result: `start`, then `awaitResult`. */
+  /**
+   * Starts an invocation and waits for its result: `start`, then `awaitResult`. With the option `cancelOnAbort` of `withOptions`
+   * aborting its signal cancels the invocation too.
+   */
   async callRemote(...args: Args): Promise<Result> {
     const target = this.#resolve();
     const signal = this.#signal(target, undefined);
-    const invocationId = await target.client.start(this.#request(target, args, undefined), signal);
-    return resultOf(await target.client.awaitFinished(invocationId, signal)) as Result;
+    const request = this.#request(target, args, undefined);
+    if (this.#options.cancelOnAbort !== true) {
+      const invocationId = await target.client.start(request, signal);
+      return resultOf(await target.client.awaitFinished(invocationId, signal)) as Result;
+    }
+    signal?.throwIfAborted();
+    // Of one whose start is under way the id is still waited for, to cancel it.
+    const starting = target.client.start(request);
+    try {
+      const invocationId = await orAborted(starting, signal);
+      return resultOf(await target.client.awaitFinished(invocationId, signal)) as Result;
+    } catch (error) {
+      if (signal?.aborted === true) starting.then((id) => target.client.cancel(id, target)).catch(() => undefined);
+      throw error;
+    }
   }
 
   /**
@@ -190,6 +206,7 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
       {
         method,
         client: target.client,
+        idempotencyKey: this.#options.idempotencyKey,
         signalOf: (own) => this.#signal(target, own),
         requestOf: (input, index) => this.#request(target, argumentsOf(input, index), index),
       },
@@ -220,6 +237,18 @@ export class FunctionHandle<Args extends unknown[], Result, Shown = Result> {
   #signal(target: FunctionTarget, own: AbortSignal | undefined): AbortSignal | undefined {
     const signals = [own, this.#options.signal, target.interruption].filter((signal) => signal !== undefined);
     return signals.length < 2 ? signals[0] : AbortSignal.any(signals);
+  }
+}
+
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason as Error);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
 

@@ -29,4 +29,5 @@ export type {
   InvocationIdsList,
   InvocationStatus,
 } from "./invocation.js";
+export { NonRetryableError } from "./non_retryable.js";
 export { PayloadIsInvalidError, ValueIsUnsupportedError } from "./values/codec_errors.js";

@@ -35,8 +35,9 @@ export function toEvent(report: ExecutionReport, payloadBytes: number, known: Kn
 function endEvent(ended: ExecutionEnded, payloadBytes: number, known: KnownFunction): LifeEvent {
   const { interrupted, killed, result } = ended;
   if (result?.$case !== "returned") {
-    const error = result?.value.error ?? "";
-    return { type: "throw", error: cutError(error === "" ? "Error: (no message)" : error), interrupted, killed };
+    const { error = "", nonRetryable = false } = result?.value ?? {};
+    const told = cutError(error === "" ? "Error: (no message)" : error);
+    return { type: "throw", error: told, interrupted, killed, nonRetryable };
   }
   const { value } = result.value;
   const wrong = outputSizeError(value, payloadBytes, "result") ?? schemaError(value, known);

@@ -29,7 +29,14 @@ export type LifeEvent =
   | { readonly type: "start"; readonly workerId: string }
   | { readonly type: "yield"; readonly index: number; readonly value: Uint8Array }
   | { readonly type: "return"; readonly value: Uint8Array | null; readonly interrupted: boolean }
-  | { readonly type: "throw"; readonly error: string; readonly interrupted: boolean; readonly killed: boolean }
+  | {
+      readonly type: "throw";
+      readonly error: string;
+      readonly interrupted: boolean;
+      readonly killed: boolean;
+      /** Another attempt would not change it. Default false. */
+      readonly nonRetryable?: boolean;
+    }
   | { readonly type: "giveBack" }
   | { readonly type: "release" }
   | { readonly type: "cancel" }
@@ -219,7 +226,8 @@ function succeed(life: Life, event: Extract<LifeEvent, { type: "return" }>, now:
 
 function fail(life: Life, event: Extract<LifeEvent, { type: "throw" }>, now: number, policy: LifePolicy): Advanced {
   const failures = life.failedAttempts + 1;
-  if (failures > policy.maxRetries) return end(life, "FAILED", event.error, now, "FAILED");
+  if (failures > policy.maxRetries || event.nonRetryable === true)
+    return end(life, "FAILED", event.error, now, "FAILED");
   const waiting = { ...life, status: "PENDING" as const, availableAt: now + policy.retryDelayMs(failures) };
   return end(waiting, "FAILED", event.error, now);
 }

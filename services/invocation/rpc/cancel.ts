@@ -10,6 +10,9 @@ import type { InvocationDeps } from "../deps.js";
 import { isFinished } from "../domain/life.js";
 import { cancelRequest } from "../requests.js";
 
+/** How long an answer waits for the rest of a large tree, so that it comes before it is asked for again. */
+const WHOLE_TREE_MS = 2_000;
+
 export function cancelHandler(deps: InvocationDeps): Pick<InvocationServiceImplementation<Caller>, "cancelInvocation"> {
   return {
     async cancelInvocation(message, { principal }) {
@@ -31,8 +34,9 @@ export function cancelHandler(deps: InvocationDeps): Pick<InvocationServiceImple
         };
       });
       deps.announcer.changed(changes);
-      // The answer comes when the whole tree is cancelled; were this process to end before, the sweeper goes on.
-      if (isParent) while (await continueCascade(deps, request.invocationId));
+      // The answer comes when the whole tree is cancelled, or after a while; with what is left the sweeper goes on.
+      const until = performance.now() + WHOLE_TREE_MS;
+      if (isParent) while ((await continueCascade(deps, request.invocationId)) && performance.now() < until);
       return { invocation: toSummary(invocation) };
     },
   };

@@ -22,7 +22,10 @@ const LOG_BYTES = 2 * (LIMITS.logBytesPerExecution + LINE_BYTES * LIMITS.logLine
 /** A result that is too large is the error that the invocation service would make of it. */
 export function boundedResult(result: Result, payloadBytes: number): NonNullable<Result> {
   if (result === undefined) return threw("Error: the worker said no result");
-  if (result.$case === "threw") return threw(cutText(result.value.error, LIMITS.errorLength));
+  if (result.$case === "threw") {
+    const { error, nonRetryable } = result.value;
+    return { $case: "threw", value: { error: cutText(error, LIMITS.errorLength), nonRetryable } };
+  }
   const { value } = result.value;
   const error = outputSizeError(value, payloadBytes, "result");
   return error === undefined ? { $case: "returned", value: { value: boundedPayload(value) } } : threw(error);

@@ -91,7 +91,7 @@ describe("a bad option is refused before anything is sent, in the words of the m
     [
       "withOptions",
       [{ idempotencykey: "k" }],
-      "idempotencykey: is no option; the options are idempotencyKey, ttl, signal; perhaps idempotencyKey is meant",
+      "idempotencykey: is no option; the options are idempotencyKey, ttl, signal, cancelOnAbort; perhaps idempotencyKey is meant",
     ],
     ["withOptions", [{ idempotencyKey: "" }], 'idempotencyKey: "" must be a text of 1 to 128 characters'],
     ["withOptions", [{ idempotencyKey: 5 }], "idempotencyKey: 5 must be a text of 1 to 128 characters"],

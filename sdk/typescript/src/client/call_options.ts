@@ -11,13 +11,15 @@ import type { WatchUntil } from "./invocation_client.js";
 export interface InvocationOptions {
   /**
    * 1 to 128 characters, unique in the project. For 24 hours a repeated start with the same key and arguments answers the
-   * first invocation. `map` and `starmap` add ":" and the place of the input.
+   * first invocation. `map` and `starmap` add ":" and the place of the input, and take 118 characters.
    */
   readonly idempotencyKey?: string | undefined;
   /** An invocation that has not begun by then is TIMED_OUT, and never begins. Default: no limit. At most 365 days. */
   readonly ttl?: Duration | undefined;
-  /** Stops the call; the invocation is left alone. */
+  /** Stops the call; the invocation is left alone, unless `cancelOnAbort` is set. */
   readonly signal?: AbortSignal | undefined;
+  /** Whether aborting the signal of a `callRemote` also cancels the invocation. Default false. */
+  readonly cancelOnAbort?: boolean | undefined;
 }
 
 export interface CallOptions {
@@ -49,7 +51,12 @@ export interface AwaitOptions extends CallOptions {
   readonly cancelOnAbort?: boolean | undefined;
 }
 
-const INVOCATION_OPTIONS = ["idempotencyKey", "ttl", "signal"] as const satisfies readonly (keyof InvocationOptions)[];
+const INVOCATION_OPTIONS = [
+  "idempotencyKey",
+  "ttl",
+  "signal",
+  "cancelOnAbort",
+] as const satisfies readonly (keyof InvocationOptions)[];
 const CALL_OPTIONS = ["signal"] as const satisfies readonly (keyof CallOptions)[];
 const WATCH_OPTIONS = ["until", "signal"] as const satisfies readonly (keyof WatchOptions)[];
 const AWAIT_OPTIONS = ["cancelOnAbort", "signal"] as const satisfies readonly (keyof AwaitOptions)[];
@@ -83,6 +90,7 @@ export function checkInvocationOptions(options: InvocationOptions): void {
     check.text("idempotencyKey", options.idempotencyKey, { min: 1, max: LIMITS.idempotencyKeyLength });
     check.duration("ttl", options.ttl, { min: 1, max: LIMITS.ttlMs });
     check.signal("signal", options.signal);
+    check.boolean("cancelOnAbort", options.cancelOnAbort);
   }
   check.throwIfAny("withOptions");
 }

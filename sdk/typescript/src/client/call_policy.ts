@@ -10,7 +10,7 @@ import {
   Metadata,
   Status,
 } from "nice-grpc-common";
-import { Unavailable } from "../errors.js";
+import { MultinodeError, Unavailable } from "../errors.js";
 import { LIMITS } from "../protocol/limits.js";
 import { isSilence, silence } from "./silence.js";
 import { errorFromCall, STATUS_DETAILS_TRAILER } from "./status_details.js";
@@ -28,6 +28,13 @@ export interface CallPolicy {
    * again. `sinceMs`: of `performance.now()`.
    */
   readonly onSilence: (sinceMs: number) => void;
+}
+
+/** Refusals of calls that were sent again: the first try may have been carried out, and its answer lost. */
+const repeated = new WeakSet<MultinodeError>();
+
+export function isOfRepetition(error: unknown): error is MultinodeError {
+  return error instanceof MultinodeError && repeated.has(error);
 }
 
 /** A gateway before several replicas sends calls of the same value to the same one, which then knows what it is asked to watch. */
@@ -71,7 +78,10 @@ export function callPolicy(policy: CallPolicy): ClientMiddleware {
       try {
         return yield* attemptUnary(policy, call, { ...options, metadata: metadataOf(options) }, boundMs);
       } catch (error) {
-        if (!(error instanceof Unavailable)) throw error;
+        if (!(error instanceof Unavailable)) {
+          if (retries > 0 && error instanceof MultinodeError) repeated.add(error);
+          throw error;
+        }
         leaveReplica(used, error, sentAtMs);
         const waitMs = retryWaitMs(retries, Math.random());
         if (isSilence(error)) {

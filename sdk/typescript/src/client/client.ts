@@ -1,8 +1,9 @@
 /** A client of one server: the services as they are, and what the methods of functions need of them. */
 import { type Channel } from "nice-grpc";
-import { MultinodeError } from "../errors.js";
+import { InvocationIsAlreadyTerminated, MultinodeError } from "../errors.js";
 import type { Invocation, InvocationIdsList } from "../invocation.js";
 import { LIMITS } from "../protocol/limits.js";
+import { isOfRepetition } from "./call_policy.js";
 import { openChannel, openServices, type Services } from "./connection.js";
 import { invocationFromWire, listRequestToWire } from "./convert.js";
 import { type PartialCredentials, resolveCredentials } from "./credentials.js";
@@ -110,7 +111,15 @@ export class MultinodeClient implements InvocationClient, Services {
   async cancel(invocationId: string, check: InvocationCheck, signal?: AbortSignal): Promise<Invocation> {
     this.#refuseClosed();
     const request = { invocationId, ...checked(check) };
-    return present((await this.invocations.cancelInvocation(request, withSignal(signal))).invocation);
+    try {
+      return present((await this.invocations.cancelInvocation(request, withSignal(signal))).invocation);
+    } catch (error) {
+      if (!(error instanceof InvocationIsAlreadyTerminated && isOfRepetition(error))) throw error;
+      // The first try was carried out, and only its answer lost.
+      const found = await this.get(invocationId, check, signal);
+      if (found.cancelRequestedAt === undefined) throw error;
+      return found;
+    }
   }
 
   async list(request: ListRequest, signal?: AbortSignal): Promise<InvocationIdsList> {

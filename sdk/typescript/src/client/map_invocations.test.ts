@@ -88,6 +88,13 @@ describe("results", () => {
   });
 });
 
+test("an idempotency key without room for the places of the inputs is refused before anything is started", async () => {
+  const keyed = (length: number) => double.withOptions({ idempotencyKey: "k".repeat(length) });
+  await expect(collect(keyed(119).map([1, 2]))).rejects.toMatchObject({ violations: [{ field: "idempotencyKey" }] });
+  expect(server.starts).toHaveLength(0);
+  await expect(collect(keyed(118).map([1, 2]))).resolves.toStrictEqual([2, 4]);
+});
+
 describe("the window", () => {
   test("bounds what is read of an endless input", async () => {
     let read = 0;

@@ -40,6 +40,8 @@ export interface MapTarget {
   /** For errors. */
   readonly method: "map" | "starmap";
   readonly client: InvocationClient;
+  /** Of all starts; ":" and the place of the input come behind it. */
+  readonly idempotencyKey: string | undefined;
   /** What ends the iteration besides its own signal. Asked when the options have been checked. */
   signalOf(own: AbortSignal | undefined): AbortSignal | undefined;
   requestOf(input: unknown, index: number): StartRequest;
@@ -58,6 +60,9 @@ const CANCELLATIONS_AT_ONCE = 32;
 /** How long cancellations hold up whoever has ended the iteration; they go on after that. */
 const LONGEST_CANCEL_MS = 5_000;
 
+/** Characters kept free in an idempotency key for ":" and the place of an input. */
+const PLACE_LENGTH = 10;
+
 const ANY_INVOCATION = { projectName: "", functionName: "", versionId: "" };
 
 export async function* mapInvocations(
@@ -65,7 +70,7 @@ export async function* mapInvocations(
   inputs: Iterable<unknown> | AsyncIterable<unknown>,
   options: MapOptions,
 ): AsyncGenerator<unknown, void, undefined> {
-  checkMap(target.method, inputs, options);
+  checkMap(target, inputs, options);
   const { window = DEFAULT_WINDOW, order = "input", errors = "throw", cancelRest = false } = options;
   const signal = target.signalOf(options.signal);
   signal?.throwIfAborted();
@@ -108,8 +113,9 @@ export async function* mapInvocations(
   }
 }
 
-function checkMap(method: string, inputs: unknown, options: MapOptions): void {
+function checkMap({ method, idempotencyKey }: MapTarget, inputs: unknown, options: MapOptions): void {
   const check = new OptionCheck();
+  check.text("idempotencyKey", idempotencyKey, { min: 1, max: LIMITS.idempotencyKeyLength - PLACE_LENGTH });
   // A text can be iterated over too: letter by letter, which nobody means.
   const isIterable =
     typeof inputs === "object" && inputs !== null && (Symbol.iterator in inputs || Symbol.asyncIterator in inputs);

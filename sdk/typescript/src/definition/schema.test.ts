@@ -75,11 +75,12 @@ describe("input", () => {
     for (const args of wrong) expect(accepts(schema.jsonSchema, [...args]), JSON.stringify(args)).toBe(false);
   });
 
-  test("how many items another library needs is checked in the worker", () => {
+  test("how many items a tuple of valibot needs is checked in the worker", () => {
     const json = { type: "array", prefixItems: [{ type: "string" }, { type: "number" }], minItems: 2, items: false };
-    const standard = { version: 1, vendor: "example", validate: (value: unknown) => ({ value }) };
-    const schema = { "~standard": { ...standard, jsonSchema: { input: () => json } } };
-    const { jsonSchema } = argumentsSchema(schema as never);
+    const standard = { version: 1, validate: (value: unknown) => ({ value }), jsonSchema: { input: () => json } };
+    const of = (vendor: string) => argumentsSchema({ "~standard": { ...standard, vendor } } as never).jsonSchema;
+    expect(accepts(of("example"), ["a"])).toBe(false);
+    const jsonSchema = of("valibot");
     expect(accepts(jsonSchema, ["a"])).toBe(true);
     expect(accepts(jsonSchema, [1])).toBe(false);
     expect(accepts(jsonSchema, ["a", 1, 2])).toBe(false);

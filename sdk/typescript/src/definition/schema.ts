@@ -59,6 +59,10 @@ export function resultSchema(schema: StandardSchemaV1 | undefined): ResultSchema
   };
 }
 
+function vendorOf(schema: unknown): string | undefined {
+  return (schema as Partial<StandardSchemaV1> | undefined)?.["~standard"]?.vendor;
+}
+
 /** Undefined where it is no tuple. */
 function asTuple(schema: unknown, described: JsonSchema): JsonSchema | undefined {
   const json = withoutRootReference(described);
@@ -86,9 +90,9 @@ function closedTuple(schema: unknown, tuple: JsonSchema, described: readonly Jso
   const items = tupleItems(schema);
   const hasRest = "items" in tuple;
   const required = items === undefined ? undefined : items.findLastIndex((item) => !isOptional(item)) + 1;
-  // Of other libraries it is not known which items may be left out: their own schema checks that in the worker.
   const { minItems, ...others } = tuple;
-  const least = items === undefined ? undefined : (minItems ?? required);
+  // Valibot counts those that may be left out, too: how many there are it checks itself, in the worker.
+  const least = vendorOf(schema) === "valibot" ? undefined : (minItems ?? required);
   return {
     ...others,
     // An optional argument before others is left out as `undefined`; after the last one given nothing is sent.

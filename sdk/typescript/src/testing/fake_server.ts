@@ -21,7 +21,9 @@ import { decodeArguments, encode } from "../values/codec.js";
 
 const FINISHED: ReadonlySet<Status> = new Set([Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT]);
 
-type Change = Partial<Pick<Invocation, "status" | "error" | "terminated">> & { result?: unknown };
+type Change = Partial<Pick<Invocation, "status" | "error" | "terminated" | "cancelRequestTimeMs">> & {
+  result?: unknown;
+};
 type AutoFinish = (args: unknown[], id: string) => Change | undefined;
 
 /** One watch stream that is open. */
@@ -39,6 +41,8 @@ export class FakeServer {
   /** Every message that came on a watch stream. */
   readonly watchRequests: WatchInvocationsRequest[] = [];
   readonly cancelled: string[] = [];
+  /** Whether the next cancellation is carried out, and its answer lost. */
+  losesCancelAnswer = false;
   readonly credentials = new Set<string>();
   /** What a gateway chooses a replica by, of each batch. */
   readonly affinities: string[] = [];
@@ -121,7 +125,8 @@ export class FakeServer {
       listInvocations: async (request) => {
         const all = [...this.#invocations.values()]
           .reverse()
-          .filter((each) => each.functionName === request.functionName);
+          .filter((each) => each.functionName === request.functionName)
+          .filter((each) => request.versionId === "" || each.versionId === request.versionId);
         const from = Number(request.offset || 0);
         const size = request.pageSize || 50;
         const nextOffset = from + size < all.length ? String(from + size) : "";
@@ -130,7 +135,11 @@ export class FakeServer {
       cancelInvocation: async ({ invocationId }, context) => {
         this.cancelled.push(invocationId);
         if (this.#find(invocationId, context).terminated) throw refusal("InvocationIsAlreadyTerminated", context);
-        this.change(invocationId, { status: Status.CANCELLED, terminated: true });
+        this.change(invocationId, { status: Status.CANCELLED, terminated: true, cancelRequestTimeMs: 2_000 });
+        if (this.losesCancelAnswer) {
+          this.losesCancelAnswer = false;
+          throw unavailable();
+        }
         return { invocation: this.get(invocationId) };
       },
       watchInvocations: (requests, context) => this.#watch(requests, context),

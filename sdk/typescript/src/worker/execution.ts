@@ -1,6 +1,7 @@
 import { isGenerator } from "../definition/call_local.js";
 import { type RunningExecution, runInContext } from "../definition/context.js";
 import type { DefinedFunction } from "../definition/function.js";
+import { isNonRetryable } from "../non_retryable.js";
 import { checkPayloadSize, decodeArguments, encodeText, type TextPayload } from "../values/codec.js";
 import { errorText, stackText } from "./error_text.js";
 import { ExecutionLog } from "./execution_log.js";
@@ -37,6 +38,8 @@ export class Execution {
   #state: "waiting" | "running" | "ended" = "waiting";
   /** The interruption that a generator has not been given yet. */
   #toThrowIn: Error | undefined;
+  /** No attempt can begin with it. */
+  #isInputWrong = false;
 
   constructor(assignment: AssignMessage, host: ExecutionHost) {
     this.id = assignment.executionId;
@@ -81,12 +84,17 @@ export class Execution {
     if (this.#state === "ended") return;
     const isOwnReason = error === this.#controller.signal.reason;
     if (!isOwnReason) this.log.system(stackText(error));
-    this.#end({ kind: "threw", error: errorText(error) });
+    this.#end({ kind: "threw", error: errorText(error), nonRetryable: this.#isInputWrong || isNonRetryable(error) });
   }
 
   async #call(target: Runnable, maxPayloadBytes: number): Promise<TextPayload | undefined> {
     const { positional, named } = decodeArguments(this.#assignment.arguments);
-    const args = await target.parseInput(named === undefined ? positional : [...positional, named]);
+    const args = await target
+      .parseInput(named === undefined ? positional : [...positional, named])
+      .catch((error: unknown) => {
+        this.#isInputWrong = error instanceof Error && Reflect.get(error, "reason") === "FunctionInputIsInvalid";
+        throw error;
+      });
     this.#controller.signal.throwIfAborted();
     const returned: unknown = await target.handler(...(args as never[]));
     if (isGenerator(returned)) return this.#drive(returned, target, maxPayloadBytes);

@@ -54,7 +54,7 @@ export type ToMain =
 
 export type Outcome =
   | { readonly kind: "returned"; readonly value: TextPayload | undefined }
-  | { readonly kind: "threw"; readonly error: string };
+  | { readonly kind: "threw"; readonly error: string; readonly nonRetryable?: boolean };
 
 export type ToSupervisor =
   /** The code is loaded, or cannot be. */

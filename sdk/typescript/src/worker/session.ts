@@ -249,7 +249,10 @@ function endedEvent(
 }
 
 function resultOf(outcome: Outcome): NonNullable<WorkerExecutionEnded["result"]> {
-  if (outcome.kind === "threw") return { $case: "threw", value: { error: outcome.error } };
+  if (outcome.kind === "threw") {
+    const { error, nonRetryable } = outcome;
+    return { $case: "threw", value: { error, nonRetryable } };
+  }
   const value = outcome.value === undefined ? undefined : received(outcome.value);
   return { $case: "returned", value: { value } };
 }
