@@ -83,6 +83,8 @@ export class Execution {
   fail(error: unknown): void {
     if (this.#state === "ended") return;
     const isOwnReason = error === this.#controller.signal.reason;
+    // After what was printed before it was thrown, a line that has no end included.
+    this.log.flush();
     if (!isOwnReason) this.log.system(stackText(error));
     this.#end({ kind: "threw", error: errorText(error), nonRetryable: this.#isInputWrong || isNonRetryable(error) });
   }

@@ -50,9 +50,16 @@ test("ends after the allowed number of lines with a line that says so", () => {
   const { log, lines } = makeLog();
   log.write("stdout", "line\n".repeat(LIMITS.logLinesPerExecution + 100));
   log.write("stdout", "more\n");
-  expect(lines.length).toBe(LIMITS.logLinesPerExecution);
-  expect(lines.at(-1)).toMatchObject({ stream: LogStream.SYSTEM, lineNumber: LIMITS.logLinesPerExecution });
+  const { length } = lines;
+  expect(length).toBe(LIMITS.logLinesPerExecution);
+  expect(lines.at(-1)).toMatchObject({ stream: LogStream.SYSTEM, lineNumber: length });
   expect(lines.at(-1)?.text).toMatch(/log cut/);
+  // There is room for what is said of its end.
+  log.system("Error: boom\n    at f (main.ts:1:1)");
+  expect(lines.slice(length).map(({ text }) => text)).toEqual(["Error: boom", "    at f (main.ts:1:1)"]);
+  for (let count = 0; count < 1_000; count += 1) log.system("more");
+  expect(lines.length).toBeLessThan(length + 500);
+  expect(lines.filter(({ text }) => text.includes("log cut"))).toHaveLength(1);
 });
 
 test("ends after the allowed number of bytes", () => {

@@ -10,6 +10,10 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 /** How long the beginning of a line waits for its end. */
 const PARTIAL_LINE_MS = 1_000;
 
+/** Beyond the log's bounds, for lines of the system, as the stack of the error that ends the execution. */
+const SYSTEM_LINES = 200;
+const SYSTEM_BYTES = 128 * 1024;
+
 /** The beginning of a line whose end has not been written. Only as much is kept as is shown of a line. */
 interface Partial {
   readonly stream: LogStream;
@@ -20,8 +24,8 @@ interface Partial {
 }
 
 /**
- * The lines of one execution: numbered from 1, each cut at `LIMITS.logLineLength`, and bounded in number and size. The
- * last line of a log that reached its bound says so.
+ * The lines of one execution: numbered from 1, each cut at `LIMITS.logLineLength`, and bounded in number and size. Where a log has
+ * reached its bound, a line says so, and only lines of the system follow.
  */
 export class ExecutionLog {
   readonly #executionId: string;
@@ -98,17 +102,20 @@ export class ExecutionLog {
   }
 
   #add(lines: LogLine[], stream: LogStream, text: string, level = ""): void {
-    if (this.#isCut) return;
+    const isSystem = stream === LogStream.SYSTEM;
+    if (this.#isCut && !isSystem) return;
     const sizeBytes = this.#sizeBytes + Buffer.byteLength(text);
+    const mostLines = LIMITS.logLinesPerExecution + (isSystem ? SYSTEM_LINES : 0);
+    const mostBytes = LIMITS.logBytesPerExecution + (isSystem ? SYSTEM_BYTES : 0);
     // One line less than allowed: the last one is the mark.
-    if (this.#lineNumber + 1 >= LIMITS.logLinesPerExecution || sizeBytes > LIMITS.logBytesPerExecution) {
+    if (this.#lineNumber + 1 < mostLines && sizeBytes <= mostBytes) {
+      this.#sizeBytes = sizeBytes;
+      lines.push(this.#line(stream, text, level));
+    } else if (!this.#isCut) {
       this.#isCut = true;
       const mark = `[log cut: an execution keeps ${LIMITS.logLinesPerExecution} lines and ${LIMITS.logBytesPerExecution} bytes]`;
       lines.push(this.#line(LogStream.SYSTEM, mark, ""));
-      return;
     }
-    this.#sizeBytes = sizeBytes;
-    lines.push(this.#line(stream, text, level));
   }
 
   #line(stream: LogStream, text: string, level: string): LogLine {
