@@ -307,6 +307,13 @@ describe("time", () => {
     expect(ended?.outcome).toBe("FAILED");
   });
 
+  it("that no other attempt would change is the last", () => {
+    const failed = taken(LIVES.RUNNING, { ...threw(), nonRetryable: true } as LifeEvent, 70, ONE_RETRY).life;
+    expect(failed).toMatchObject({ status: "FAILED", failedAttempts: 1 });
+    const cancelled = taken(LIVES.CANCELLING, { ...threw(), nonRetryable: true } as LifeEvent, 70, ONE_RETRY).life;
+    expect(cancelled).toMatchObject({ status: "CANCELLED" });
+  });
+
   it("of the ttl ends what waits again, and what waits for a worker, where nothing has begun", () => {
     const again = lived([lease, threw()], ONE_RETRY);
     expect(taken(again, expire, 100, ONE_RETRY).life).toMatchObject({ status: "TIMED_OUT", startedAt: null });
@@ -359,5 +366,13 @@ describe("an execution that is given back", () => {
     expect(life).toEqual({ ...NEW_LIFE, revision: life.revision });
     expect(phaseOf(taken(life, expire).life)).toBe("TIMED_OUT");
     expect(lived([lease, giveBack, lease, start, threw()])).toMatchObject({ status: "FAILED", attempts: 1 });
+  });
+
+  it("ends what is being cancelled, and costs no attempt", () => {
+    const cancelled = lived([lease, cancel, giveBack]);
+    expect(cancelled).toMatchObject({ status: "CANCELLED", terminated: true, held: 0, attempts: 0, failedAttempts: 0 });
+    expect(lived([lease, expire, cancel, giveBack])).toMatchObject({ status: "TIMED_OUT", terminated: true });
+    const again = lived([lease, start, threw(), lease, cancel, giveBack], ONE_RETRY);
+    expect(again).toMatchObject({ status: "CANCELLED", attempts: 1, failedAttempts: 1 });
   });
 });

@@ -133,7 +133,7 @@ export const TRANSITIONS: { readonly [P in Phase]: Row } = {
     yield: yieldValue,
     return: endInterrupted,
     throw: endInterrupted,
-    giveBack: "ignored",
+    giveBack: giveBackInterrupted,
     release,
     cancel: "ignored",
     timeout: "ignored",
@@ -249,13 +249,23 @@ function cancel(life: Life, _event: LifeEvent, now: number): Advanced {
 
 /** The end of an execution whose interruption was asked for. A success that came before its delivery stands. */
 function endInterrupted(life: Life, event: Extract<LifeEvent, { type: "return" | "throw" }>, now: number): Advanced {
-  const status: FinishedStatus = currentOf(life).interrupt === "TIMED_OUT" ? "TIMED_OUT" : "CANCELLED";
+  const status = interruptedStatus(life);
   if (event.type === "throw") {
     const aborted = event.interrupted && !event.killed;
     return aborted ? end(life, "ABORTED", "", now, status) : end(life, "FAILED", event.error, now, status);
   }
   if (!event.interrupted) return succeed(life, event, now);
   return end({ ...life, result: event.value ?? life.result }, "ABORTED", "", now, status);
+}
+
+function interruptedStatus(life: Life): FinishedStatus {
+  return currentOf(life).interrupt === "TIMED_OUT" ? "TIMED_OUT" : "CANCELLED";
+}
+
+/** What was cancelled before a worker had it. */
+function giveBackInterrupted(life: Life, _event: LifeEvent, now: number): Advanced | Rejection {
+  if (currentOf(life).startedAt !== null) return "ignored"; // what has begun is an attempt
+  return finish(giveBack(life).life, interruptedStatus(life), now);
 }
 
 /** Of an execution that has ended: the current one holds its worker until then (L3). */

@@ -304,7 +304,7 @@ export class LeaseLoop {
     if (ended) return { $case: "released", value: {} };
     const isInherited = fresh || this.#inherited.has(executionId);
     if (!isInherited && workerId === "" && !this.#givenBack.has(executionId)) {
-      // Its answer was lost, so no worker was given it: that was no attempt. One that is being cancelled cannot be given back.
+      // Its answer was lost, so no worker was given it: that was no attempt.
       if (this.#givenBack.size >= MOST_GIVEN_BACK) this.#givenBack.clear();
       this.#givenBack.add(executionId);
       this.#doubt();
