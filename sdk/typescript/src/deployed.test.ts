@@ -63,6 +63,16 @@ describe("a deployed function", () => {
     expectTypeOf(getDeployedFunction<typeof made>(names)).toEqualTypeOf(handle);
   });
 
+  test("has the type of bytes where a Buffer is returned, which arrives as bytes", () => {
+    const names = { projectName: "p", functionName: "f", client };
+    const image = getDeployedFunction<() => Promise<Buffer>>(names);
+    expectTypeOf(image).toEqualTypeOf<FunctionHandle<[], Uint8Array>>();
+    const perhaps = getDeployedFunction<() => AsyncGenerator<number, Buffer | null>>(names);
+    expectTypeOf(perhaps).toEqualTypeOf<FunctionHandle<[], Uint8Array | null, number | Uint8Array | null>>();
+    const anything = getDeployedFunction<(value: Uint16Array) => unknown>(names);
+    expectTypeOf(anything).toEqualTypeOf<FunctionHandle<[value: Uint16Array], unknown>>();
+  });
+
   test("has the types that its schemas give", () => {
     const output = z.object({ width: z.number(), unit: z.string().default("px") });
     const made = new Multinode().function({ input: z.number(), output }, async function* (width) {

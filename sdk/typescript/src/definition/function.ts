@@ -11,21 +11,26 @@ import { type ArgumentsSchema, argumentsSchema, type ResultSchema, resultSchema 
 /** Any function or generator function, sync or async. */
 export type Handler = (...args: never[]) => unknown;
 
+/** What arrives of a value: a Buffer of Node is bytes like any others, and has none of its methods. */
+type Arrived<Value> = Value extends Uint8Array & { readUInt32LE: unknown } ? Uint8Array : Value;
+
 /** What is shown of what a handler gives: the value returned; of a generator, a value yielded or returned. */
-export type ResultOf<Returned> =
+export type ResultOf<Returned> = Arrived<
   Awaited<Returned> extends AsyncGenerator<infer Yielded, infer Last, never>
     ? Yielded | Exclude<Last, void | undefined>
     : Awaited<Returned> extends Generator<infer Yielded, infer Last, never>
       ? Yielded | Exclude<Last, void | undefined>
-      : Awaited<Returned>;
+      : Awaited<Returned>
+>;
 
 /** What a handler ends with: of a generator, the value returned, or, where it may return none, also the last one yielded. */
-export type FinalResultOf<Returned> =
+export type FinalResultOf<Returned> = Arrived<
   Awaited<Returned> extends AsyncGenerator<infer Yielded, infer Last, never>
     ? LastOf<Yielded, Last>
     : Awaited<Returned> extends Generator<infer Yielded, infer Last, never>
       ? LastOf<Yielded, Last>
-      : Awaited<Returned>;
+      : Awaited<Returned>
+>;
 
 type LastOf<Yielded, Last> = [Last] extends [never]
   ? Yielded
