@@ -129,6 +129,15 @@ export interface LogLineRow {
   readonly stream: number;
   readonly level: string;
   readonly text: string;
+  /** 1: beside the worker's own lines; 0: one of these. */
+  readonly printed: number;
+}
+
+/** How much of the log of an execution is stored. */
+export interface LogState {
+  readonly executionId: string;
+  readonly lastLine: number;
+  readonly printedLines: number;
 }
 
 export interface InvocationStore {
@@ -246,6 +255,8 @@ export interface InvocationStore {
   // Logs
   appendLogs(tx: WriteTransaction, lines: readonly LogLineRow[]): Promise<void>;
   /** Lines of one execution after a line number, oldest first. */
+  /** Of those that have a line. */
+  logStates(tx: ReadTransaction, executionIds: readonly string[]): Promise<LogState[]>;
   loadLogs(tx: ReadTransaction, executionId: string, afterLine: number, atMost: number): Promise<LogLineRow[]>;
 
   /** The secret of this name, made with `make` where there is none. */

@@ -165,7 +165,7 @@ export function testStoredLists(given: StoreFixture): void {
   /** Lines of the current execution, whose id it answers. */
   async function printLines(invocationId: string, count = 1): Promise<string> {
     const executionId = (await loadOne(invocationId)).life.current?.id ?? "";
-    const line = { executionId, timeMs: NOW, stream: 1, level: "", text: "a line" };
+    const line = { executionId, timeMs: NOW, stream: 1, level: "", text: "a line", printed: 0 };
     const lines = Array.from({ length: count }, (_, index) => ({ ...line, lineNumber: index + 1 }));
     await given.db.write((tx) => given.store.appendLogs(tx, lines));
     return executionId;
@@ -380,13 +380,14 @@ export function testStoredLists(given: StoreFixture): void {
 
     it("keeps lines in their order, each number once", async () => {
       const executionId = ids.next("exe");
-      const line = (lineNumber: number, text: string) => ({
+      const line = (lineNumber: number, text: string, printed = 0) => ({
         executionId,
         lineNumber,
         timeMs: 1,
         stream: 1,
         level: "",
         text,
+        printed,
       });
       await given.db.write((tx) => given.store.appendLogs(tx, [line(2, "b"), line(1, "a")]));
       await given.db.write((tx) => given.store.appendLogs(tx, [line(2, "again"), line(3, "c")]));
@@ -394,6 +395,9 @@ export function testStoredLists(given: StoreFixture): void {
         (await given.db.read((tx) => given.store.loadLogs(tx, executionId, after, atMost))).map(({ text }) => text);
       expect(await texts(0, 10)).toEqual(["a", "b", "c"]);
       expect(await texts(1, 1)).toEqual(["b"]);
+      await given.db.write((tx) => given.store.appendLogs(tx, [line(4, "d", 1), line(5, "e"), line(6, "f", 1)]));
+      const states = await given.db.read((tx) => given.store.logStates(tx, [executionId, ids.next("exe")]));
+      expect(states).toEqual([{ executionId, lastLine: 6, printedLines: 2 }]);
     });
 
     it("makes a secret once", async () => {

@@ -73,8 +73,8 @@ export function newRun(leased: LeasedExecution, lessor?: Lessor): Run {
     isStartReported: false,
     isYieldUnderWay: false,
     nextYield: undefined,
-    workerLines: 0,
-    printedLines: 0,
+    workerLines: (leased.lastLogLine ?? 0) - (leased.printedLogLines ?? 0),
+    printedLines: leased.printedLogLines ?? 0,
     logBytes: 0,
   };
 }

@@ -26,6 +26,11 @@ export function adoptHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
         const loaded = new Map((await store.load(tx, invocationIds)).map((found) => [found.identity.id, found]));
         const executions: LeasedExecution[] = [];
         const changes: Change[] = [];
+        const logs = await store.logStates(
+          tx,
+          named.map(({ executionId }) => executionId),
+        );
+        const logOf = new Map(logs.map((log) => [log.executionId, log]));
         let before = "";
         for (const { invocationId, executionId, workerId } of named) {
           const stored = loaded.get(invocationId);
@@ -36,7 +41,12 @@ export function adoptHandler(deps: InvocationDeps): Pick<DispatchServiceImplemen
           const after = adopted === current ? life : { ...life, revision: life.revision + 1, current: adopted };
           if (after !== life) changes.push({ identity, before: life, after, ended: [], released: [] });
           const { spec } = await functions.load(tx, identity.versionId, identity.functionName);
-          const execution = leasedExecution(tokens, { identity, life: after }, spec, undefined, clock.now());
+          const log = logOf.get(executionId);
+          const execution = {
+            ...leasedExecution(tokens, { identity, life: after }, spec, undefined, clock.now()),
+            lastLogLine: log?.lastLine,
+            printedLogLines: log?.printedLines,
+          };
           // A worker brings up to a thousand, all of one function.
           const fn = `${identity.versionId}/${identity.functionName}`;
           executions.push(fn === before ? { ...execution, function: undefined } : execution);

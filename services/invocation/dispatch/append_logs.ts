@@ -37,6 +37,7 @@ export function appendLogsHandler({
           stream: STREAMS.has(line.stream) ? line.stream : LogStream.STDOUT,
           text: line.text.slice(0, LIMITS.logLineLength).replaceAll(NOT_OF_A_LINE, "\uFFFD").toWellFormed(),
           level: LEVELS.has(line.level) ? line.level : "",
+          printed: line.printed === true ? 1 : 0,
         }));
       await db.write((tx) => store.appendLogs(tx, rows), { durability: "relaxed" });
       const executionIds = [...new Set(rows.map(({ executionId }) => executionId))];

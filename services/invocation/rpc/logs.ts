@@ -112,6 +112,6 @@ function lineBytes({ text }: LogLineRow): number {
   return LINE_BYTES + Buffer.byteLength(text);
 }
 
-function toLine({ executionId, lineNumber, timeMs, stream, level, text }: LogLineRow): LogLine {
-  return { executionId, lineNumber, timeMs, stream: stream as LogLine["stream"], level, text };
+function toLine({ stream, printed, ...line }: LogLineRow): LogLine {
+  return { ...line, stream: stream as LogLine["stream"], printed: printed === 1 ? true : undefined };
 }

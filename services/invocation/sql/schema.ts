@@ -165,4 +165,9 @@ export const MIGRATIONS: readonly Migration[] = [
         : []),
     ],
   },
+  {
+    // Lines that were not the worker's own, so that its numbers can be told from those of all.
+    name: "invocation-4",
+    statements: ({ integer }) => [`ALTER TABLE log_lines ADD COLUMN printed ${integer} NOT NULL DEFAULT 0`],
+  },
 ];

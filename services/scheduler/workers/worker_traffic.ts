@@ -99,7 +99,15 @@ export class WorkerTraffic {
     run.printedLines += 1;
     const lineNumber = run.workerLines + run.printedLines;
     const logStream = stream === "stdout" ? LogStream.STDOUT : LogStream.STDERR;
-    this.#append(run, { executionId, lineNumber, timeMs: Date.now(), stream: logStream, text: line, level: "" });
+    this.#append(run, {
+      executionId,
+      lineNumber,
+      timeMs: Date.now(),
+      stream: logStream,
+      text: line,
+      level: "",
+      printed: true,
+    });
   }
 
   async #read(worker: PooledWorker, session: WorkerSession, requests: AsyncIterable<ConnectRequest>): Promise<void> {
