@@ -72,7 +72,7 @@ const checks = new Map<string, ValueCheck>();
 function checkOf(schema: string): ValueCheck | undefined {
   if (schema === "") return undefined;
   let check = checks.get(schema);
-  if (check === undefined) {
+  if (check === undefined || check.retryAt <= performance.now()) {
     if (checks.size >= CACHED_CHECKS) checks.clear();
     check = compileCheck(schema);
     checks.set(schema, check);

@@ -49,7 +49,8 @@ function runs(boundMs: number, work: () => void): boolean {
 /** Of this thread, where Node tells that (23.9). */
 const usage = Reflect.has(process, "threadCpuUsage") ? () => process.threadCpuUsage() : () => process.cpuUsage();
 
-function cpuMs(): number {
+/** Of the processor, that this thread has taken. */
+export function cpuMs(): number {
   const { user, system } = usage();
   return (user + system) / US_PER_MS;
 }

@@ -16,9 +16,7 @@ const MAIN = `
     return attemptNumber;
   };
   export const once = mn.function(failUntil);
-  class NoSuchFile extends NonRetryableError {
-    override name = "NoSuchFile";
-  }
+  class NoSuchFile extends NonRetryableError {}
   export const final = mn.function({ maxRetries: 5, input: z.string().refine((how) => how !== "refused") }, (how) => {
     if (how === "mine") throw new NoSuchFile("a.png");
     throw how === "theirs" ? new NonRetryableError("never") : new Error("again");

@@ -39,6 +39,15 @@ it.each([HOUR_MS, -HOUR_MS])("is the server's where this machine's clock is off 
   expect(Number.isInteger(clock.now())).toBe(true);
 });
 
+it("is not what this machine's clock was set to, not even until the server has answered", async () => {
+  const { clock } = await open();
+  // In one turn, in which no answer can come.
+  for (const byMs of [HOUR_MS, -HOUR_MS, 0]) {
+    setClock(byMs);
+    expect(Math.abs(clock.now() - realTime())).toBeLessThan(500);
+  }
+});
+
 it("is found again after this machine's clock was set, and lasts while the server is away", async () => {
   const { clock } = await open();
   setClock(HOUR_MS);

@@ -8,7 +8,11 @@ const NON_RETRYABLE = Symbol.for("multinode.NonRetryableError");
  */
 export class NonRetryableError extends Error {
   readonly [NON_RETRYABLE] = true;
-  override name = "NonRetryableError";
+
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
 }
 
 /** Whether it is a NonRetryableError, of this or another copy of the package. Never throws, whatever was thrown. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
 import { type CheckedValue, compileCheck, type ValueCheck, violationsOf, violationsOfEach } from "./schema_check.js";
 
 const NEVER = new AbortController().signal;
@@ -76,6 +77,28 @@ describe("a check by a schema", () => {
     for (const [violations] of await Promise.all(requests)) expect(violations).toEqual(tooLongAgain);
     clearInterval(counting);
     expect(turns).toBeGreaterThan(20);
+  });
+
+  it("of what is beside a value by a slow schema has its own bound", async () => {
+    const costly = patternOf("beside");
+    expect(violationsOf(checked(costly, ENDLESS))).toEqual(tooLong);
+    const other = compile({ items: { allOf: Array.from({ length: 1_000 }, () => ({ type: "string" })) } });
+    const long = checked(
+      other,
+      Array.from({ length: 5_000 }, () => "a"),
+    );
+    const [slow, beside, again] = await violationsOfEach(
+      [checked(costly, ENDLESS), long, checked(costly, "aa")],
+      NEVER,
+    );
+    expect([slow, beside, again]).toEqual([tooLongAgain, [], []]);
+  });
+
+  it("that did not compile is compiled again after a while", () => {
+    const broken = compile({ $ref: "#/$defs/nothing" });
+    expect(broken.retryAt - performance.now()).toBeGreaterThan(0);
+    expect(broken.retryAt - performance.now()).toBeLessThanOrEqual(LIMITS.slowSchemaMs);
+    expect(plain.retryAt).toBe(Number.POSITIVE_INFINITY);
   });
 
   it.each([

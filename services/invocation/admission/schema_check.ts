@@ -26,6 +26,8 @@ export interface ValueCheck {
   readonly validate: ValidateFunction;
   readonly isCostly: boolean;
   readonly schemaBytes: number;
+  /** Of one that could not be compiled, which the machine may have been too busy for: when to try again, as `performance.now()`. */
+  readonly retryAt: number;
 }
 
 export interface Violation {
@@ -41,6 +43,9 @@ export interface CheckedValue {
   readonly valueBytes: number;
   readonly name: string;
 }
+
+/** Of the bound that the registry has: here more is compiled for each keyword. */
+const COMPILE_FACTOR = 4;
 
 /** Checks that have run under a bound. */
 const tried = new WeakSet<ValueCheck>();
@@ -64,24 +69,28 @@ export function compileCheck(schema: string): ValueCheck {
     code: { optimize: false, regExp: patternOf },
   } as const;
   const parsed: Schema = JSON.parse(schema);
+  const { validate, isBroken } = compiled(() => new Ajv2020(options).compile(parsed));
   return {
-    validate: compiled(() => new Ajv2020(options).compile(parsed)),
+    validate,
+    retryAt: isBroken ? performance.now() + LIMITS.slowSchemaMs : Number.POSITIVE_INFINITY,
     isCostly: COSTLY.test(JSON.stringify(parsed)), // without the escapes that keywords can be written with
     schemaBytes: Buffer.byteLength(schema),
   };
 }
 
 /** The registry has compiled it, but with other options, on another stack, and in another hour: it may fail all the same. */
-function compiled(compile: () => ValidateFunction): ValidateFunction {
+function compiled(compile: () => ValidateFunction): { validate: ValidateFunction; isBroken: boolean } {
   const fails = (error: unknown) => {
     const fail = () => {
       throw error;
     };
-    return fail as unknown as ValidateFunction;
+    return { validate: fail as unknown as ValidateFunction, isBroken: true };
   };
+  const boundMs = COMPILE_FACTOR * LIMITS.schemaCompileMs;
   try {
-    const [validate] = boundedChecks([compile], LIMITS.schemaCompileMs);
-    return validate ?? fails(new Error(`it takes longer than ${LIMITS.schemaCompileMs} ms to compile`));
+    const [validate] = boundedChecks([compile], boundMs);
+    if (validate === undefined) return fails(new Error(`it takes longer than ${boundMs} ms to compile`));
+    return { validate, isBroken: false };
   } catch (error) {
     return fails(error);
   }
@@ -103,7 +112,7 @@ export async function violationsOfEach(values: readonly CheckedValue[], signal: 
   for (let endless = 0; found.length < values.length; ) {
     signal.throwIfAborted();
     if (endless >= MOST_ENDLESS) return [...found, ...values.slice(found.length).map(({ name }) => [unchecked(name)])];
-    const rest = values.slice(found.length);
+    const rest = alike(values.slice(found.length));
     const part = rest.some(isSlow) ? await slowTurns.run(() => slowly(rest), signal) : boundedViolations(rest);
     found.push(...part.map(({ violations }) => violations));
     endless += part.filter(({ isEndless }) => isEndless).length;
@@ -129,6 +138,13 @@ interface Checked {
 
 function isSlow({ check }: CheckedValue): boolean {
   return performance.now() < (slow.get(check) ?? 0);
+}
+
+/** The first of them, up to one by a schema that is slow where the first is not, or the other way round: each kind has its bound. */
+function alike(values: readonly CheckedValue[]): readonly CheckedValue[] {
+  const [first] = values;
+  const end = first === undefined ? -1 : values.findIndex((value) => isSlow(value) !== isSlow(first));
+  return end < 0 ? values : values.slice(0, end);
 }
 
 async function slowly(values: readonly CheckedValue[]): Promise<Checked[]> {

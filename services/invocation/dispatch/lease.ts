@@ -13,6 +13,9 @@ import { leaseRequest, streamLeasesRequest } from "./requests.js";
 /** How often a scheduler that waits looks for itself, woken or not. */
 const LOOK_INTERVAL_MS = 2_000;
 
+/** Leases in a row that bring nothing though there is something. */
+const MOST_TRIES = 8;
+
 type Handlers = Pick<DispatchServiceImplementation<Caller>, "leaseInvocations" | "streamLeases">;
 
 interface LeaseRequest extends LeaseCommand {
@@ -117,10 +120,13 @@ async function leaseNow(deps: InvocationDeps, lease: ParkedLease, count: number)
     return false;
   }
   let leased: LeasedQueued | undefined;
+  const write = () =>
+    deps.db.write(async (tx) => leaseQueued(deps, tx, claim.command, await deps.store.leasableQueues(tx)));
   try {
-    leased = await deps.db.write(async (tx) =>
-      leaseQueued(deps, tx, claim.command, await deps.store.leasableQueues(tx)),
-    );
+    leased = await write();
+    // Its share was of queues that have nothing due. Another is first the next time.
+    for (let tries = 1; leased.executions.length === 0 && leased.isMoreWanted && tries < MOST_TRIES; tries++)
+      leased = await write();
   } finally {
     settleLeased(deps, claim, leased);
   }

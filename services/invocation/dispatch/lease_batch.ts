@@ -13,24 +13,32 @@ import type { Claim, LeaseCommand } from "./parked_leases.js";
 export interface LeasedQueued {
   readonly executions: readonly LeasedExecution[];
   readonly changes: readonly Change[];
-  /** Whether more is left that another may lease now. */
+  /** Whether more is left that this scheduler, or another one, may lease now. */
   readonly isMore: boolean;
+  /** Whether this one may. */
+  readonly isMoreWanted: boolean;
 }
 
-/** Leases from these queues, as the same write read them. */
+/**
+ * Leases from these queues, in the order of their keys, as the same write read them.
+ *
+ * @param areLocked whether this write has locked all of them before. Default false.
+ */
 export async function leaseQueued(
   deps: InvocationDeps,
   tx: WriteTransaction,
   command: LeaseCommand,
   queues: readonly QueueRow[],
+  areLocked = false,
 ): Promise<LeasedQueued> {
   const now = deps.clock.now();
   const wanted = queues.filter((queue) => isWanted(queue, command));
   const batch = new LeaseBatch(deps, tx, command.schedulerId, now);
-  const isMoreWanted = await batch.takeFairly(wanted, command.maxCount, deps.parked.nextTurn());
+  const isMoreWanted = await batch.takeFairly(wanted, command.maxCount, deps.parked.nextTurn(), areLocked);
   const changes = await batch.save();
   if (changes.length > 0) await deps.store.holdScheduler(tx, command.schedulerId, now, command.leaseDurationMs);
-  return { executions: batch.executions, changes, isMore: isMoreWanted || wanted.length < queues.length };
+  const isMore = isMoreWanted || wanted.length < queues.length;
+  return { executions: batch.executions, changes, isMore, isMoreWanted };
 }
 
 /** After the write: what was leased is remembered and delivered; undefined: the write failed. */
@@ -69,17 +77,27 @@ class LeaseBatch {
     return this.#isOutOfRoom || this.executions.length >= LIMITS.executionsPerLease;
   }
 
-  /** Answers whether more could be taken. */
-  async takeFairly(queues: readonly QueueRow[], maxCount: number, first: number): Promise<boolean> {
+  /**
+   * Answers whether more could be taken.
+   *
+   * @param areLocked whether this write has locked all of these queues before
+   */
+  async takeFairly(queues: readonly QueueRow[], maxCount: number, first: number, areLocked: boolean): Promise<boolean> {
     const open = queues.map(roomOf);
     const taken = queues.map(() => 0);
     let left = maxCount;
+    const locked = new Set<number>();
+    let lastLocked = -1;
     for (let isShort = true; isShort && left > 0 && !this.full; ) {
       isShort = false;
       const shares = shareFairly(open, left, first);
       for (const [index, { projectId, functionName }] of queues.entries()) {
         const share = shares[index] ?? 0;
         if (share === 0 || this.full) continue;
+        // They are locked in their order, so that nobody waits in a circle: this one is left to a later lease.
+        if (!areLocked && index < lastLocked && !locked.has(index)) continue;
+        locked.add(index);
+        lastLocked = Math.max(lastLocked, index);
         const before = taken[index] ?? 0;
         const { store } = this.#deps;
         const oldest = await store.loadQueued(this.#tx, projectId, functionName, this.#now, before + share);

@@ -178,8 +178,8 @@ export class ParkedLeases {
       return {
         command: claim.command,
         settle: (executions) => {
-          // What the start stored all the same is not announced where its answer was lost.
-          if (executions.length === 0) {
+          // What is left may be leasable all the same, or will be soon. Nor is it announced what a start stored whose answer was lost.
+          if (executions.length < claim.command.maxCount) {
             this.#round += 1;
             lease.isToLook = true;
           }

@@ -24,6 +24,9 @@ import { toEvent } from "./report_event.js";
  */
 const CHECKING_MS = 100;
 
+/** Other queues with a free slot that are looked into, one by one. */
+const MOST_OTHERS = 4;
+
 type Refused = Exclude<Rejection, "ignored"> | "ExecutionDoesNotExist";
 
 export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImplementation<Caller>, "reportExecutions"> {
@@ -56,8 +59,8 @@ export function reportHandler(deps: InvocationDeps): Pick<DispatchServiceImpleme
     const write = (running?: RunningLives) =>
       deps.db.write(async (tx) => {
         const stored = await store(deps, tx, reports, ids, running);
-        const isToLease = claim !== undefined && areOwn(stored.wanted, stored.changes);
-        const leased = isToLease ? await leaseQueued(deps, tx, claim.command, stored.wanted) : undefined;
+        const own = claim && (await ownQueues(deps, tx, stored));
+        const leased = claim && own && (await leaseQueued(deps, tx, claim.command, own, true));
         return { ...stored, leased };
       }, options);
     let written: Awaited<ReturnType<typeof write>> | undefined;
@@ -132,12 +135,21 @@ async function store(
 }
 
 /**
- * Whether all of these are queues of what gave slots back, which this write has locked: to lock another one behind them could wait
- * in a circle. Where others have something, too, a lease of its own shares fairly among all.
+ * The queues of what gave slots back, which this write has locked: to lock another one behind them could wait in a circle.
+ * Undefined where others have something, too, that may be leased: then a lease of its own shares fairly among all.
  */
-function areOwn(queues: readonly QueueRow[], changes: readonly Change[]): boolean {
-  const own = new Set(changes.filter(givesSlotBack).map(({ identity }) => queueName(identity)));
-  return queues.every((queue) => own.has(queueName(queue)));
+async function ownQueues(
+  { store, clock }: InvocationDeps,
+  tx: WriteTransaction,
+  { wanted, changes }: Stored,
+): Promise<QueueRow[] | undefined> {
+  const names = new Set(changes.filter(givesSlotBack).map(({ identity }) => queueName(identity)));
+  const own = wanted.filter((queue) => names.has(queueName(queue)));
+  const others = wanted.filter((queue) => !names.has(queueName(queue)));
+  if (others.length > MOST_OTHERS) return undefined;
+  // What waits out a retry delay is nobody's for now.
+  const dueAt = await store.nextAvailableAt(tx, others);
+  return dueAt === null || dueAt > clock.now() ? own : undefined;
 }
 
 function givesSlotBack({ before, after }: Change): boolean {

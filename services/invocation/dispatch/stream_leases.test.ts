@@ -2,6 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { HeldLease, LeasedExecution } from "../../../gen/multinode/invocation/v1/dispatch_service.pb.js";
+import { encodeArguments } from "../../../sdk/typescript/src/values/codec.js";
 import { openTestInvocations, reports, type TestInvocations } from "../test_invocation.js";
 
 let test: TestInvocations;
@@ -20,12 +21,16 @@ afterEach(async () => {
 /** Reads a stream of leases to its end; what has come so far may be looked at meanwhile. */
 function reading(request: Parameters<TestInvocations["leases"]>[0], signal?: AbortSignal) {
   const parts: string[][] = [];
+  const leased: LeasedExecution[] = [];
   const read = async () => {
-    for await (const executions of test.leases(request, signal)) parts.push(invocationsOf(executions));
+    for await (const executions of test.leases(request, signal)) {
+      parts.push(invocationsOf(executions));
+      leased.push(...executions);
+    }
   };
   const ended = read();
   ended.catch(() => undefined); // of one that is open when its test is over
-  return { parts, ended };
+  return { parts, leased, ended };
 }
 
 function invocationsOf(leased: readonly LeasedExecution[]): string[] {
@@ -135,6 +140,46 @@ describe("a stream of leases", () => {
       await test.report(...ended);
       await come(stream, 6);
     });
+  });
+
+  /** Less than the time after which a scheduler looks for itself. */
+  const AT_ONCE_MS = 1_500;
+
+  it("brings at once what one write of an end could not take: inputs that are too large together", async () => {
+    test.catalog.add("large", { maxConcurrency: 20 });
+    const { positional } = encodeArguments(["x".repeat(240_000)]);
+    for (let count = 0; count < 60; count++) await test.start("large", { arguments: { positional, named: undefined } });
+    const stream = reading({ schedulerId: one, maxCount: 500 });
+    const end = async (from: number, to: number) => {
+      await test.report(...stream.leased.slice(from, to).map((execution) => reports.returned(execution, 1, true)));
+    };
+    await come(stream, 20);
+    await end(0, 1);
+    await come(stream, 21);
+    const freedAt = performance.now();
+    await end(1, 21);
+    await come(stream, 41);
+    expect(performance.now() - freedAt).toBeLessThan(AT_ONCE_MS);
+  });
+
+  it("brings at its time what waited out a retry delay when a slot was free for it", async () => {
+    test.catalog.add("again", {
+      maxConcurrency: 3,
+      maxRetries: 1,
+      retryDelay: { initialMs: 600, factor: 1, jitter: 0 },
+    });
+    for (let count = 0; count < 6; count++) await test.start("again");
+    const stream = reading({ schedulerId: one, maxCount: 500 });
+    const leased = (index: number) => stream.leased[index] ?? expect.fail();
+    await come(stream, 3);
+    await test.report(reports.returned(leased(0), 1, true));
+    await come(stream, 4);
+    const failedAt = performance.now();
+    await test.report(reports.threw(leased(1), { released: true }));
+    await come(stream, 5);
+    await test.report(reports.returned(leased(2), 1, true), reports.returned(leased(3), 1, true));
+    await come(stream, 7);
+    expect(performance.now() - failedAt).toBeLessThan(AT_ONCE_MS);
   });
 
   it("is replaced by one of the same scheduler, for which what is still on its way counts", async () => {

@@ -7,8 +7,6 @@ import type { SteadyClock } from "../clock.js";
 const MEASURE_INTERVAL_MS = 10_000;
 /** The machine's clock against the one that does not jump: that it was set, or that the machine stood still. */
 const JUMP_MS = 250;
-/** An answer that takes longer tells too little. */
-const SLOW_MS = 1_000;
 
 export class PostgresClock implements SteadyClock {
   readonly #ask: () => Promise<number>;
@@ -27,8 +25,11 @@ export class PostgresClock implements SteadyClock {
 
   now(): number {
     const now = Date.now();
-    if (Math.abs(now - performance.now() - this.#differenceMs) > JUMP_MS) this.#measureAgain();
-    return now + Math.round(this.#offsetMs);
+    const steady = performance.now() + this.#differenceMs;
+    if (Math.abs(now - steady) <= JUMP_MS) return now + Math.round(this.#offsetMs);
+    // What of the two is right is known when it is measured; until then nobody is to be told of a time that is far off.
+    this.#measureAgain();
+    return Math.round(steady + this.#offsetMs);
   }
 
   monotonic(): number {
@@ -41,7 +42,6 @@ export class PostgresClock implements SteadyClock {
     const askedAt = performance.now();
     const serverTime = await this.#ask();
     const answeredAt = performance.now();
-    if (answeredAt - askedAt > SLOW_MS) return;
     // The server's clock was read at some moment in between.
     const earliest = serverTime - answeredAt - differenceMs;
     const latest = serverTime - askedAt - differenceMs;

@@ -1,12 +1,10 @@
 /** Schedulers that are killed or stand still while their workers live. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Status } from "../../../gen/multinode/invocation/v1/invocation.pb.js";
-import { LogLine } from "../../../gen/multinode/invocation/v1/log_service.pb.js";
 import { LIMITS } from "../../../sdk/typescript/src/protocol/limits.js";
-import { createSqlStore } from "../../invocation/sql/store.js";
 import { reports } from "../../invocation/test_invocation.js";
 import { Refusal } from "../../platform/errors.js";
-import { type FakeExecution, FakeRuntime } from "../runtime/fake.js";
+import type { FakeExecution } from "../runtime/fake.js";
 import { openTestCluster, type TestCluster } from "../test_cluster.js";
 import { becomes } from "../test_scheduler.js";
 
@@ -17,10 +15,7 @@ let cluster: TestCluster;
 beforeEach(async () => {
   cluster = await openTestCluster();
 });
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await cluster.close();
-});
+afterEach(() => cluster.close());
 
 async function running(count: number): Promise<FakeExecution[]> {
   return await vi.waitFor(() => {
@@ -424,39 +419,4 @@ it("a worker that lost only its connection goes on where it comes to, though its
   for (const execution of executions) execution.return(1);
   await succeedOnce(ids);
   await vi.waitFor(() => expect(cluster.engine.workers.size).toBe(0), WAIT);
-});
-
-it("what it prints goes on behind what it has printed, whoever its scheduler is, and none of it is lost or there twice", async () => {
-  const printed: ((workerId: string, stream: "stdout" | "stderr", line: string) => void)[] = [];
-  vi.spyOn(FakeRuntime.prototype, "onOutput").mockImplementation((listener) => void printed.push(listener));
-  const first = await cluster.open();
-  cluster.invocations.catalog.add("f", { maxConcurrency: 1 });
-  const { ids, executions } = await startRunning("f", 1);
-  const [execution = expect.fail()] = executions;
-  const say = (...numbers: number[]) => {
-    const lines = numbers.map((lineNumber) =>
-      LogLine.fromPartial({ executionId: execution.id, lineNumber, text: `said ${lineNumber}` }),
-    );
-    execution.worker.send([{ event: { $case: "logs", value: { lines } } }]);
-  };
-  const texts = async () =>
-    (await cluster.invocations.db.read((tx) => createSqlStore().loadLogs(tx, execution.id, 0, 100))).map(
-      ({ text }) => text,
-    );
-  const untilTexts = (expected: string[]) => vi.waitFor(async () => expect(await texts()).toEqual(expected), WAIT);
-  say(1, 2);
-  await untilTexts(["said 1", "said 2"]);
-  for (const n of [1, 2, 3]) printed[0]?.(execution.worker.id, "stdout", `printed ${n}`);
-  const before = ["said 1", "said 2", "printed 1", "printed 2", "printed 3"];
-  await untilTexts(before);
-  const second = await cluster.open();
-  first.kill();
-  await holds(second.id, [2]);
-  await vi.waitFor(() => expect(execution.worker.isAdrift).toBe(false), WAIT);
-  say(2, 3, 4); // on a new connection a worker says again what may not have come
-  await untilTexts([...before, "said 3", "said 4"]);
-  printed[1]?.(execution.worker.id, "stdout", "printed 4");
-  await untilTexts([...before, "said 3", "said 4", "printed 4"]);
-  execution.return(1);
-  await succeedOnce(ids);
 });

@@ -44,20 +44,22 @@ type IsTuple<List extends readonly unknown[]> = number extends List["length"]
     : false
   : true;
 type IsAny<Value> = 0 extends 1 & Value ? true : false;
-/** Each list of a union is one way to call; a union of other values is one argument. */
+/** Each tuple of a union is one way to call; any other value is one argument. */
 type AsArguments<Value> =
   IsAny<Value> extends true
     ? [value?: Value]
-    : [Value] extends [readonly unknown[]]
+    : AreTuples<Value> extends true
       ? ListAsArguments<Value>
       : undefined extends Value
         ? [value?: Value]
         : [value: Value];
-type ListAsArguments<List> = List extends readonly unknown[]
-  ? IsTuple<List> extends true
-    ? [...List]
-    : [List]
-  : never;
+type ListAsArguments<List> = List extends readonly unknown[] ? [...List] : never;
+/** Whether each member of a union is a tuple. */
+type AreTuples<Value> = [Value] extends [readonly unknown[]]
+  ? false extends (Value extends readonly unknown[] ? IsTuple<Value> : false)
+    ? false
+    : true
+  : false;
 
 /** What a caller passes to a function with this input schema. */
 export type CallArguments<Schema extends StandardSchemaV1> = AsArguments<StandardSchemaV1.InferInput<Schema>>;
@@ -65,7 +67,7 @@ export type CallArguments<Schema extends StandardSchemaV1> = AsArguments<Standar
 export type HandlerArguments<Schema extends StandardSchemaV1> =
   IsAny<StandardSchemaV1.InferInput<Schema>> extends true
     ? AsArguments<StandardSchemaV1.InferOutput<Schema>>
-    : [StandardSchemaV1.InferInput<Schema>] extends [readonly unknown[]]
+    : AreTuples<StandardSchemaV1.InferInput<Schema>> extends true
       ? AsArguments<StandardSchemaV1.InferOutput<Schema>>
       : // Whatever it makes of one argument is one.
         undefined extends StandardSchemaV1.InferOutput<Schema>

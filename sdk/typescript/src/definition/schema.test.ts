@@ -75,6 +75,40 @@ describe("input", () => {
     for (const args of wrong) expect(accepts(schema.jsonSchema, [...args]), JSON.stringify(args)).toBe(false);
   });
 
+  const recursive: z.ZodType = z.object({ name: z.string(), children: z.lazy(() => z.array(recursive)) });
+  test.each<[string, z.ZodType, unknown, unknown]>([
+    ["a named object or null", z.object({ n: z.int() }).meta({ id: "User" }).nullable(), { n: 1 }, { n: "1" }],
+    [
+      "a union of named objects",
+      z.union([z.object({ a: z.int() }).meta({ id: "A" }), z.object({ b: z.int() })]),
+      { a: 1 },
+      1,
+    ],
+    ["a text or what refers to itself", z.union([z.string(), recursive]), { name: "a", children: [] }, { name: 1 }],
+    ["what refers to itself or null", recursive.nullable(), null, 1],
+    ["a tuple or an array", z.union([z.tuple([z.string()]), z.array(z.number())]), [1, 2], ["a", "b"]],
+  ])("%s is one argument", async (_, input, right, wrong) => {
+    const schema = argumentsSchema(input);
+    expect(accepts(schema.jsonSchema, [right])).toBe(true);
+    await expect(schema.parse([right])).resolves.toStrictEqual([right]);
+    expect(accepts(schema.jsonSchema, [wrong])).toBe(false);
+  });
+
+  test("a union of named tuples is the list of arguments", () => {
+    const pair = z.tuple([z.string(), z.number()]).meta({ id: "NamedPair" });
+    const { jsonSchema } = argumentsSchema(z.union([pair, z.tuple([z.boolean()])]));
+    for (const args of [["a", 1], [true]]) expect(accepts(jsonSchema, args)).toBe(true);
+    for (const args of [["a"], [1], [["a", 1]]]) expect(accepts(jsonSchema, args)).toBe(false);
+  });
+
+  test.each<[string, z.ZodType]>([
+    ["z.void()", z.void()],
+    ["z.union with undefined", z.union([z.string(), z.undefined()])],
+    ["z.any()", z.any()],
+  ])("%s may be left out", (_, input) => {
+    expect(accepts(argumentsSchema(input).jsonSchema, [])).toBe(true);
+  });
+
   test("how many items a tuple of valibot needs is checked in the worker", () => {
     const json = { type: "array", prefixItems: [{ type: "string" }, { type: "number" }], minItems: 2, items: false };
     const standard = { version: 1, validate: (value: unknown) => ({ value }), jsonSchema: { input: () => json } };

@@ -12,7 +12,15 @@ import {
   ParameterValidationError,
 } from "../errors.js";
 import { LIMITS } from "../protocol/limits.js";
-import { isOptional, type JsonSchema, orUndefined, tupleItems, unionOptions, zodOptions } from "./schema_zod.js";
+import {
+  isOptional,
+  type JsonSchema,
+  mayBeLeftOut,
+  orUndefined,
+  tupleItems,
+  unionOptions,
+  zodOptions,
+} from "./schema_zod.js";
 
 export type Side = "input" | "output";
 
@@ -59,18 +67,27 @@ export function resultSchema(schema: StandardSchemaV1 | undefined): ResultSchema
   };
 }
 
+/** Unions in unions that are looked through for tuples. */
+const MOST_UNIONS = 5;
+
 function vendorOf(schema: unknown): string | undefined {
   return (schema as Partial<StandardSchemaV1> | undefined)?.["~standard"]?.vendor;
 }
 
-/** Undefined where it is no tuple. */
-function asTuple(schema: unknown, described: JsonSchema): JsonSchema | undefined {
-  const json = withoutRootReference(described);
-  const { anyOf: members } = json;
-  if (Array.isArray(members)) {
+/**
+ * Undefined where it is no tuple.
+ *
+ * @param depth of unions: one may be a member of itself
+ */
+function asTuple(schema: unknown, described: JsonSchema, root = described, depth = 0): JsonSchema | undefined {
+  const json = resolved(described, root);
+  for (const keyword of ["anyOf", "oneOf"]) {
+    const members = json[keyword];
+    if (!Array.isArray(members)) continue;
+    if (depth >= MOST_UNIONS) return undefined;
     const options = unionOptions(schema);
-    const tuples = members.map((member: JsonSchema, index) => asTuple(options?.[index], member));
-    return tuples.every((tuple) => tuple !== undefined) ? { ...json, type: "array", anyOf: tuples } : undefined;
+    const tuples = members.map((member: JsonSchema, index) => asTuple(options?.[index], member, root, depth + 1));
+    return tuples.every((tuple) => tuple !== undefined) ? { ...json, type: "array", [keyword]: tuples } : undefined;
   }
   const { prefixItems } = json;
   if (Array.isArray(prefixItems)) return closedTuple(schema, json, prefixItems);
@@ -78,11 +95,13 @@ function asTuple(schema: unknown, described: JsonSchema): JsonSchema | undefined
   return tupleItems(schema)?.length === 0 && json["items"] === false ? json : undefined;
 }
 
-/** A schema with a name of its own is described as a reference to that. */
-function withoutRootReference(json: JsonSchema): JsonSchema {
+/** A schema with a name of its own is described as a reference to that, in the root. */
+function resolved(json: JsonSchema, root: JsonSchema): JsonSchema {
   const { $ref: reference, ...rest } = json;
   if (typeof reference !== "string" || !reference.startsWith("#/$defs/")) return json;
-  const named = (json["$defs"] as Readonly<Record<string, JsonSchema>>)[reference.slice("#/$defs/".length)];
+  const named = (root["$defs"] as Readonly<Record<string, JsonSchema>> | undefined)?.[
+    reference.slice("#/$defs/".length)
+  ];
   return { ...rest, ...named };
 }
 
@@ -112,7 +131,7 @@ function listOfOne(schema: StandardSchemaV1, single: JsonSchema): JsonSchema {
     // References count from the root, which is now the list; a schema with an $id is a root of its own.
     prefixItems: ["$id" in rest ? rest : withReferencesUnder("#/prefixItems/0", rest)],
     items: false,
-    minItems: isOptional(schema) ? 0 : 1,
+    minItems: mayBeLeftOut(schema) ? 0 : 1,
   };
 }
 

@@ -63,6 +63,11 @@ export function isOptional(schema: unknown): boolean {
   return zodInternals(schema)?.["optin"] !== undefined;
 }
 
+/** Whether the only argument may be: then it is `undefined`. */
+export function mayBeLeftOut(schema: unknown): boolean {
+  return isOptional(schema) || (zodInternals(schema) !== undefined && takesUndefined(schema));
+}
+
 /** Every value that JSON has, which `undefined` is not. */
 const JSON_VALUE: JsonSchema = { type: ["null", "boolean", "number", "string", "array", "object"] };
 

@@ -73,7 +73,7 @@ export const LIMITS = {
   slowSchemaMs: MINUTE_MS,
   /** Time of the processor to compile one schema, and all of a version. */
   schemaCompileMs: 500,
-  versionCompileMs: 2 * SECOND_MS,
+  versionCompileMs: 10 * SECOND_MS,
 
   /** Functions in a version. */
   functionsPerVersion: 500,
