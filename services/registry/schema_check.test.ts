@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { createSchemaCheck } from "./schema_check.js";
 
@@ -49,6 +50,23 @@ describe("schema check", () => {
     const results = await Promise.all(Array.from({ length: 1_000 }, (_, n) => check(schema(n))));
     expect(results.filter((result) => result !== undefined)).toEqual([]);
   }, 30_000);
+
+  it("is right where it was interrupted because others had the processor, and begins again", async () => {
+    const check = createSchemaCheck(NEVER);
+    const compile = vi.spyOn(Ajv2020.prototype, "compile");
+    const stands = new Int32Array(new SharedArrayBuffer(4));
+    compile.mockImplementationOnce(function (this: Ajv2020, schema: object) {
+      const real = Object.getPrototypeOf(Ajv2020.prototype).compile as Ajv2020["compile"];
+      // As in the middle of its work.
+      this.compile({ $id: "begun" });
+      Atomics.wait(stands, 0, 0, 700);
+      return real.call(this, schema);
+    } as never);
+    expect(await check('{"type":"string"}')).toBeUndefined();
+    expect(await check('{"type":"number"}')).toBeUndefined();
+    expect(new Set(compile.mock.contexts).size).toBe(2);
+    compile.mockRestore();
+  });
 
   it("ends with its call", async () => {
     const gone = new AbortController();

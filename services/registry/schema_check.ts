@@ -23,13 +23,20 @@ export function createSchemaCheck(signal: AbortSignal, versionMs: number = LIMIT
   const checked = new Map<string, Promise<string | undefined>>();
   let ajv = newAjv();
   let leftMs = versionMs;
+  /** Where it is interrupted in the middle of something, what it knows is not whole. */
+  let isInterrupted = false;
+  const checkWhole = (text: string) => {
+    if (isInterrupted) ajv = newAjv();
+    isInterrupted = true;
+    const problem = check(ajv, text);
+    isInterrupted = false;
+    return { problem };
+  };
   const checkNext = async (text: string) => {
     if (leftMs <= 0) return `was not compiled: those before it took ${versionMs} ms`;
     const beganAt = performance.now();
     const cpuBefore = cpuMs();
-    const [result] = boundedChecks([() => ({ problem: check(ajv, text) })], LIMITS.schemaCompileMs);
-    // It was interrupted in the middle of something.
-    if (result === undefined) ajv = newAjv();
+    const [result] = boundedChecks([() => checkWhole(text)], LIMITS.schemaCompileMs);
     const tookMs = performance.now() - beganAt;
     leftMs -= cpuMs() - cpuBefore;
     if (tookMs > LONG_MS) await delay(PAUSE_FACTOR * tookMs);

@@ -7,7 +7,7 @@ const MAIN = `
   import { getContext, Multinode } from "multinode";
   import { note, passGate } from "./gate.js";
   export const mn = new Multinode();
-  export const dies = mn.function({ maxRetries: 3, retryDelay: "3s" }, () => {
+  export const dies = mn.function({ maxRetries: 3, retryDelay: "6s" }, () => {
     if (getContext().attemptNumber < 2) process.kill(process.pid, "SIGKILL");
     return getContext().attemptNumber;
   });
@@ -124,7 +124,7 @@ describe("ttl", () => {
   });
 
   test("does not end a retry of what has begun, also where its worker died at once", async () => {
-    const fn = project.fn("dies").withOptions({ ttl: "2s" });
+    const fn = project.fn("dies").withOptions({ ttl: "5s" });
     const ended = await untilTerminated(fn, await fn.start());
     expect(ended).toMatchObject({ status: "SUCCEEDED", result: 2, startedAt: expect.any(Date), numFailedAttempts: 1 });
   });

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
 import { z } from "zod";
 import { MultinodeClient } from "./client/client.js";
@@ -169,6 +170,18 @@ describe("a deployed function", () => {
     await expect(left).rejects.toThrow("enough");
     await expect(ended).rejects.toThrow("enough");
     await vi.waitFor(() => expect(server.cancelled).toStrictEqual([id]));
+  });
+
+  test("says soon that what it waits for is of another function", async () => {
+    server.autoFinish = () => undefined;
+    const names = { projectName: "p", functionName: "add", client };
+    const id = await getDeployedFunction<typeof tasks.add>(names).start(1, 2);
+    const stranger = getDeployedFunction<typeof tasks.count>({ ...names, functionName: "count" });
+    await expect(stranger.awaitResult(id)).rejects.toMatchObject({ reason: "InvocationDoesNotExist" });
+    const own = getDeployedFunction<typeof tasks.add>(names).awaitResult(id);
+    await delay(1_200);
+    server.succeed(id, 3);
+    await expect(own).resolves.toBe(3);
   });
 
   test("callRemote cancels what it has started, if asked, also where it is just being started", async () => {

@@ -1,6 +1,6 @@
 /** A client of one server: the services as they are, and what the methods of functions need of them. */
 import { type Channel } from "nice-grpc";
-import { InvocationIsAlreadyTerminated, MultinodeError } from "../errors.js";
+import { InvocationDoesNotExist, InvocationIsAlreadyTerminated, MultinodeError } from "../errors.js";
 import type { Invocation, InvocationIdsList } from "../invocation.js";
 import { LIMITS } from "../protocol/limits.js";
 import { isOfRepetition } from "./call_policy.js";
@@ -26,6 +26,9 @@ import { WatchSession, type WatchSessionOptions } from "./watch_session.js";
 
 /** How long a call that meets an unreachable server is tried again. */
 const DEFAULT_RETRY_FOR_MS = 20_000;
+
+/** How long a result is awaited before it is asked whether the invocation is of the function that it is awaited of. */
+const LOOK_AFTER_MS = 1_000;
 
 export interface ClientOptions extends PartialCredentials {
   /** Largest encoded input that is sent, in bytes. Default: `MULTINODE_MAX_PAYLOAD_BYTES`, then 250,000. */
@@ -136,21 +139,33 @@ export class MultinodeClient implements InvocationClient, Services {
   awaitFinished(invocationId: string, signal?: AbortSignal, check?: InvocationCheck): Promise<Invocation> {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
     return new Promise((resolve, reject) => {
+      const settled = () => {
+        clearTimeout(looking);
+        signal?.removeEventListener("abort", onAbort);
+      };
       const handle = this.#watches.follow(invocationId, "end", "finished", {
         changed(invocation) {
-          signal?.removeEventListener("abort", onAbort);
+          settled();
           if (isWhatIsAskedFor(invocation, check)) resolve(invocation);
           else reject(invocationDoesNotExist(invocation.id));
         },
         unwatchable(error) {
-          signal?.removeEventListener("abort", onAbort);
+          settled();
           reject(error);
         },
       });
-      const onAbort = () => {
+      const give = (reason: unknown) => {
+        settled();
         handle.close();
-        reject(signal?.reason as Error);
+        reject(reason as Error);
       };
+      const onAbort = () => give(signal?.reason);
+      // The stream tells of the end alone: that it is another function's is not to be heard of only then.
+      const look = (asked: InvocationCheck) =>
+        this.get(invocationId, asked, signal).catch((error: unknown) => {
+          if (error instanceof InvocationDoesNotExist) give(error);
+        });
+      const looking = check === undefined ? undefined : setTimeout(() => void look(check), LOOK_AFTER_MS).unref();
       signal?.addEventListener("abort", onAbort, { once: true });
     });
   }

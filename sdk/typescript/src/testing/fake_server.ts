@@ -118,9 +118,12 @@ export class FakeServer {
       startInvocation: async (request) => ({ invocationId: this.#store(request) }),
       batchStartInvocations: (request, context) => this.#startBatch(request, context),
       streamStartInvocations: (requests, context) => this.#startStream(requests, context),
-      getInvocation: async ({ invocationId }, context) => {
+      getInvocation: async ({ invocationId, functionName }, context) => {
         await this.#answers(context);
-        return { invocation: this.#find(invocationId, context) };
+        const invocation = this.#find(invocationId, context);
+        const isOfOther = functionName !== "" && invocation.functionName !== functionName;
+        if (isOfOther) throw refusal("InvocationDoesNotExist", context);
+        return { invocation };
       },
       listInvocations: async (request) => {
         const all = [...this.#invocations.values()]
