@@ -254,9 +254,9 @@ export interface InvocationStore {
 
   // Logs
   appendLogs(tx: WriteTransaction, lines: readonly LogLineRow[]): Promise<void>;
-  /** Lines of one execution after a line number, oldest first. */
   /** Of those that have a line. */
   logStates(tx: ReadTransaction, executionIds: readonly string[]): Promise<LogState[]>;
+  /** Lines of one execution after a line number, oldest first. */
   loadLogs(tx: ReadTransaction, executionId: string, afterLine: number, atMost: number): Promise<LogLineRow[]>;
 
   /** The secret of this name, made with `make` where there is none. */

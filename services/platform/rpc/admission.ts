@@ -64,8 +64,9 @@ export class Admission {
     // The library ends a call by this where a message is too large or damaged, and by no interceptor.
     const send = call.sendStatus.bind(call);
     call.sendStatus = (status) => send(likeRefusals(status));
-    if (isOpen(path)) boundMessages(call);
-    const isOpenStream = isOpen(path) && (requestStream || responseStream);
+    const needsNoKey = isOpen(path);
+    if (needsNoKey) boundMessages(call);
+    const isOpenStream = needsNoKey && (requestStream || responseStream);
     if (isOpenStream) this.#countOpen(call);
     const sent = new SentMessages();
     const sendMessage = call.sendMessage.bind(call);
