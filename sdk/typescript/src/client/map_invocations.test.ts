@@ -146,7 +146,7 @@ describe("the window", () => {
     await vi.waitFor(() => expect(server.starts).toHaveLength(77));
     expect(server.batches.length - length).toBeLessThan(8);
     await client.close();
-    await expect(waiting).rejects.toThrow();
+    await expect(waiting).rejects.toThrow("closed");
   });
 
   test.each([0, 1.5, 100_001])("of %d is refused", async (window) => {
